@@ -1,0 +1,194 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""`monai-fss segment`: one labelled scan in, a folder of masks out."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_fss.apps.bundles import bundle_path, parse_settings
+from monai_fss.apps.segment_report import read_quality
+from monai_fss.apps.versions import versions
+from monai_fss.data import (
+    ScanError,
+    check_output,
+    finish_run,
+    inference_problems,
+    list_scans,
+    load_model,
+    query_items,
+    read_model,
+    remove_stale,
+    start_run,
+    write_json,
+)
+
+__all__ = ["add_arguments", "run", "segment"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("--bundle", default="adnet", help="method (default: adnet)")
+    parser.add_argument("--model", required=True, help="model.pt that a training has written")
+    parser.add_argument("--support-image", nargs="+", required=True, help="labelled scan(s)")
+    parser.add_argument("--support-label", nargs="+", required=True, help="their label(s), in the same order")
+    parser.add_argument("--images", required=True, help="folder of the scans to segment, or one scan")
+    parser.add_argument("--output", required=True, help="folder for the masks")
+    parser.add_argument("--labels", help="label values wanted, such as 1,4 (default: all of the support)")
+    parser.add_argument("--support-slices", default="middle", help="labelled slices used: middle, a number, or all")
+    parser.add_argument("--probabilities", action="store_true", help="also write probability maps")
+    parser.add_argument("--no-quality", action="store_true", help="skip the label-free quality score")
+    parser.add_argument("--no-overlays", action="store_true", help="skip the pictures")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of configs/inference.yaml")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    labels = [int(v) for v in args.labels.split(",")] if args.labels else None
+    slices = int(args.support_slices) if args.support_slices.isdigit() else args.support_slices
+    config = bundle_path(args.bundle) / "configs" / "inference.yaml"
+    settings = parse_settings(args.set, [config])
+    settings |= {"support_slices": slices, "probabilities": args.probabilities}
+    settings |= {"quality": not args.no_quality, "overlays": not args.no_overlays}
+    if args.device:
+        settings["device"] = f"$torch.device('{args.device}')"
+    done = segment(
+        args.bundle,
+        args.model,
+        args.support_image,
+        args.support_label,
+        args.images,
+        args.output,
+        labels=labels,
+        overwrite=args.overwrite,
+        settings=settings,
+    )
+    print(f"{len(done)} scan(s) segmented, see {args.output}")
+    return 0
+
+
+def segment(
+    bundle: str,
+    model: str | Path,
+    support_image: Sequence[str | Path],
+    support_label: Sequence[str | Path],
+    images: str | Path,
+    output: str | Path,
+    labels: Sequence[int] | None = None,
+    overwrite: bool = False,
+    settings: dict[str, Any] | None = None,
+) -> list[str]:
+    """Segment a folder of scans by one or several labelled ones.
+
+    Writes ``<case>.nii.gz`` in each scan's own grid with the support's label values, ``quality.csv``,
+    ``overlays/<case>.png`` and ``report.json``. An interrupted run goes on with the scans that are not done.
+
+    Args:
+        bundle: method.
+        model: model file; it brings the settings that it was trained with.
+        support_image, support_label: labelled scans and their labels, in the same order.
+        images: folder of scans, or one scan.
+        output: folder for the results.
+        labels: label values wanted. Default: all of the support.
+        overwrite: replace results that exist.
+        settings: of the bundle's ``configs/inference.yaml``.
+
+    Returns:
+        names of the cases segmented now.
+
+    Raises:
+        ScanError: with every problem of every input; nothing has been written then.
+    """
+    start = time.time()
+    support_image, support_label = [str(f) for f in support_image], [str(f) for f in support_label]
+    parser = _parser(bundle, model, settings or {}, labels)
+    _refuse(inference_problems(support_image, support_label, labels, images))
+    queries = list_scans(images)
+    run_note = _note(bundle, model, support_image, support_label, labels, settings or {})
+    todo = _pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
+    load_model(model, parser.get_parsed_content("network_def"))
+    remove_stale(output)
+    start_run(output, run_note, [f"{case}.nii.gz" for case in todo])
+    if todo:
+        parser["support_image"], parser["support_label"] = support_image, support_label
+        parser["items"], parser["output_dir"] = query_items({case: queries[case] for case in todo}), str(output)
+        parser.get_parsed_content("evaluator").run()
+    report = {"inputs": {"images": str(images), "cases": list(queries), **run_note}, "versions": versions()}
+    report |= {"device": str(parser.get_parsed_content("device")), "segmented_now": todo}
+    report |= {"seconds": round(time.time() - start, 2), "settings": parser["settings_used"]}
+    write_json(Path(output) / "report.json", report)
+    finish_run(output)
+    return todo
+
+
+def _parser(bundle: str, model: str | Path, settings: dict[str, Any], labels: Sequence[int] | None) -> Any:
+    """The bundle's inference configuration with the model's settings, then the user's."""
+    from monai.bundle import ConfigParser
+
+    folder = bundle_path(bundle)
+    parser = ConfigParser()
+    parser.read_config(str(folder / "configs" / "inference.yaml"))
+    parser["bundle_root"] = str(folder)
+    known = read_model(model)["settings"]
+    strange = sorted(known.keys() - set(parser.config))
+    if strange:
+        raise ScanError(f"{model}: brings settings that {bundle} does not know ({', '.join(strange)}). Name its bundle.")
+    used = {**known, **settings}
+    for key, value in used.items():
+        parser[key] = value
+    parser["labels"] = None if labels is None else list(labels)
+    parser["settings_used"] = {k: v for k, v in used.items() if not str(v).startswith("$")}
+    return parser
+
+
+def _note(
+    bundle: str,
+    model: str | Path,
+    support_image: Sequence[str],
+    support_label: Sequence[str],
+    labels: Sequence[int] | None,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """What the results depend on: an interrupted run goes on only with the same."""
+    digest = hashlib.sha256(Path(model).read_bytes()).hexdigest()[:16]
+    support = [[image, label] for image, label in zip(support_image, support_label, strict=True)]
+    return {
+        "bundle": bundle,
+        "model": str(model),
+        "model_sha256": digest,
+        "support": support,
+        "labels": None if labels is None else list(labels),
+        "settings": settings,
+    }
+
+
+def _pending(
+    output: Path, cases: list[str], overwrite: bool, note: dict[str, Any], quality: bool, overlays: bool
+) -> list[str]:
+    """Cases without a complete result: a mask, its rows in quality.csv and its picture."""
+    names = [f"{case}.nii.gz" for case in cases]
+    others = ["quality.csv", "report.json"] if not _interrupted(output, note) else []
+    missing = check_output(output, [*names, *others], overwrite, note)
+    if overwrite:
+        return cases
+    rows = {row["case"] for row in read_quality(output / "quality.csv")}
+    drawn = {p.stem for p in (output / "overlays").glob("*.png")} if overlays else set(cases)
+    return [c for c in cases if f"{c}.nii.gz" in missing or c not in rows or c not in drawn]
+
+
+def _interrupted(output: Path, note: dict[str, Any]) -> bool:
+    from monai_fss.data.output import RUN_FILE
+
+    return (output / RUN_FILE).exists()
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise ScanError(problems)

@@ -1,0 +1,117 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""What is written beside the masks: quality.csv and overlays."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+
+from monai_fss.data import atomic_path, case_name, write_text_atomic
+from monai_fss.inferers import reverse_accuracy
+from monai_fss.visualize import overlay, to_png
+
+__all__ = ["QUALITY_COLUMNS", "SegmentReport", "read_quality"]
+
+QUALITY_COLUMNS = ("case", "label", "name", "volume_ml", "quality")
+
+
+def read_quality(path: Path) -> list[dict[str, str]]:
+    """Rows of a quality.csv; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+class SegmentReport:
+    """Handler of the inference evaluator that reports on each segmented scan.
+
+    `quality.csv` gets a row for each scan and class: its volume in ml and its label-free quality (reverse accuracy,
+    see :func:`monai_fss.inferers.reverse_accuracy`; empty where switched off). `overlays/<case>.png` shows the
+    contours. Every file is whole at any time, so an interrupted run goes on with the scans that have no row.
+
+    Args:
+        output_dir: folder of the masks.
+        network: few-shot network, for the quality.
+        support: preprocessed labelled scans.
+        values: label values of the ways.
+        names: label value to name. Default: ``label_<value>``.
+        slices: rule for support slices, see :func:`monai_fss.inferers.select_slices`.
+        quality: compute the quality (one more encoder pass over the support for each scan).
+        overlays: draw the pictures.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        network: Any,
+        support: Sequence[Mapping[str, Any]],
+        values: Sequence[int],
+        names: Mapping[int, str] | None = None,
+        slices: int | str = "middle",
+        quality: bool = True,
+        overlays: bool = True,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.network = network
+        self.support = support
+        self.values = [int(v) for v in values]
+        self.names = {v: str((names or {}).get(v, f"label_{v}")) for v in self.values}
+        self.slices = slices
+        self.quality = quality
+        self.overlays = overlays
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the evaluator."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Report on the scans of this iteration."""
+        for output in engine.state.output:
+            case = case_name(output["image"].meta["filename_or_obj"])
+            if self.overlays:
+                self._overlay(case, output)
+            self._rows(case, output)
+
+    def _rows(self, case: str, output: Mapping[str, Any]) -> None:
+        query = {"image": output["image"].as_tensor().cpu(), "label": output["working"].cpu()}
+        quality: dict[int, float] = {}
+        if self.quality:
+            quality = reverse_accuracy(self.network, query, self.support, self.values, self.slices)
+        label = np.asarray(output["pred"][0])
+        ml = abs(float(np.linalg.det(np.asarray(output["pred"].affine)[:3, :3]))) / 1000
+        rows = [row for row in read_quality(self.output_dir / "quality.csv") if row["case"] != case]
+        for value in self.values:
+            volume = f"{float((label == value).sum()) * ml:.2f}"
+            score = f"{quality[value]:.4f}" if self.quality else ""
+            row = (case, value, self.names[value], volume, score)
+            rows.append(dict(zip(QUALITY_COLUMNS, map(str, row), strict=True)))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, QUALITY_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text_atomic(self.output_dir / "quality.csv", text.getvalue())
+
+    def _overlay(self, case: str, output: Mapping[str, Any]) -> None:
+        import nibabel as nib
+        from monai.transforms import LoadImage
+
+        image = LoadImage(image_only=True, ensure_channel_first=True)(output["image"].meta["filename_or_obj"])
+        affine = np.asarray(image.affine)
+        figure = overlay(
+            np.asarray(image[0]),
+            np.asarray(output["pred"][0]),
+            np.linalg.norm(affine[:3, :3], axis=0).tolist(),
+            self.names,
+            title=case,
+            axcodes=nib.orientations.aff2axcodes(affine),
+        )
+        with atomic_path(self.output_dir / "overlays" / f"{case}.png") as temporary:
+            temporary.write_bytes(to_png(figure))

@@ -1,0 +1,109 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""
+The front door: which files are acceptable, how they are paired and split, and how results are written.
+
+What needs PyTorch is imported when it is first asked for, so that a folder can be checked at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from monai_fss.data.atomic import atomic_path, remove_stale, write_json, write_text_atomic
+from monai_fss.data.cases import SCAN_SUFFIXES, case_name, list_scans, natural_key
+from monai_fss.data.checks import Label, Scan, check_label, check_scan, check_support
+from monai_fss.data.dataset import Case, CaseSummary, DatasetFolder
+from monai_fss.data.dataset_json import write_dataset_json
+from monai_fss.data.items import (
+    case_item,
+    query_items,
+    scan_item,
+    support_items,
+    training_items,
+    validation_items,
+)
+from monai_fss.data.output import check_output, finish_run, start_run
+from monai_fss.data.phantom import Phantom, phantom, write_phantom_dataset
+from monai_fss.data.preflight import check_inference, check_training, inference_problems, training_problems
+from monai_fss.data.problems import InputWarning, ScanError
+from monai_fss.data.queries import check_not_support, check_queries, check_range
+from monai_fss.data.splits import Fold, make_folds
+
+if TYPE_CHECKING:
+    from monai_fss.data.checkpoints import latest_checkpoint, load_model, read_model, restore, save_best, save_model
+    from monai_fss.data.episodes import EpisodeDataset, EpisodeSampler
+    from monai_fss.data.writer import AtomicNibabelWriter
+
+__all__ = [
+    "SCAN_SUFFIXES",
+    "AtomicNibabelWriter",
+    "Case",
+    "CaseSummary",
+    "DatasetFolder",
+    "EpisodeDataset",
+    "EpisodeSampler",
+    "Fold",
+    "InputWarning",
+    "Label",
+    "Phantom",
+    "Scan",
+    "ScanError",
+    "atomic_path",
+    "case_item",
+    "case_name",
+    "check_inference",
+    "check_label",
+    "check_not_support",
+    "check_output",
+    "check_queries",
+    "check_range",
+    "check_scan",
+    "check_support",
+    "check_training",
+    "finish_run",
+    "inference_problems",
+    "latest_checkpoint",
+    "list_scans",
+    "load_model",
+    "make_folds",
+    "natural_key",
+    "phantom",
+    "query_items",
+    "read_model",
+    "remove_stale",
+    "restore",
+    "save_best",
+    "save_model",
+    "scan_item",
+    "start_run",
+    "support_items",
+    "training_items",
+    "training_problems",
+    "validation_items",
+    "write_dataset_json",
+    "write_json",
+    "write_phantom_dataset",
+    "write_text_atomic",
+]
+
+# Name to module, for what needs PyTorch.
+_LATER = {
+    "AtomicNibabelWriter": "monai_fss.data.writer",
+    "EpisodeDataset": "monai_fss.data.episodes",
+    "EpisodeSampler": "monai_fss.data.episodes",
+    "latest_checkpoint": "monai_fss.data.checkpoints",
+    "load_model": "monai_fss.data.checkpoints",
+    "read_model": "monai_fss.data.checkpoints",
+    "restore": "monai_fss.data.checkpoints",
+    "save_best": "monai_fss.data.checkpoints",
+    "save_model": "monai_fss.data.checkpoints",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name of ``_LATER`` when it is first asked for."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)

@@ -1,0 +1,159 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""The file dataset.json of a data set folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from monai_fss.data.atomic import write_json
+from monai_fss.data.problems import Findings
+
+__all__ = ["DATASET_FILE", "Description", "read_dataset_json", "write_dataset_json"]
+
+DATASET_FILE = "dataset.json"
+_KNOWN = ("name", "description", "modality", "labels", "folds", "cases")
+
+
+@dataclass
+class Description:
+    """
+    What dataset.json says.
+
+    Args:
+        name: of the data set.
+        description: one line about it.
+        modality: such as ``"CT"`` or ``"MR"``; empty where unknown.
+        labels: organ name to label value (1 or more).
+        folds: case names, fold by fold, in order; empty where there are none.
+        cases: the cases that belong to the set, in order; None takes all images.
+    """
+
+    name: str
+    description: str = ""
+    modality: str = ""
+    labels: dict[str, int] = field(default_factory=dict)
+    folds: tuple[tuple[str, ...], ...] = ()
+    cases: tuple[str, ...] | None = None
+
+
+def read_dataset_json(path: str | Path, found: Findings) -> Description:
+    """
+    Read and validate dataset.json; every problem goes to ``found``.
+
+    Args:
+        path: the file.
+        found: gets wrong types and doubtful keys.
+
+    Returns:
+        what the file says; what is wrong in it is left at its default.
+    """
+    path = Path(path)
+    description = Description(path.absolute().parent.name)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        found.refuse(f"is not JSON ({e})", "Correct it at that place")
+        return description
+    if not isinstance(content, dict):
+        found.refuse(f"holds a {type(content).__name__}, not an object", 'Write {"name": ..., "labels": {...}, ...}')
+        return description
+    unknown = [key for key in content if key not in _KNOWN]
+    if unknown:
+        found.doubt(f"keys {', '.join(map(repr, unknown))} are not read", f"Known keys are {', '.join(_KNOWN)}")
+    for key in ("name", "description", "modality"):
+        value = content.get(key, getattr(description, key))
+        if isinstance(value, str):
+            setattr(description, key, value)
+        else:
+            found.refuse(f"{key!r} is {value!r}, not a text", "Put it in quotes")
+    description.labels = _labels(content.get("labels", {}), found)
+    description.folds = _folds(content.get("folds", []), found)
+    if "cases" in content:
+        description.cases = _names(content["cases"], "'cases'", found)
+    return description
+
+
+def write_dataset_json(
+    folder: str | Path,
+    *,
+    name: str,
+    labels: Mapping[str, int],
+    modality: str = "",
+    description: str = "",
+    folds: Sequence[Sequence[str]] | None = None,
+    cases: Sequence[str] | None = None,
+) -> Path:
+    """
+    Write dataset.json, whole or not at all.
+
+    Args:
+        folder: the data set folder; made when missing.
+        name: of the data set.
+        labels: organ name to label value (1 or more, each once).
+        modality: such as ``"CT"`` or ``"MR"``.
+        description: one line about it.
+        folds: case names, fold by fold; left out of the file where None.
+        cases: the cases that belong to the set; left out of the file where None.
+
+    Returns:
+        the file written.
+
+    Raises:
+        ScanError: when the content is not what :func:`read_dataset_json` accepts.
+    """
+    path = Path(folder) / DATASET_FILE
+    content: dict[str, Any] = {
+        "name": name,
+        "description": description,
+        "modality": modality,
+        "labels": dict(labels),
+    }
+    if folds is not None:
+        content["folds"] = [list(fold) for fold in folds]
+    if cases is not None:
+        content["cases"] = list(cases)
+    found = Findings(path)
+    _labels(content["labels"], found)
+    _folds(content.get("folds", []), found)
+    _names(content.get("cases", []), "'cases'", found)
+    found.settle()
+    write_json(path, content)
+    return path
+
+
+def _labels(value: Any, found: Findings) -> dict[str, int]:
+    remedy = 'Write {"liver": 1, "spleen": 2}: name to value, 1 or more, each value once'
+    good = isinstance(value, dict) and all(isinstance(v, int) and v is not True and v > 0 for v in value.values())
+    if not good or len(set(value.values())) != len(value):
+        found.refuse(f"'labels' is {value!r}", remedy)
+        return {}
+    return dict(value)
+
+
+def _folds(value: Any, found: Findings) -> tuple[tuple[str, ...], ...]:
+    if not isinstance(value, list):
+        found.refuse(f"'folds' is {value!r}, not a list", 'Write [["case_1", "case_2"], ["case_3", "case_4"]]')
+        return ()
+    before = len(found.problems)
+    folds = tuple(_names(fold, f"fold {i}", found) for i, fold in enumerate(value))
+    home: dict[str, int] = {}
+    for i, fold in enumerate(folds):
+        for name in fold:
+            if home.setdefault(name, i) != i:
+                found.refuse(f"case {name!r} is in fold {home[name]} and in fold {i}", "Keep it in one fold")
+    return folds if len(found.problems) == before else ()
+
+
+def _names(value: Any, what: str, found: Findings) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        found.refuse(f"{what} is {value!r}, not a list of case names", 'Write ["case_1", "case_2"]')
+        return ()
+    twice = sorted({name for name in value if value.count(name) > 1})
+    if twice:
+        found.refuse(f"{what} names {', '.join(twice)} more than once", "Name each case once")
+    return tuple(value)

@@ -1,0 +1,76 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Counter-based episodes: item i is the same whenever, wherever and by whichever worker it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Compose
+from torch.utils.data import Dataset, DistributedSampler
+
+__all__ = ["EpisodeDataset", "EpisodeSampler"]
+
+
+class EpisodeDataset(Dataset):
+    """Episodes drawn from volumes.
+
+    Episode i takes everything that is random from a generator seeded with (seed, i): there is no random state to save,
+    and a resumed training sees the episodes that an uninterrupted one would have seen, with any number of workers.
+
+    Args:
+        volumes: items that ``transform`` turns into episodes, usually a ``PersistentDataset`` or ``CacheDataset`` of
+            preprocessed scans. Each is drawn with the same probability, as in the published code.
+        transform: random transforms.
+        length: episodes in an epoch. Indices beyond it are valid: epoch e holds e * length ... (see
+            :class:`EpisodeSampler`).
+        seed: of the whole series.
+    """
+
+    def __init__(self, volumes: Sequence[Any], transform: Compose, length: int, seed: int = 0) -> None:
+        if len(volumes) == 0:
+            raise ValueError("there is no volume to draw episodes from. Give at least one training scan.")
+        if length < 1:
+            raise ValueError(f"an epoch needs at least one episode, got length {length}.")
+        self.volumes = volumes
+        self.transform = transform
+        self.length = length
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """Episodes in one epoch."""
+        return self.length
+
+    def __getitem__(self, index: int) -> Any:
+        """Episode ``index`` of the series."""
+        words = np.random.SeedSequence([self.seed, index]).generate_state(4)
+        state = np.random.RandomState(words)
+        volume = self.volumes[state.randint(len(self.volumes))]
+        self.transform.set_random_state(state=state)
+        return self.transform(volume)
+
+
+class EpisodeSampler(DistributedSampler):
+    """Indices ``epoch * length + i``, i spread over the processes; MONAI's engines call ``set_epoch`` on it.
+
+    Args:
+        dataset: an :class:`EpisodeDataset`.
+        num_replicas, rank: number of processes and this one's place. Default: of ``torch.distributed`` where it is
+            initialised, else one process.
+    """
+
+    def __init__(self, dataset: EpisodeDataset, num_replicas: int | None = None, rank: int | None = None) -> None:
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if not distributed:
+            num_replicas, rank = num_replicas or 1, rank or 0
+        super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=False)
+        if len(dataset) % self.num_replicas:
+            raise ValueError(f"{len(dataset)} episodes do not divide among {self.num_replicas} processes.")
+
+    def __iter__(self) -> Iterator[int]:
+        """Indices of this process in the epoch set by ``set_epoch``."""
+        length = self.num_samples * self.num_replicas
+        return iter(range(self.epoch * length + self.rank, (self.epoch + 1) * length, self.num_replicas))

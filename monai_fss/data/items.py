@@ -1,0 +1,113 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Data lists for MONAI's datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_fss.data.cases import list_scans
+from monai_fss.data.dataset import Case, DatasetFolder
+from monai_fss.data.problems import ScanError
+
+__all__ = [
+    "case_item",
+    "chosen_cases",
+    "query_items",
+    "scan_item",
+    "support_items",
+    "training_items",
+    "validation_items",
+]
+
+
+def scan_item(image: str | Path, label: str | Path | None = None) -> dict[str, Any]:
+    """A data list item: ``image`` and, where given, ``label``; ``stamp`` tells a changed file from a cached one.
+
+    ``PersistentDataset`` knows an item by its content, so the files' size and time of change belong to it. (No key may
+    begin with ``image_`` or ``label_``: ``Spacingd`` would take it for meta data.)
+    """
+    files = {"image": Path(image)} | ({"label": Path(label)} if label else {})
+    stamp = ";".join(f"{f.stat().st_size},{f.stat().st_mtime_ns}" for f in files.values() if f.exists())
+    return {key: str(file) for key, file in files.items()} | {"stamp": stamp}
+
+
+def case_item(case: Case) -> dict[str, Any]:
+    """The item of a labelled case for evaluation: ``truth`` is the label once more, to be kept at full resolution.
+
+    Raises:
+        ScanError: the case has no label.
+    """
+    if case.label is None:
+        raise ScanError(f"{case.image}: has no label. Add labels/{case.name}.nii.gz to evaluate it.")
+    return scan_item(case.image, case.label) | {"truth": str(case.label), "case": case.name}
+
+
+def training_items(folder: str | Path, cases: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Images to train on; their labels are not looked at, and no voxel is read (see :mod:`monai_fss.data.preflight`).
+
+    Args:
+        folder: data set folder.
+        cases: names. Default: all.
+
+    Raises:
+        ScanError: the folder is no data set, or has no such case.
+    """
+    return [scan_item(case.image) for case in chosen_cases(folder, cases)]
+
+
+def validation_items(folder: str | Path, cases: Sequence[str] | None = None, queries: int = 3) -> list[dict[str, Any]]:
+    """Labelled scans to validate on: the first is the support of the others.
+
+    Args:
+        folder: data set folder.
+        cases: names to choose from. Default: all.
+        queries: how many queries at most. 0 for no validation.
+
+    Returns:
+        1 + queries items, or none where fewer than two scans are labelled.
+    """
+    labelled = [case for case in chosen_cases(folder, cases) if case.label is not None]
+    if queries < 1 or len(labelled) < 2:
+        return []
+    return [case_item(case) for case in labelled[: queries + 1]]
+
+
+def query_items(images: str | Path | Iterable[str | Path] | Mapping[str, Path]) -> list[dict[str, Any]]:
+    """Items of the scans of a folder, of a list of files, or of a mapping from case name to file."""
+    if isinstance(images, (str, Path)):
+        images = list_scans(images)
+    files = images.values() if isinstance(images, Mapping) else images
+    return [scan_item(file) for file in files]
+
+
+def support_items(
+    images: str | Path | Sequence[str | Path], labels: str | Path | Sequence[str | Path]
+) -> list[dict[str, Any]]:
+    """Items of one or several labelled scans; ``images`` and ``labels`` belong together in this order.
+
+    Raises:
+        ScanError: their numbers differ, or there is none.
+    """
+    image_list = [images] if isinstance(images, (str, Path)) else list(images)
+    label_list = [labels] if isinstance(labels, (str, Path)) else list(labels)
+    image_list, label_list = [f for f in image_list if str(f)], [f for f in label_list if str(f)]
+    if not image_list or len(image_list) != len(label_list):
+        raise ScanError(
+            f"support: {len(image_list)} image(s) and {len(label_list)} label(s) were given. "
+            "Give one label for each image, and at least one pair."
+        )
+    return [scan_item(image, label) for image, label in zip(image_list, label_list, strict=True)]
+
+
+def chosen_cases(folder: str | Path, cases: Sequence[str] | None) -> list[Case]:
+    """The named cases of a data set folder, or all of them."""
+    if not str(folder):
+        raise ScanError("dataset_dir: is not set. Name the folder that holds images/, with --dataset_dir DIR.")
+    data = DatasetFolder.read(folder)
+    missing = [name for name in cases or () if name not in data.cases]
+    if missing:
+        raise ScanError(f"{data.root}: has no case {', '.join(missing)}. There are {', '.join(data.cases)}.")
+    return [data.cases[name] for name in (data.cases if cases is None else cases)]

@@ -1,0 +1,111 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Checks for the ``initialize`` part of a bundle: bad input ends the program in plain words.
+
+MONAI reports an exception from deep inside a configuration some 45 lines above the last line; these functions print
+every problem, a line each, and leave with exit code 2 before anything is built or written.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monai_fss.data.cases import list_scans
+from monai_fss.data.checks import check_scan, check_support
+from monai_fss.data.items import chosen_cases, support_items
+from monai_fss.data.problems import ScanError
+from monai_fss.data.queries import check_queries
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["check_inference", "check_training", "inference_problems", "training_problems"]
+
+
+def training_problems(folder: str | Path, cases: Sequence[str] | None = None) -> list[str]:
+    """Every problem of the images to train on; their labels are not looked at."""
+    try:
+        chosen = chosen_cases(folder, cases)
+    except ScanError as error:
+        return error.problems
+    return [p for case in chosen for p in _problems(lambda path=case.image: check_scan(path))]  # type: ignore[misc]
+
+
+def inference_problems(
+    support_image: str | Sequence[str],
+    support_label: str | Sequence[str],
+    labels: Sequence[int] | None,
+    images: str | Path,
+) -> list[str]:
+    """Every problem of the support scans and of the scans to segment."""
+    try:
+        pairs = support_items(support_image, support_label)
+        queries = list_scans(images)
+    except ScanError as error:
+        return error.problems
+    problems: list[str] = []
+    for number, pair in enumerate(pairs):
+        try:
+            scan, _ = check_support(pair["image"], pair["label"], labels)
+        except ScanError as error:
+            problems += error.problems
+            continue
+        found = _problems(lambda scan=scan: check_queries(queries, scan))  # type: ignore[misc]
+        problems += [p for p in found if number == 0 or p not in problems]
+    return problems
+
+
+def check_training(folder: str | Path, cases: Sequence[str] | None = None) -> None:
+    """End the program with exit code 2 if a scan to train on is bad.
+
+    Args:
+        folder: data set folder.
+        cases: names. Default: all.
+
+    Raises:
+        SystemExit: 2, after the problems have been printed.
+    """
+    _end(training_problems(folder, cases))
+
+
+def check_inference(
+    model: str | Path,
+    network: nn.Module,
+    support_image: str | Sequence[str],
+    support_label: str | Sequence[str],
+    labels: Sequence[int] | None,
+    images: str | Path,
+) -> None:
+    """Load the model, and end the program with exit code 2 if it, a support scan or a query is bad.
+
+    Args:
+        model: model file.
+        network: what it is loaded into.
+        support_image, support_label: one or several labelled scans.
+        labels: label values wanted, None for all.
+        images: folder of the scans to segment, or one scan.
+
+    Raises:
+        SystemExit: 2, after the problems have been printed.
+    """
+    from monai_fss.data.checkpoints import load_model
+
+    problems = inference_problems(support_image, support_label, labels, images)
+    _end(problems + _problems(lambda: load_model(model, network)))
+
+
+def _problems(check: Callable[[], object]) -> list[str]:
+    try:
+        check()
+    except ScanError as error:
+        return error.problems
+    return []
+
+
+def _end(problems: list[str]) -> None:
+    if problems:
+        print("\n".join(problems), file=sys.stderr)
+        raise SystemExit(2)

@@ -1,0 +1,177 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Which cases train, which one is the support and which are queries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_fss.data.cases import natural_key
+from monai_fss.data.problems import Findings, ScanError
+
+__all__ = ["Fold", "make_folds"]
+
+# ADNet's fold lists (Hansen et al. 2022, arXiv 2203.02048, its public code): neighbours share one volume.
+_PAPER_BORDERS = {20: (0, 4, 8, 12, 16), 35: (0, 7, 14, 21, 28)}
+_NAMED = ("within", "corrected", "paper")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """
+    One round of cross-validation, by case names.
+
+    Args:
+        train: cases to train on.
+        support: the labelled case that the network is shown.
+        queries: cases to segment and to score.
+    """
+
+    train: tuple[str, ...]
+    support: str
+    queries: tuple[str, ...]
+
+
+def make_folds(split: str | Path, cases: Sequence[str], folds: Sequence[Sequence[str]] | None = None) -> list[Fold]:
+    """
+    Make the rounds of a cross-validation.
+
+    Splits by name:
+
+    - ``"within"``: the fold's last case is the support, its other cases are the queries, all other folds train.
+      The support is never a query, so that one case per fold is never scored.
+    - ``"corrected"``: the whole fold are queries, the support is the next fold's first case (the last fold takes the
+      first fold's), and all other cases outside the fold train. Every case is scored exactly once.
+    - ``"paper"``: the index lists of ADNet's public code, for exactly 20 (CHAOS) or 35 (MS-CMRSeg) cases in natural
+      order: {0-4}, {4-8}, {8-12}, {12-16}, {16-19, 0}, or {0-7}, {7-14}, {14-21}, {21-28}, {28-34, 0}. The support is
+      the last of the sorted list. In the last list that is 19 (34), since 0 sorts first: volume 0 is scored twice,
+      volume 19 (34) never.
+
+    Anything else is a JSON file ``{"folds": [{"train": [...], "support": "case", "queries": [...]}]}``.
+
+    Args:
+        split: one of the three names, or a file.
+        cases: all cases of the data set that are labelled.
+        folds: the folds of dataset.json, for ``"within"`` and ``"corrected"``.
+
+    Returns:
+        one :class:`Fold` per round.
+
+    Raises:
+        ScanError: unknown split, missing or too small folds, a number of cases the paper's lists are not for, or a file
+            that names unknown cases or mixes support, queries and training.
+    """
+    if split == "paper":
+        return _paper(cases)
+    if split not in _NAMED:
+        return _from_file(Path(split), cases)
+    if not folds:
+        raise ScanError(
+            f"dataset.json: split {split!r} needs folds and there are none. Write them there, for example"
+            ' "folds": [["case_1", "case_2"], ["case_3", "case_4"]].'
+        )
+    unknown = [name for fold in folds for name in fold if name not in cases]
+    if unknown:
+        raise ScanError(
+            f"dataset.json: folds name {', '.join(unknown)}, not a labelled case. Add the label or leave it out."
+        )
+    return _within(folds) if split == "within" else _corrected(cases, folds)
+
+
+def _within(folds: Sequence[Sequence[str]]) -> list[Fold]:
+    small = [i for i, fold in enumerate(folds) if len(fold) < 2]
+    if small:
+        raise ScanError(
+            f"dataset.json: fold {small[0]} has {len(folds[small[0]])} case(s); split 'within' needs a support and a"
+            " query in each. Make the folds larger, or use split 'corrected'."
+        )
+    return [
+        Fold(tuple(n for j, other in enumerate(folds) if j != i for n in other), fold[-1], tuple(fold[:-1]))
+        for i, fold in enumerate(folds)
+    ]
+
+
+def _corrected(cases: Sequence[str], folds: Sequence[Sequence[str]]) -> list[Fold]:
+    if len(folds) < 2 or not all(folds):
+        raise ScanError(
+            f"dataset.json: folds have {[len(f) for f in folds]} cases; split 'corrected' takes each support from the"
+            " next fold. Write at least two folds, none of them empty."
+        )
+    made = []
+    for i, fold in enumerate(folds):
+        support = folds[(i + 1) % len(folds)][0]
+        made.append(Fold(tuple(n for n in cases if n not in fold and n != support), support, tuple(fold)))
+    return made
+
+
+def _paper(cases: Sequence[str]) -> list[Fold]:
+    borders = _PAPER_BORDERS.get(len(cases))
+    if borders is None:
+        raise ScanError(
+            f"split 'paper': there are {len(cases)} labelled cases; its lists are for 20 (CHAOS) or 35 (MS-CMRSeg)."
+            " Use split 'corrected' or 'within' instead."
+        )
+    ordered = sorted(cases, key=natural_key)
+    made = []
+    for first, last in zip(borders, (*borders[1:], len(cases)), strict=True):
+        indices = sorted({i % len(cases) for i in range(first, last + 1)})
+        names = [ordered[i] for i in indices]
+        train = tuple(name for i, name in enumerate(ordered) if i not in indices)
+        made.append(Fold(train, names[-1], tuple(names[:-1])))
+    return made
+
+
+def _from_file(path: Path, cases: Sequence[str]) -> list[Fold]:
+    found = Findings(path)
+    form = 'Write {"folds": [{"train": ["a"], "support": "b", "queries": ["c"]}]}'
+    if not path.is_file():
+        found.refuse("is not a split and not a file", f"Use {', '.join(_NAMED)}, or name a JSON file")
+        found.settle()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        raise ScanError(f"{path}: is not JSON ({e}). {form}.") from e
+    entries = content.get("folds") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not entries:
+        found.refuse("has no list 'folds'", form)
+        found.settle()
+    made = [fold for i, entry in enumerate(entries or []) if (fold := _fold(entry, i, form, found)) is not None]
+    for i, fold in enumerate(made):
+        _validate(fold, f"fold {i}", cases, found)
+    found.settle()
+    return made
+
+
+def _fold(entry: Any, i: int, form: str, found: Findings) -> Fold | None:
+    def names(value: Any) -> bool:
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+    if not isinstance(entry, dict) or set(entry) != {"train", "support", "queries"}:
+        found.refuse(f"fold {i} is {entry!r}", form)
+    elif not (names(entry["train"]) and names(entry["queries"]) and isinstance(entry["support"], str)):
+        found.refuse(f"fold {i} has a wrong type in {entry!r}", form)
+    else:
+        return Fold(tuple(entry["train"]), entry["support"], tuple(entry["queries"]))
+    return None
+
+
+def _validate(fold: Fold, what: str, cases: Sequence[str], found: Findings) -> None:
+    unknown = [name for name in (*fold.train, fold.support, *fold.queries) if name not in cases]
+    if unknown:
+        found.refuse(f"{what} names {', '.join(unknown)}, not a labelled case", f"Labelled are {', '.join(cases)}")
+    if not fold.queries:
+        found.refuse(f"{what} has no query", "Name at least one")
+    if fold.support in fold.queries:
+        found.refuse(f"{what} has its support {fold.support} among the queries", "Leave it out of one of them")
+    if fold.support in fold.train:
+        found.refuse(f"{what} has its support {fold.support} among the training cases", "Leave it out of one of them")
+    both = [name for name in fold.queries if name in fold.train]
+    if both:
+        found.refuse(f"{what} trains on its queries {', '.join(both)}", "Leave them out of one of them")
+    twice = sorted({n for part in (fold.train, fold.queries) for n in part if part.count(n) > 1})
+    if twice:
+        found.refuse(f"{what} names {', '.join(twice)} more than once", "Name each case once")

@@ -1,0 +1,65 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""MONAI's NIfTI writer, made safe against interruption, and the atomic text writers."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from monai.data import NibabelWriter
+
+from monai_fss.data.atomic import atomic_path, remove_stale, write_json, write_text_atomic
+
+__all__ = ["AtomicNibabelWriter", "remove_stale", "write_json", "write_text_atomic"]
+
+
+class AtomicNibabelWriter(NibabelWriter):
+    """
+    MONAI's ``NibabelWriter`` that writes to a temporary name and renames.
+
+    An interrupted run leaves no half file, so that a rerun may trust every mask it finds. Two differences more:
+    a volume of one slice stays 3-D (MONAI drops trailing dimensions of length one), and only single-file NIfTI names
+    are accepted (a .hdr/.img pair cannot be renamed in one step).
+
+    The voxel type is ``output_dtype``; ``None`` keeps that of the data. ``SaveImaged`` hands on its own
+    ``output_dtype``, which is float32 unless it is set: give it ``None`` or ``numpy.uint8`` for masks.
+
+    Example::
+
+        SaveImaged(keys="pred", writer=AtomicNibabelWriter, output_dtype=None, output_dir="masks")
+    """
+
+    def set_data_array(
+        self, data_array: Any, channel_dim: int | None = 0, squeeze_end_dims: bool = True, **kwargs: Any
+    ) -> None:
+        """
+        Take the voxels, channel last.
+
+        Args:
+            data_array: array or tensor, (C, H, W, D) with the default ``channel_dim``.
+            channel_dim: where the channels are; ``None`` for (H, W, D).
+            squeeze_end_dims: drop the channel dimension if it is of length one.
+            kwargs: see ``NibabelWriter.set_data_array``.
+        """
+        super().set_data_array(data_array, channel_dim=channel_dim, squeeze_end_dims=squeeze_end_dims, **kwargs)
+        data: Any = self.data_obj
+        self.data_obj: Any = data[(..., *[None] * (3 - data.ndim))]
+
+    def write(self, filename: str | os.PathLike[str], verbose: bool = False, **obj_kwargs: Any) -> None:
+        """
+        Write the file, whole or not at all.
+
+        Args:
+            filename: name that ends in ``.nii`` or ``.nii.gz``.
+            verbose: log the temporary name.
+            obj_kwargs: see ``NibabelWriter.write``.
+
+        Raises:
+            ValueError: when the name has another suffix.
+        """
+        name = os.fspath(filename)
+        if not name.endswith((".nii", ".nii.gz")):
+            raise ValueError(f"{name}: only single-file NIfTI can be written. Use a name that ends in .nii.gz or .nii.")
+        with atomic_path(name) as temporary:
+            super().write(temporary, verbose=verbose, **obj_kwargs)

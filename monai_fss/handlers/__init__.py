@@ -1,0 +1,10 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Ignite handlers that Ignite and MONAI lack."""
+
+from __future__ import annotations
+
+from .progress import TrainingProgress
+from .reseed import Reseed
+
+__all__ = ["Reseed", "TrainingProgress"]

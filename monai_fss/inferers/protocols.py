@@ -1,0 +1,164 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""ADNet's evaluation protocols: EP1 is told where along the body the organ lies in the query, EP2 is not."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from monai_fss.networks.nets import FewShotNet
+
+from .few_shot import conditioned
+from .support import SupportSet, select_slices
+
+__all__ = ["EP1", "EP2", "Protocol", "chunks"]
+
+Item = Mapping[str, torch.Tensor]
+
+
+def chunks(slices: Sequence[int], parts: int = 3) -> list[list[int]]:
+    """Divide a list of slices into succeeding parts as ADNet does: borders at linspace(0, n, parts + 1), cut to integers.
+
+    >>> chunks(range(10, 17))
+    [[10, 11], [12, 13], [14, 15, 16]]
+    """
+    borders = np.linspace(0, len(slices), parts + 1).astype(int)
+    return [[int(z) for z in slices[a:b]] for a, b in zip(borders[:-1], borders[1:], strict=True)]
+
+
+class Protocol(ABC):
+    """How a support volume segments a query volume.
+
+    Args:
+        batch: slices in one forward pass.
+    """
+
+    name: str
+
+    def __init__(self, batch: int = 8) -> None:
+        self.batch = batch
+
+    @abstractmethod
+    def __call__(
+        self, network: FewShotNet, support: Sequence[Item], query: Item, values: Sequence[int]
+    ) -> torch.Tensor:
+        """Probability of each way against the background in every voxel.
+
+        Args:
+            network: its own condition is left as it was.
+            support: preprocessed labelled scans, ``image`` (C, H, W, D) and ``label`` (1, H, W, D).
+            query: preprocessed ``image`` and, for EP1, ``truth`` (1, H', W', D), the label before in-plane resampling.
+            values: label value of each way; each must occur in the support.
+
+        Returns:
+            (W, H, W, D) on the query's preprocessed grid, on the CPU.
+        """
+
+    @property
+    @abstractmethod
+    def labelled_slices(self) -> int | str:
+        """Labelled slices of each class that the protocol uses of one support scan."""
+
+    @torch.no_grad()
+    def _forward(self, network: FewShotNet, image: torch.Tensor, slices: Sequence[int]) -> torch.Tensor:
+        """Probabilities (W, H, W, len(slices)) of some slices."""
+        device = next(network.parameters()).device
+        results = []
+        for start in range(0, len(slices), self.batch):
+            stack = image[..., list(slices[start : start + self.batch])].permute(3, 0, 1, 2).to(device)
+            logits = network(stack).float()
+            results.append(torch.sigmoid(logits[:, 1:] - logits[:, :1]).cpu())
+        return torch.cat(results).permute(1, 2, 3, 0)
+
+
+class EP2(Protocol):
+    """Labelled slices of the support segment the whole query volume.
+
+    Args:
+        slices: "middle" (the paper's: one slice), a number, or "all"; see :func:`select_slices`.
+        batch: slices in one forward pass.
+    """
+
+    name = "ep2"
+
+    def __init__(self, slices: int | str = "middle", batch: int = 8) -> None:
+        super().__init__(batch)
+        self.slices = slices
+
+    @property
+    def labelled_slices(self) -> int | str:
+        """1 for "middle"."""
+        return 1 if self.slices == "middle" else self.slices
+
+    def __call__(
+        self, network: FewShotNet, support: Sequence[Item], query: Item, values: Sequence[int]
+    ) -> torch.Tensor:
+        """Condition once, segment every slice."""
+        image = _plain(query["image"])
+        with conditioned(network, SupportSet.from_volumes(support, values, self.slices)) as net:
+            return self._forward(net, image, range(image.shape[-1]))
+
+
+class EP1(Protocol):
+    """The slices that show a class are divided into parts; the middle support slice of a part segments the query's.
+
+    The network is conditioned once for each part, for all classes together. It needs to know in which slices of the
+    query the class lies (``truth``): elsewhere the probability is 0.
+
+    Args:
+        parts: Default 3, the papers'.
+        batch: slices in one forward pass.
+    """
+
+    name = "ep1"
+
+    def __init__(self, parts: int = 3, batch: int = 8) -> None:
+        super().__init__(batch)
+        self.parts = parts
+
+    @property
+    def labelled_slices(self) -> int:
+        """One for each part."""
+        return self.parts
+
+    def __call__(
+        self, network: FewShotNet, support: Sequence[Item], query: Item, values: Sequence[int]
+    ) -> torch.Tensor:
+        """Condition once for each part, segment its slices."""
+        image = _plain(query["image"])
+        truth = _plain(query["truth"])[0].numpy()
+        wanted = [chunks(select_slices(truth == value, "all"), self.parts) for value in values]
+        result = torch.zeros(len(values), *image.shape[1:])
+        for part in range(self.parts):
+            slices = sorted({z for way in wanted for z in way[part]})
+            if not slices:
+                continue
+            with conditioned(network, self._support(support, values, part)) as net:
+                probability = self._forward(net, image, slices)
+            for way, own in enumerate(wanted):
+                for z in own[part]:
+                    result[way, ..., z] = probability[way, ..., slices.index(z)]
+        return result
+
+    def _support(self, support: Sequence[Item], values: Sequence[int], part: int) -> SupportSet:
+        """The middle slice of a part of each class, floor((2 part + 1) / (2 parts) n) of its n slices."""
+
+        def keep(item: Item) -> Item:
+            label = _plain(item["label"])
+            kept = torch.zeros_like(label)
+            for value in values:
+                inside = select_slices((label[0] == value).numpy(), "all")
+                if inside:
+                    z = inside[int((2 * part + 1) / (2 * self.parts) * len(inside))]
+                    kept[..., z] = torch.where(label[..., z] == value, label[..., z], kept[..., z])
+            return {"image": item["image"], "label": kept}
+
+        return SupportSet.from_volumes([keep(item) for item in support], values, "all")
+
+
+def _plain(array: torch.Tensor) -> torch.Tensor:
+    return array.as_tensor() if hasattr(array, "as_tensor") else array

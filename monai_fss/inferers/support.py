@@ -1,0 +1,118 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Support sets: which labelled slices stand for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+__all__ = ["SupportSet", "select_slices"]
+
+
+def select_slices(label: np.ndarray, slices: int | str = "middle") -> list[int]:
+    """Slices (last axis) that are used as labelled examples of a binary mask.
+
+    Args:
+        label: (H, W, D), non-zero where the class is.
+        slices: "middle" (EP2: the middle one of those that show the class), k (the middles of k equal parts of them,
+            ADNet's rule: index floor((2 i + 1) / (2 k) * n), fewer where the class has fewer slices), or "all".
+
+    Returns:
+        indices in rising order; empty where the class is absent.
+    """
+    inside = np.flatnonzero(np.any(label, axis=(0, 1)))
+    if slices == "all":
+        return [int(i) for i in inside]
+    count = 1 if slices == "middle" else slices
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise ValueError(f"support slices must be 'middle', 'all' or a number of at least 1, got {slices!r}.")
+    if inside.size == 0:
+        return []
+    picked = {int(inside[int((2 * i + 1) / (2 * count) * inside.size)]) for i in range(count)}
+    return sorted(picked)
+
+
+@dataclass(frozen=True)
+class SupportSet:
+    """Labelled slices of every way, ready for ``FewShotNet.condition``.
+
+    Attributes:
+        image: (W, S, C, H, W).
+        label: (W, S, 1, H, W), binary. Ways with fewer shots than S are filled up with shots of an empty mask.
+        values: the label value of each way.
+    """
+
+    image: torch.Tensor
+    label: torch.Tensor
+    values: tuple[int, ...]
+
+    @property
+    def shots(self) -> list[int]:
+        """Number of labelled slices of each way."""
+        return [int(n) for n in (self.label.flatten(2).sum(2) > 0).sum(1)]
+
+    @classmethod
+    def from_volumes(
+        cls,
+        volumes: Sequence[Mapping[str, torch.Tensor]],
+        values: Sequence[int] | None = None,
+        slices: int | str = "middle",
+    ) -> SupportSet:
+        """Collect the slices of one or several labelled scans.
+
+        Args:
+            volumes: preprocessed items with ``image`` (C, H, W, D) and ``label`` (1, H, W, D). Slices of different
+                size are padded at the far end to the largest.
+            values: label values wanted. Default: all that occur.
+            slices: see :func:`select_slices`; the rule holds for each scan.
+
+        Raises:
+            ValueError: a value occurs in none of the scans, or nothing is labelled at all.
+        """
+        arrays = [(_plain(v["image"]), _plain(v["label"])[0]) for v in volumes]
+        present = sorted({int(x) for _, label in arrays for x in torch.unique(label)} - {0})
+        wanted = present if values is None else [int(v) for v in values]
+        missing = [v for v in wanted if v not in present]
+        if missing or not wanted:
+            raise ValueError(
+                f"label value(s) {missing or 'any'} do not occur in the {len(arrays)} support scan(s); "
+                f"present are {present}. Choose among them, or give another support scan."
+            )
+        ways = [_shots(arrays, value, slices) for value in wanted]
+        shots = max(len(way) for way in ways)
+        size = [max(shot[0].shape[i] for way in ways for shot in way) for i in (1, 2)]
+        filled = [_fill(way, shots, size) for way in ways]
+        return cls(torch.stack([f[0] for f in filled]), torch.stack([f[1] for f in filled]), tuple(wanted))
+
+
+def _plain(array: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(array.as_tensor() if hasattr(array, "as_tensor") else array).float()
+
+
+def _shots(
+    arrays: Sequence[tuple[torch.Tensor, torch.Tensor]], value: int, slices: int | str
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    shots = []
+    for image, label in arrays:
+        mask = label == value
+        for z in select_slices(mask.numpy(), slices):
+            shots.append((image[..., z], mask[None, ..., z].float()))
+    return shots
+
+
+def _fill(
+    way: list[tuple[torch.Tensor, torch.Tensor]], shots: int, size: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    def fit(array: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.pad(array, (0, size[1] - array.shape[2], 0, size[0] - array.shape[1]))
+
+    images = [fit(image) for image, _ in way]
+    labels = [fit(label) for _, label in way]
+    empty = shots - len(way)
+    images += [images[0]] * empty
+    labels += [torch.zeros_like(labels[0])] * empty
+    return torch.stack(images), torch.stack(labels)

@@ -1,0 +1,9 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Losses of the methods, one file each."""
+
+from __future__ import annotations
+
+from .adnet import ADNetLoss
+
+__all__ = ["ADNetLoss"]

@@ -1,0 +1,63 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Prototypes by masked average pooling, and the cosine similarity to them."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+__all__ = ["masked_average_pooling", "support_prototypes", "cosine_similarity"]
+
+
+def masked_average_pooling(features: torch.Tensor, mask: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:
+    """Mean feature under a mask (ADNet Eq. 1): the features are resized to the mask, not the mask to the features.
+
+    Args:
+        features: (N, C, h, w) or (N, C, h, w, d).
+        mask: (N, 1, *spatial), binary or soft; features of another size are interpolated linearly to it.
+        eps: added to the mask's sum, so that an empty mask gives zeros.
+
+    Returns:
+        (N, C).
+    """
+    if features.shape[2:] != mask.shape[2:]:
+        mode = "bilinear" if features.dim() == 4 else "trilinear"
+        features = F.interpolate(features, size=mask.shape[2:], mode=mode, align_corners=False)
+    mask = mask.to(features.dtype)
+    return (features * mask).flatten(2).sum(2) / (mask.flatten(2).sum(2) + eps)
+
+
+def support_prototypes(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """One prototype for each way: the mean over its shots of their masked average features.
+
+    Args:
+        features: (N, S, C, h, w), N ways (or episodes) of S shots.
+        mask: (N, S, 1, H, W). A shot with an empty mask is padding and does not count.
+
+    Returns:
+        (N, C).
+    """
+    pooled = masked_average_pooling(features.flatten(0, 1), mask.flatten(0, 1))
+    pooled = pooled.reshape(features.shape[0], features.shape[1], -1)
+    counts = (mask.flatten(2).sum(2, keepdim=True) > 0).to(pooled.dtype)
+    return (pooled * counts).sum(1) / counts.sum(1).clamp(min=1)
+
+
+def cosine_similarity(features: torch.Tensor, prototypes: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
+    """Cosine of every feature vector with every prototype.
+
+    Args:
+        features: (B, C, *spatial).
+        prototypes: (W, C) shared by the batch, or (B, W, C), each query with its own.
+        eps: lower bound of both norms; a zero prototype has similarity 0 to everything.
+
+    Returns:
+        (B, W, *spatial), in [-1, 1].
+    """
+    norm = torch.linalg.vector_norm(features, dim=1, keepdim=True).clamp(min=eps)
+    prototypes = F.normalize(prototypes, dim=-1, eps=eps)
+    if prototypes.dim() == 2:
+        prototypes = prototypes.unsqueeze(0).expand(features.shape[0], -1, -1)
+    similarity = torch.bmm(prototypes, features.flatten(2))
+    return similarity.reshape(similarity.shape[:2] + features.shape[2:]) / norm

@@ -1,0 +1,127 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""ADNet: anomaly detection-inspired few-shot segmentation with one foreground prototype and a learned threshold."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from monai_fss.networks.blocks import cosine_similarity, support_prototypes
+
+from .few_shot import FewShotNet, check_support
+
+__all__ = ["ADNet"]
+
+
+class ADNet(FewShotNet):
+    """Few-shot segmentation that models the foreground alone.
+
+    One prototype stands for each class (Eq. 1). Every query feature gets an anomaly score, its negative scaled cosine
+    to the prototype (Eq. 2); what scores below a learned threshold T is foreground, softly (Eq. 3). Hansen et al.,
+    "Anomaly detection-inspired few-shot medical image segmentation through self-supervision with supervoxels",
+    Medical Image Analysis 78, 2022, https://doi.org/10.1016/j.media.2022.102385.
+
+    As logits: the background has 0, a way log(p / (1 - p)) with its foreground probability p. So a softmax over one
+    way gives p, and the argmax over several gives a pixel that several claim to the most probable, and one that none
+    claims (all p < 0.5) to the background.
+
+    Args:
+        encoder: maps images (B, C, H, W) to features (B, D, h, w), D = ``encoder.out_channels``.
+        alpha: scale of the cosine (Eq. 2). Default 20, the paper's.
+        kappa: steepness of the sigmoid (Eq. 3). Default 0.5, the paper's best (Table 6).
+        threshold: initial value of T. Default -10, as in the published code (the paper gives none).
+        ways: size of the zero-filled condition before :meth:`condition` or a state dict brings another. Default 1.
+
+    Shapes: B batch, W ways, S shots, C channels, D features.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, alpha: float = 20.0, kappa: float = 0.5, threshold: float = -10.0, ways: int = 1
+    ) -> None:
+        super().__init__()
+        if alpha <= 0 or kappa <= 0 or ways < 1:
+            raise ValueError(f"alpha {alpha}, kappa {kappa} and ways {ways} must be positive.")
+        self.encoder = encoder
+        self.alpha = alpha
+        self.kappa = kappa
+        self.threshold = nn.Parameter(torch.tensor(float(threshold)))
+        self.register_condition("prototypes", torch.zeros(ways, int(encoder.out_channels)))
+
+    def anomaly_score(self, features: torch.Tensor, prototypes: torch.Tensor) -> torch.Tensor:
+        """Eq. 2: -alpha cos(features, prototypes), (B, W, h, w), in [-alpha, alpha]."""
+        return -self.alpha * cosine_similarity(features, prototypes)
+
+    def probability(self, score: torch.Tensor) -> torch.Tensor:
+        """Eq. 3: 1 - sigmoid(kappa (S - T))."""
+        return torch.sigmoid(self.kappa * (self.threshold - score))
+
+    def forward(
+        self,
+        image: torch.Tensor,
+        support_image: torch.Tensor | None = None,
+        support_label: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Segment the queries.
+
+        Args:
+            image: (B, C, H, W).
+            support_image: (B, S, C, H, W), training only: one one-way support set for each query.
+            support_label: (B, S, 1, H, W), binary.
+
+        Returns:
+            logits (B, 1 + W, H, W) by the stored condition. With a support set: a dict of ``logits`` (B, 2, H, W),
+            ``aligned_logits`` (B, S, 2, H, W) of the support shots segmented by the query's predicted mask,
+            ``aligned`` (B,) bool: whether the query's mask held anything, ``support_label``, ``threshold`` (),
+            ``alpha``.
+        """
+        if support_image is not None and support_label is not None:
+            if not torch.jit.is_scripting():
+                return self._episode(image, support_image, support_label)
+            raise RuntimeError("A scripted network takes the image alone: condition it before scripting.")
+        score = self.anomaly_score(self.encoder(image), self.prototypes)
+        return self._logits(self.probability(score), image.shape[2:])
+
+    @torch.jit.ignore
+    def condition(self, support_image: torch.Tensor, support_label: torch.Tensor) -> ADNet:
+        """Store the prototype of each way; see :meth:`FewShotNet.condition` for shapes."""
+        check_support(support_image, support_label)
+        with torch.no_grad():
+            features = torch.stack([self.encoder(shots) for shots in support_image])
+            self.prototypes = support_prototypes(features, support_label)
+        return self
+
+    def _logits(self, probability: torch.Tensor, size: list[int]) -> torch.Tensor:
+        """(B, W, h, w) -> (B, 1 + W, H, W); probabilities, not scores, are interpolated, as in the published code."""
+        probability = F.interpolate(probability, size=size, mode="bilinear", align_corners=True)
+        foreground = torch.logit(probability, eps=1e-6)
+        return torch.cat([torch.zeros_like(foreground[:, :1]), foreground], dim=1)
+
+    @torch.jit.ignore
+    def _episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+        batch, shots = support_image.shape[:2]
+        # One batch of supports and queries, so that batch statistics, where an encoder has them, are common to both.
+        features = self.encoder(torch.cat([support_image.flatten(0, 1), image]))
+        support, query = features[: batch * shots], features[batch * shots :]
+        support = support.reshape(batch, shots, *support.shape[1:])
+        prototypes = support_prototypes(support, support_label)
+        probability = self.probability(self.anomaly_score(query, prototypes[:, None]))
+        predicted = (probability > 0.5).to(query.dtype).detach()
+        aligned = self._align(query, predicted, support)
+        size = support_image.shape[3:]
+        return {
+            "logits": self._logits(probability, image.shape[2:]),
+            "aligned_logits": self._logits(aligned, size).reshape(batch, shots, 2, *size),
+            "aligned": predicted.flatten(1).sum(1) > 0,
+            "support_label": support_label,
+            "threshold": self.threshold,
+            "alpha": self.alpha,
+        }
+
+    def _align(self, query: torch.Tensor, predicted: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
+        """Eq. 5: the roles reversed, the predicted query mask makes the prototype that segments the support shots."""
+        prototypes = support_prototypes(query[:, None], predicted[:, None])
+        shots = support.shape[1]
+        prototypes = prototypes.repeat_interleave(shots, dim=0)
+        return self.probability(self.anomaly_score(support.flatten(0, 1), prototypes[:, None]))

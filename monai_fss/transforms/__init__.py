@@ -1,0 +1,29 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Transforms that MONAI has not: pseudo-labels for self-supervised few-shot training."""
+
+from __future__ import annotations
+
+from .episodes import SampleEpisode, SupervoxelTabled
+from .felzenszwalb import felzenszwalb
+from .foreground import foreground_mask
+from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
+from .position import BodyPosition, BodyPositiond
+from .probabilities import WayProbabilitiesd, WaysToLabeld
+from .supervoxels import Supervoxels, Supervoxelsd
+
+__all__ = [
+    "BodyPosition",
+    "BodyPositiond",
+    "SampleEpisode",
+    "SliceOrientation",
+    "SliceOrientationd",
+    "SupervoxelTabled",
+    "Supervoxels",
+    "Supervoxelsd",
+    "WayProbabilitiesd",
+    "WaysToLabeld",
+    "felzenszwalb",
+    "foreground_mask",
+    "slice_axcodes",
+]

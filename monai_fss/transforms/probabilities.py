@@ -1,0 +1,58 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""From logits of ways to probabilities, and from probabilities to label values."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+__all__ = ["WayProbabilitiesd", "WaysToLabeld"]
+
+
+class WayProbabilitiesd(MapTransform):
+    """Probability of each way against the background, by itself.
+
+    (1 + W, *spatial) logits -> (W, *spatial) sigmoid(way - background). Probabilities, unlike logits, can be
+    interpolated to another grid.
+
+    Args:
+        keys: the logits.
+    """
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict:
+        """Replace logits by probabilities."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            logits = result[key]
+            result[key] = torch.sigmoid(logits[1:] - logits[:1])
+        return result
+
+
+class WaysToLabeld(MapTransform):
+    """Ways compete: each voxel gets the label value of its most probable way, or 0 where none reaches the threshold.
+
+    Args:
+        keys: probabilities (W, *spatial); they become labels (1, *spatial), int16.
+        values: label value of each way.
+        threshold: smallest probability of a labelled voxel. Default 0.5.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, values: Sequence[int], threshold: float = 0.5, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.values = [int(v) for v in values]
+        self.threshold = threshold
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict:
+        """Replace probabilities by labels."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            probability, way = result[key].max(dim=0, keepdim=True)
+            values = torch.tensor(self.values, dtype=torch.int16, device=way.device)
+            result[key] = torch.where(probability > self.threshold, values[way.long()], 0).to(torch.int16)
+        return result

@@ -1,0 +1,10 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Pictures of masks and plots of results, as matplotlib figures and PNG bytes; nothing here writes files."""
+
+from __future__ import annotations
+
+from .overlays import COLOURS, overlay, to_png
+from .plots import dice_bars, threshold_curve
+
+__all__ = ["COLOURS", "dice_bars", "overlay", "threshold_curve", "to_png"]

@@ -1,0 +1,133 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Every split against lists written by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from monai_fss.data import Fold, ScanError, make_folds
+
+CASES = ["a1", "a2", "a3", "b1", "b2", "b3", "c1", "c2", "c3"]
+FOLDS = [["a1", "a2", "a3"], ["b1", "b2", "b3"], ["c1", "c2", "c3"]]
+
+
+def test_within_by_hand() -> None:
+    assert make_folds("within", CASES, FOLDS) == [
+        Fold(("b1", "b2", "b3", "c1", "c2", "c3"), "a3", ("a1", "a2")),
+        Fold(("a1", "a2", "a3", "c1", "c2", "c3"), "b3", ("b1", "b2")),
+        Fold(("a1", "a2", "a3", "b1", "b2", "b3"), "c3", ("c1", "c2")),
+    ]
+
+
+def test_corrected_by_hand() -> None:
+    assert make_folds("corrected", CASES, FOLDS) == [
+        Fold(("b2", "b3", "c1", "c2", "c3"), "b1", ("a1", "a2", "a3")),
+        Fold(("a1", "a2", "a3", "c2", "c3"), "c1", ("b1", "b2", "b3")),
+        Fold(("a2", "a3", "b1", "b2", "b3"), "a1", ("c1", "c2", "c3")),
+    ]
+
+
+PAPER = {
+    20: [
+        (4, [0, 1, 2, 3], [*range(5, 20)]),
+        (8, [4, 5, 6, 7], [*range(4), *range(9, 20)]),
+        (12, [8, 9, 10, 11], [*range(8), *range(13, 20)]),
+        (16, [12, 13, 14, 15], [*range(12), 17, 18, 19]),
+        (19, [0, 16, 17, 18], [*range(1, 16)]),
+    ],
+    35: [
+        (7, [0, 1, 2, 3, 4, 5, 6], [*range(8, 35)]),
+        (14, [7, 8, 9, 10, 11, 12, 13], [*range(7), *range(15, 35)]),
+        (21, [14, 15, 16, 17, 18, 19, 20], [*range(14), *range(22, 35)]),
+        (28, [21, 22, 23, 24, 25, 26, 27], [*range(21), *range(29, 35)]),
+        (34, [0, 28, 29, 30, 31, 32, 33], [*range(1, 28)]),
+    ],
+}
+
+
+@pytest.mark.parametrize("number", PAPER)
+def test_paper_by_hand(number: int) -> None:
+    cases = [f"case_{i + 1}" for i in range(number)]  # case_10 sorts before case_2 as text
+    made = make_folds("paper", sorted(cases))
+    assert len(made) == 5
+    for fold, (support, queries, train) in zip(made, PAPER[number], strict=True):
+        assert fold.support == cases[support]
+        assert fold.queries == tuple(cases[i] for i in queries)
+        assert fold.train == tuple(cases[i] for i in train)
+    queried = [name for fold in made for name in fold.queries]
+    assert queried.count(cases[0]) == 2 and cases[-1] not in queried
+
+
+def test_paper_needs_the_papers_number_of_cases() -> None:
+    with pytest.raises(
+        ScanError, match=r"there are 9 labelled cases; its lists are for 20 \(CHAOS\) or 35 .*'corrected'"
+    ):
+        make_folds("paper", CASES)
+
+
+@pytest.mark.parametrize("split", ["within", "corrected"])
+def test_no_case_is_on_two_sides(split: str) -> None:
+    for fold in make_folds(split, CASES, FOLDS):
+        sides = [*fold.train, fold.support, *fold.queries]
+        assert len(sides) == len(set(sides))
+
+
+@pytest.mark.parametrize("split", ["within", "corrected"])
+@pytest.mark.parametrize("folds", [None, []])
+def test_missing_folds_are_explained(split: str, folds: list[list[str]] | None) -> None:
+    with pytest.raises(
+        ScanError, match=rf"split '{split}' needs folds and there are none. Write them .*\"folds\": \[\["
+    ):
+        make_folds(split, CASES, folds)
+
+
+def test_small_and_unknown_folds_are_refused() -> None:
+    with pytest.raises(ScanError, match=r"fold 1 has 1 case\(s\); split 'within' needs a support and a query"):
+        make_folds("within", CASES, [["a1", "a2"], ["b1"]])
+    with pytest.raises(ScanError, match=r"folds have \[9\] cases; split 'corrected' takes each support from the next"):
+        make_folds("corrected", CASES, [CASES])
+    with pytest.raises(ScanError, match="folds name x, y, not a labelled case"):
+        make_folds("corrected", CASES, [["a1", "x"], ["y"]])
+
+
+def _file(folder: Path, content: object) -> Path:
+    path = folder / "split.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_file_by_hand(tmp_path: Path) -> None:
+    path = _file(tmp_path, {"folds": [{"train": ["a1"], "support": "b2", "queries": ["c1", "c2"]}]})
+    assert make_folds(path, CASES) == make_folds(str(path), CASES) == [Fold(("a1",), "b2", ("c1", "c2"))]
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("{", "is not JSON"),
+        ([1], "has no list 'folds'"),
+        ({"folds": []}, "has no list 'folds'"),
+        ({"folds": [{"train": [], "support": "a1"}]}, "fold 0 is {'train'"),
+        ({"folds": [{"train": "a1", "support": "a2", "queries": ["a3"]}]}, "fold 0 has a wrong type"),
+        ({"folds": [{"train": [], "support": "a2", "queries": []}]}, "fold 0 has no query"),
+        ({"folds": [{"train": ["x"], "support": "a2", "queries": ["a3"]}]}, "fold 0 names x, not a labelled case"),
+        ({"folds": [{"train": [], "support": "a2", "queries": ["a2"]}]}, "its support a2 among the queries"),
+        ({"folds": [{"train": ["a2"], "support": "a2", "queries": ["a3"]}]}, "its support a2 among the training"),
+        ({"folds": [{"train": ["a3"], "support": "a2", "queries": ["a3"]}]}, "trains on its queries a3"),
+        ({"folds": [{"train": [], "support": "a2", "queries": ["a3", "a3"]}]}, "names a3 more than once"),
+    ],
+)
+def test_bad_file_is_refused(content: object, text: str, tmp_path: Path) -> None:
+    path = _file(tmp_path, content)
+    with pytest.raises(ScanError) as caught:
+        make_folds(path, CASES)
+    assert text in str(caught.value) and str(caught.value).startswith(f"{path}: ")
+
+
+def test_unknown_split_is_refused() -> None:
+    with pytest.raises(ScanError, match="half: is not a split and not a file. Use within, corrected, paper, or name"):
+        make_folds("half", CASES)
