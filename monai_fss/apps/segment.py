@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.bundles import bundle_path, parse_settings
+from monai_fss.apps.inference_config import inference_parser
 from monai_fss.apps.segment_report import read_quality
 from monai_fss.apps.versions import versions
 from monai_fss.data import (
@@ -108,7 +109,8 @@ def segment(
     """
     start = time.time()
     support_image, support_label = [str(f) for f in support_image], [str(f) for f in support_label]
-    parser = _parser(bundle, model, settings or {}, labels)
+    parser = inference_parser(bundle, read_model(model)["settings"], settings or {}, model)
+    parser["labels"] = None if labels is None else list(labels)
     _refuse(inference_problems(support_image, support_label, labels, images))
     queries = list_scans(images)
     run_note = _note(bundle, model, support_image, support_label, labels, settings or {})
@@ -126,26 +128,6 @@ def segment(
     write_json(Path(output) / "report.json", report)
     finish_run(output)
     return todo
-
-
-def _parser(bundle: str, model: str | Path, settings: dict[str, Any], labels: Sequence[int] | None) -> Any:
-    """The bundle's inference configuration with the model's settings, then the user's."""
-    from monai.bundle import ConfigParser
-
-    folder = bundle_path(bundle)
-    parser = ConfigParser()
-    parser.read_config(str(folder / "configs" / "inference.yaml"))
-    parser["bundle_root"] = str(folder)
-    known = read_model(model)["settings"]
-    strange = sorted(known.keys() - set(parser.config))
-    if strange:
-        raise ScanError(f"{model}: brings settings that {bundle} does not know ({', '.join(strange)}). Name its bundle.")
-    used = {**known, **settings}
-    for key, value in used.items():
-        parser[key] = value
-    parser["labels"] = None if labels is None else list(labels)
-    parser["settings_used"] = {k: v for k, v in used.items() if not str(v).startswith("$")}
-    return parser
 
 
 def _note(
@@ -174,19 +156,12 @@ def _pending(
 ) -> list[str]:
     """Cases without a complete result: a mask, its rows in quality.csv and its picture."""
     names = [f"{case}.nii.gz" for case in cases]
-    others = ["quality.csv", "report.json"] if not _interrupted(output, note) else []
-    missing = check_output(output, [*names, *others], overwrite, note)
+    missing = check_output(output, names, overwrite, note)
     if overwrite:
         return cases
     rows = {row["case"] for row in read_quality(output / "quality.csv")}
     drawn = {p.stem for p in (output / "overlays").glob("*.png")} if overlays else set(cases)
     return [c for c in cases if f"{c}.nii.gz" in missing or c not in rows or c not in drawn]
-
-
-def _interrupted(output: Path, note: dict[str, Any]) -> bool:
-    from monai_fss.data.output import RUN_FILE
-
-    return (output / RUN_FILE).exists()
 
 
 def _refuse(problems: list[str]) -> None:

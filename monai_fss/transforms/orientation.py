@@ -75,7 +75,9 @@ class SliceOrientation(Orientation):
             nib.orientations.axcodes2ornt(codes, LABELS), nib.orientations.io_orientation(original)
         )
         with self.trace_transform(False):
-            return orientation(data, np.asarray(data.affine), back, lazy=False, transform_info=self.get_transform_info())
+            return orientation(
+                data, np.asarray(data.affine), back, lazy=False, transform_info=self.get_transform_info()
+            )
 
 
 class SliceOrientationd(Orientationd):

@@ -33,12 +33,15 @@ class WayProbabilitiesd(MapTransform):
 
 
 class WaysToLabeld(MapTransform):
-    """Ways compete: each voxel gets the label value of its most probable way, or 0 where none reaches the threshold.
+    """Ways compete: each voxel gets the label value of its most probable way, or 0 where none exceeds the threshold.
 
     Args:
         keys: probabilities (W, *spatial); they become labels (1, *spatial), int16.
         values: label value of each way.
-        threshold: smallest probability of a labelled voxel. Default 0.5.
+        threshold: a labelled voxel has more than this probability. Default 0.5, as the argmax of the logits has it.
+
+    Raises:
+        ValueError: the number of ways is not that of ``values``.
     """
 
     def __init__(
@@ -52,6 +55,11 @@ class WaysToLabeld(MapTransform):
         """Replace probabilities by labels."""
         result = dict(data)
         for key in self.key_iterator(result):
+            ways = result[key].shape[0]
+            if ways != len(self.values):
+                raise ValueError(
+                    f"{key}: {ways} ways but {len(self.values)} label values. Give one value for each way."
+                )
             probability, way = result[key].max(dim=0, keepdim=True)
             values = torch.tensor(self.values, dtype=torch.int16, device=way.device)
             result[key] = torch.where(probability > self.threshold, values[way.long()], 0).to(torch.int16)

@@ -1,0 +1,238 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""`monai-fss evaluate`: train and test on the folds of a data set, by the papers' protocols."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_fss.apps.bundles import bundle_path, parse_settings
+from monai_fss.apps.inference_config import inference_parser
+from monai_fss.apps.results import Entry, Results, write_results
+from monai_fss.apps.versions import versions
+from monai_fss.data import DatasetFolder, Fold, ScanError, atomic_path, case_item, check_output, make_folds
+
+__all__ = ["Evaluation", "add_arguments", "evaluate", "run"]
+
+OFFSETS = np.linspace(-6.0, 6.0, 49)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("--bundle", default="adnet", help="method (default: adnet)")
+    parser.add_argument("--data", required=True, help="data set folder with labels")
+    parser.add_argument("--protocol", choices=("ep1", "ep2"), default="ep2")
+    parser.add_argument("--split", default="within", help="paper, corrected, within, or a JSON file")
+    parser.add_argument("--ways", choices=("independent", "compete"), default="independent")
+    parser.add_argument("--runs", type=int, default=1, help="repetitions with other seeds (the papers: 3)")
+    parser.add_argument("--fold", type=int, help="only this fold, counted from 0")
+    parser.add_argument("--support-slices", default="middle", help="for ep2: middle (the paper's), a number, or all")
+    parser.add_argument("--model", help="evaluate this model.pt instead of training one for each fold")
+    parser.add_argument("--models", help="where trained models are kept and found again (default: OUTPUT/models)")
+    parser.add_argument("--output", required=True, help="folder for results.json, .csv, .md and the threshold curve")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first run")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of configs/train.yaml")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is evaluated, and how.
+
+    Args:
+        bundle: method.
+        data: data set folder.
+        protocol: "ep1" or "ep2".
+        split: see :func:`monai_fss.data.make_folds`.
+        ways: "independent" or "compete".
+        runs: repetitions; run r has seed ``seed + r``.
+        fold: one fold alone.
+        support_slices: labelled slices of EP2.
+        model: a model file for all folds; None: train one for each fold and run on the fold's training cases.
+        seed: of the first run.
+        device: "cpu" or "cuda"; None: cuda where there is one.
+        settings: of the bundle's ``configs/train.yaml``.
+        command: as typed, for the result file.
+    """
+
+    bundle: str
+    data: str
+    protocol: str = "ep2"
+    split: str = "within"
+    ways: str = "independent"
+    runs: int = 1
+    fold: int | None = None
+    support_slices: int | str = "middle"
+    model: str | None = None
+    seed: int = 0
+    device: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    files = [bundle_path(args.bundle) / "configs" / "train.yaml"]
+    slices = int(args.support_slices) if args.support_slices.isdigit() else args.support_slices
+    evaluation = Evaluation(
+        bundle=args.bundle,
+        data=args.data,
+        protocol=args.protocol,
+        split=args.split,
+        ways=args.ways,
+        runs=args.runs,
+        fold=args.fold,
+        support_slices=slices,
+        model=args.model,
+        seed=args.seed,
+        device=args.device,
+        settings=parse_settings(args.set, files),
+        command=" ".join(["monai-fss", *sys.argv[1:]]),
+    )
+    results = evaluate(evaluation, args.output, args.models, args.overwrite)
+    print((Path(args.output) / "results.md").read_text(encoding="utf-8"))
+    return 0 if results.entries else 1
+
+
+def evaluate(
+    evaluation: Evaluation, output: str | Path, models: str | Path | None = None, overwrite: bool = False
+) -> Results:
+    """Train where no model is given, test, and write ``results.json``, ``.csv``, ``.md``, ``threshold.png``.
+
+    Test figures come from the last checkpoint of a step count that is fixed beforehand. Trained models are kept, and
+    used again by another protocol over the same folds, runs and settings; an interrupted training goes on.
+
+    Args:
+        evaluation: what and how.
+        output: folder for the results.
+        models: folder for the models. Default: ``output/models``.
+        overwrite: replace results that exist.
+
+    Raises:
+        ScanError: with every problem of the data; nothing has been written then.
+    """
+    from monai_fss.apps.fold_models import fold_model
+
+    check_output(output, ["results.json", "results.csv", "results.md"], overwrite)
+    data = DatasetFolder.read(evaluation.data)
+    values = sorted({v for summary in data.check() if summary.label for v in summary.label.counts})
+    names = {value: name for name, value in data.names_for(values).items()}
+    folds = _folds(evaluation, data)
+    entries: list[Entry] = []
+    curves: list[tuple[float, np.ndarray]] = []
+    notes: list[str] = []
+    for number, fold in folds:
+        for repetition in range(evaluation.runs):
+            model = fold_model(evaluation, data, fold, number, repetition, Path(models or Path(output) / "models"))
+            test = _Test(evaluation, data, fold, names, model)
+            entries += test.entries(number, repetition)
+            curves += test.curve()
+            notes += [f"fold {number}: {name} is not in its support" for name in test.scorer.left_out]
+    results = Results(_settings(evaluation, data, folds, sorted(set(notes))), entries)
+    write_results(output, results)
+    _draw(curves, Path(output), f"{evaluation.bundle} on {data.name}, {evaluation.protocol.upper()}")
+    return results
+
+
+class _Test:
+    """One model on one fold."""
+
+    def __init__(
+        self, evaluation: Evaluation, data: DatasetFolder, fold: Fold, names: dict[int, str], model: Path
+    ) -> None:
+        from monai_fss.apps.scoring import FoldScorer
+        from monai_fss.data import load_model, read_model
+        from monai_fss.inferers import EP1, EP2
+
+        parser = inference_parser(evaluation.bundle, read_model(model)["settings"], {}, model)
+        if evaluation.device:
+            parser["device"] = f"$torch.device('{evaluation.device}')"
+        self.evaluation = evaluation
+        self.network = load_model(model, parser.get_parsed_content("network"))
+        protocol = EP1() if evaluation.protocol == "ep1" else EP2(evaluation.support_slices)
+        support = case_item(data.cases[fold.support])
+        queries = [case_item(data.cases[name]) for name in fold.queries]
+        native, before = parser.get_parsed_content("to_native"), parser.get_parsed_content("preprocessing")
+        self.scorer = FoldScorer(before, native, support, queries, names, protocol, evaluation.ways)
+        self.model = model
+
+    def entries(self, fold: int, repetition: int) -> list[Entry]:
+        """The network's scores; in the first run those of the floors too."""
+        from monai_fss.networks.nets import MaskPaste
+
+        found = self.scorer.entries(self.network, self.evaluation.bundle, fold, repetition)
+        if repetition == 0:
+            found += self.scorer.entries(self._untrained(), "untrained network", fold, repetition, surface=False)
+            found += self.scorer.entries(MaskPaste(), "mask paste", fold, repetition, surface=False)
+        return found
+
+    def curve(self) -> list[tuple[float, np.ndarray]]:
+        """Learned threshold and Dice over thresholds around it; none for a method without a threshold."""
+        from monai_fss.apps.scoring import threshold_scores
+
+        if not hasattr(self.network, "threshold"):
+            return []
+        return [(float(self.network.threshold.detach()), threshold_scores(self.scorer, self.network, OFFSETS))]
+
+    def _untrained(self) -> Any:
+        import torch
+
+        from monai_fss.data import read_model
+
+        torch.manual_seed(self.evaluation.seed)
+        parser = inference_parser(self.evaluation.bundle, read_model(self.model)["settings"], {}, self.model)
+        return parser.get_parsed_content("network_def").to(next(self.network.parameters()).device)
+
+
+def _folds(evaluation: Evaluation, data: DatasetFolder) -> list[tuple[int, Fold]]:
+    labelled = [case.name for case in data.labelled]
+    folds = list(enumerate(make_folds(evaluation.split, labelled, data.folds)))
+    if evaluation.fold is None:
+        return folds
+    if not 0 <= evaluation.fold < len(folds):
+        raise ScanError(f"--fold {evaluation.fold}: the split has folds 0 to {len(folds) - 1}. Name one of them.")
+    return [folds[evaluation.fold]]
+
+
+def _settings(
+    evaluation: Evaluation, data: DatasetFolder, folds: Sequence[tuple[int, Fold]], notes: list[str]
+) -> dict[str, Any]:
+    slices = 3 if evaluation.protocol == "ep1" else evaluation.support_slices
+    return {
+        "bundle": evaluation.bundle,
+        "dataset": data.name,
+        "split": evaluation.split,
+        "protocol": evaluation.protocol,
+        "ways": evaluation.ways,
+        "runs": evaluation.runs,
+        "labelled_slices": 1 if slices == "middle" else slices,
+        "folds": [number for number, _ in folds],
+        "support": [fold.support for _, fold in folds],
+        "seed": evaluation.seed,
+        "model": evaluation.model or "trained for each fold and run, last checkpoint",
+        "training_settings": evaluation.settings,
+        "command": evaluation.command,
+        "versions": versions(),
+        "notes": notes,
+    }
+
+
+def _draw(curves: list[tuple[float, np.ndarray]], output: Path, title: str) -> None:
+    """Thresholds differ between models: the curves are drawn over a common range, as far as each reaches."""
+    from monai_fss.visualize import threshold_curve, to_png
+
+    if not curves:
+        return
+    learned = [threshold for threshold, _ in curves]
+    common = np.linspace(max(learned) + OFFSETS[0], min(learned) + OFFSETS[-1], 49)
+    dice = np.stack([np.interp(common, threshold + OFFSETS, scores) for threshold, scores in curves])
+    with atomic_path(output / "threshold.png") as temporary:
+        temporary.write_bytes(to_png(threshold_curve(common, dice, learned, title)))

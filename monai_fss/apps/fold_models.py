@@ -1,0 +1,81 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Models of an evaluation: trained once for each fold and run, kept, and found again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.run_folder import RUN_JSON
+from monai_fss.apps.train import train
+from monai_fss.data import DatasetFolder, Fold
+
+if TYPE_CHECKING:
+    from monai_fss.apps.evaluate import Evaluation
+
+__all__ = ["fold_model"]
+
+
+def fold_model(
+    evaluation: Evaluation, data: DatasetFolder, fold: Fold, number: int, repetition: int, models: Path
+) -> Path:
+    """The model of one fold and run: the one given, one trained before, or one trained now.
+
+    It sees the images of the fold's training cases and none of their labels (no validation: nothing is chosen by it).
+    An interrupted training goes on.
+
+    Args:
+        evaluation: what is evaluated.
+        data: data set.
+        fold: its training cases.
+        number: of the fold.
+        repetition: number of the run; its seed is the evaluation's plus this.
+        models: folder of the models; preprocessed scans are cached in ``cache`` below it.
+
+    Returns:
+        path of the model file.
+
+    Raises:
+        UsageError: the model that is there was trained with other settings.
+    """
+    if evaluation.model is not None:
+        return Path(evaluation.model)
+    folder = models / f"fold{number}_run{repetition}"
+    settings = {**evaluation.settings, "seed": evaluation.seed + repetition, "val_queries": 0}
+    settings["cache_dir"] = str((models / "cache").absolute())
+    before = _note(folder)
+    if before.get("finished") and (folder / "model.pt").exists():
+        _check_same(folder, before, settings, list(fold.train))
+        return folder / "model.pt"
+    resume = bool(before) and any((folder / "checkpoints").glob("*.pt"))
+    print(f"fold {number}, run {repetition}: training on {', '.join(fold.train)}")
+    train(
+        evaluation.bundle,
+        data.root,
+        folder,
+        cases=list(fold.train),
+        settings=settings,
+        device=evaluation.device,
+        resume=resume,
+    )
+    return folder / "model.pt"
+
+
+def _note(folder: Path) -> dict[str, Any]:
+    path = folder / RUN_JSON
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _check_same(folder: Path, before: dict[str, Any], settings: dict[str, Any], cases: list[str]) -> None:
+    """Settings that training itself adds (the CT window) and places do not count."""
+    old = {k: v for k, v in before["settings"].items() if k in settings and k != "cache_dir"}
+    new = {k: v for k, v in json.loads(json.dumps(settings)).items() if k != "cache_dir"}
+    lost = before["settings"].keys() - settings.keys() - {"window"}
+    if old != new or lost or before.get("cases") != cases:
+        raise UsageError(
+            f"{folder}: was trained with other settings or cases ({before['settings']}, {before.get('cases')}) than "
+            f"are asked for ({settings}, {cases}). Give another --models, or remove it."
+        )

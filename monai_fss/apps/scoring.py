@@ -1,0 +1,137 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Scores of one network on one fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from monai_fss.apps.results import Entry
+from monai_fss.inferers import Protocol
+from monai_fss.metrics import Score, score, strict_dice
+
+__all__ = ["WAYS", "FoldScorer", "threshold_scores"]
+
+WAYS = ("independent", "compete")
+
+
+class FoldScorer:
+    """Segments the queries of a fold by its support, and scores the result in each query's own grid.
+
+    Args:
+        preprocessing: of the bundle; items come with ``image``, ``label``, ``truth`` and ``case``.
+        to_native: of the bundle: logits-free part of the postprocessing, from the network's grid to the scan's.
+        support: item of the labelled scan.
+        queries: items of the scans to segment.
+        names: label value to name, the classes to score. Those that the support does not show are left out, and
+            listed in :attr:`left_out`.
+        protocol: EP1 or EP2.
+        ways: "independent": each class by itself in binary, as the papers do; "compete": a voxel belongs to its most
+            probable class, what users get.
+    """
+
+    def __init__(
+        self,
+        preprocessing: Any,
+        to_native: Any,
+        support: Mapping[str, Any],
+        queries: Sequence[Mapping[str, Any]],
+        names: Mapping[int, str],
+        protocol: Protocol,
+        ways: str = "independent",
+    ) -> None:
+        if ways not in WAYS:
+            raise ValueError(f"ways must be one of {', '.join(WAYS)}, got '{ways}'.")
+        self.preprocessing = preprocessing
+        self.to_native = to_native
+        self.support = preprocessing(dict(support))
+        self.queries = [preprocessing(dict(item)) for item in queries]
+        shown = {int(v) for v in torch.unique(self.support["label"].as_tensor())}
+        self.names = {value: name for value, name in names.items() if value in shown}
+        self.left_out = [name for value, name in names.items() if value not in shown]
+        self.protocol = protocol
+        self.ways = ways
+
+    def probabilities(self, network: Any) -> Iterator[tuple[Mapping[str, Any], torch.Tensor]]:
+        """Each query with its probabilities (W, H, W, D) on the network's grid."""
+        network.eval()
+        for query in self.queries:
+            yield query, self.protocol(network, [self.support], query, list(self.names))
+
+    def entries(self, network: Any, method: str, fold: int, run: int, surface: bool = True) -> list[Entry]:
+        """Score every query and class.
+
+        Args:
+            network: few-shot network.
+            method: its name in the tables.
+            fold, run: numbers of the fold and of the repetition.
+            surface: also measure HD95 and ASSD; floors of scattered voxels take long and are compared by Dice alone.
+        """
+        found = []
+        for query, probability in self.probabilities(network):
+            prediction = self._native(query, probability)
+            truth = self._truth(query)
+            spacing = np.linalg.norm(np.asarray(truth.affine)[:3, :3], axis=0).tolist()
+            for way, (value, name) in enumerate(self.names.items()):
+                mask, known = prediction[way], np.asarray(truth[0]) == value
+                found.append(
+                    _entry(_score(mask, known, spacing, surface), fold, run, query["case"], value, name, method)
+                )
+        return found
+
+    def _native(self, query: Mapping[str, Any], probability: torch.Tensor) -> np.ndarray:
+        """Binary masks (W, H, W, D) in the scan's own grid."""
+        logits = torch.logit(probability, eps=1e-6)
+        logits = torch.cat([torch.zeros_like(logits[:1]), logits])
+        native = self.to_native({"image": query["image"], "pred": logits})["pred"]
+        masks = np.asarray(native) > 0.5
+        if self.ways == "compete":
+            best = np.asarray(native).argmax(0)
+            masks &= np.stack([best == way for way in range(len(masks))])
+        return masks
+
+    @staticmethod
+    def _truth(query: Mapping[str, Any]) -> Any:
+        from monai.transforms import LoadImage
+
+        return LoadImage(image_only=True, ensure_channel_first=True)(query["truth"].meta["filename_or_obj"])
+
+
+def threshold_scores(scorer: FoldScorer, network: Any, offsets: Sequence[float]) -> np.ndarray:
+    """Mean Dice over queries and classes, each by itself, for thresholds T + offset (Fig. 7 of the ADNet paper).
+
+    A foreground probability p is 1 / (1 + exp(kappa (S - T))), so S < T + offset wherever p exceeds
+    1 / (1 + exp(kappa offset)). Measured on the network's grid.
+
+    Args:
+        scorer: of one fold.
+        network: ADNet, whose ``kappa`` and ``threshold`` are used.
+        offsets: to the learned threshold.
+
+    Returns:
+        (len(offsets),), fractions.
+    """
+    cuts = [1 / (1 + np.exp(network.kappa * offset)) for offset in offsets]
+    scores: list[list[float]] = []
+    for query, probability in scorer.probabilities(network):
+        truth = query["label"].as_tensor()[0]
+        for way, value in enumerate(scorer.names):
+            known = truth == value
+            scores.append([strict_dice(probability[way] > cut, known) for cut in cuts])
+    return np.nanmean(np.array(scores), axis=0)
+
+
+def _score(mask: np.ndarray, known: np.ndarray, spacing: Sequence[float], surface: bool) -> Score:
+    if surface:
+        return score(mask, known, spacing)
+    dice = strict_dice(mask, known)
+    state = "scored" if known.any() else "absent_predicted" if mask.any() else "absent"
+    return Score(dice, float("nan"), float("nan"), state)
+
+
+def _entry(found: Score, fold: int, run: int, case: str, value: int, name: str, method: str) -> Entry:
+    return Entry(fold, run, case, value, name, method, found.dice, found.hd95, found.assd, found.state)

@@ -1,0 +1,203 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""`monai-fss train`: run the training of a bundle on a data set."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from monai_fss.apps.bundles import bundle_path, config_keys, parse_settings, quiet_monai, recipe_names
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.run_folder import check_run, note_finished, start_training
+from monai_fss.data import DatasetFolder, training_items
+
+__all__ = ["SOFT_TISSUE", "add_arguments", "run", "train"]
+
+SOFT_TISSUE = [-125, 275]  # HU, of abdominal CT in the few-shot papers
+_RESERVED = {
+    "bundle_root": "--bundle",
+    "dataset_dir": "--data",
+    "output_dir": "--output",
+    "resume": "--resume",
+    "cases": "--cases",
+    "device": "--device",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("--bundle", default="adnet", help="method (default: adnet)")
+    parser.add_argument("--data", required=True, metavar="DATASET_DIR", help="folder with images/ (see `check`)")
+    parser.add_argument("--output", required=True, metavar="RUN_DIR", help="folder for model.pt and checkpoints")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in RUN_DIR")
+    parser.add_argument("--overwrite", action="store_true", help="remove the training in RUN_DIR and start anew")
+    parser.add_argument("--cases", metavar="A,B,C", help="train on these cases only (default: all)")
+    parser.add_argument("--recipe", help="lay this file of the bundle's configs over train.yaml, such as paper")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of the bundle's configs/train.yaml, such as steps=500 elastic::rotate=0.1",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    files = _files(args.bundle, args.recipe)
+    settings = parse_settings(args.set, files, _RESERVED)
+    cases = None if args.cases is None else [name.strip() for name in args.cases.split(",") if name.strip()]
+    start = time.time()
+    steps = train(
+        args.bundle,
+        args.data,
+        args.output,
+        cases=cases,
+        recipe=args.recipe,
+        settings=settings,
+        device=args.device,
+        resume=args.resume,
+        overwrite=args.overwrite,
+    )
+    output = Path(args.output)
+    written = ", ".join(name for name in ("model.pt", "model_best.pt") if (output / name).exists())
+    print(f"trained {steps} steps, {(time.time() - start) / 60:.1f} minutes in this run")
+    print(f"{output}: {written}")
+    print(
+        f"next: monai-fss segment --bundle {args.bundle} --model {output / 'model.pt'} --support-image A.nii.gz "
+        "--support-label A_seg.nii.gz --images DIR --output DIR"
+    )
+    return 0
+
+
+def train(
+    bundle: str,
+    data: str | Path,
+    output: str | Path,
+    *,
+    cases: Sequence[str] | None = None,
+    recipe: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """
+    Train a bundle on a data set folder.
+
+    CT is clipped to soft tissue (-125 to 275 HU) where dataset.json says that it is CT and no window was set.
+
+    Args:
+        bundle: method.
+        data: data set folder; every scan and label of ``cases`` is checked first.
+        output: folder for ``model.pt``, ``model_best.pt`` (where there was validation), ``checkpoints/``, ``cache/``
+            and ``run.json``, the note of what the training was started with.
+        cases: names of the cases to use. Default: all.
+        recipe: file of the bundle's configs/ to lay over train.yaml.
+        settings: of the configuration, see :func:`monai_fss.apps.bundles.parse_settings`.
+        device: "cpu" or "cuda". Default: the bundle's own choice.
+        resume: go on from the newest checkpoint, with the same settings.
+        overwrite: remove a training that is in ``output``.
+
+    Returns:
+        steps made in all, those before a resume included.
+
+    Raises:
+        ScanError: with every problem of the data; nothing has been written then.
+        UsageError: another input is refused; nothing has been written then.
+    """
+    files, folder = _files(bundle, recipe), Path(output).absolute()
+    root = Path(data).absolute()
+    known, used = config_keys(files), dict(settings or {})
+    overrides = _device(device)
+    _check_schedule(known, used)
+    used |= _window(_check_data(root, cases), known, used)
+    names = None if cases is None else list(cases)
+    note = {"bundle": bundle, "recipe": recipe, "data": str(root), "cases": names, "settings": used}
+    check_run(folder, note, resume=resume, overwrite=overwrite)
+    start_training(folder, note, resume=resume)
+    overrides |= {"bundle_root": str(bundle_path(bundle)), "dataset_dir": str(root), "output_dir": str(folder)}
+    overrides |= {"resume": resume, "cases": names, **used}
+    steps = _run_workflow(files, overrides)
+    note_finished(folder, steps)
+    return steps
+
+
+def _run_workflow(files: Sequence[Path], overrides: Mapping[str, Any]) -> int:
+    from monai.bundle import ConfigWorkflow
+
+    quiet_monai()
+    workflow = ConfigWorkflow(
+        config_file=[str(file) for file in files],
+        meta_file=str(files[0].parent / "metadata.json"),
+        logging_file=False,
+        workflow_type="train",
+        **overrides,
+    )
+    workflow.initialize()
+    workflow.run()
+    steps = int(workflow.trainer.state.iteration)
+    workflow.finalize()
+    return steps
+
+
+def _files(bundle: str, recipe: str | None) -> list[Path]:
+    configs = bundle_path(bundle) / "configs"
+    if recipe is None:
+        return [configs / "train.yaml"]
+    if recipe not in recipe_names(bundle):
+        raise UsageError(
+            f"--recipe {recipe}: {bundle} has no such recipe. It has {', '.join(recipe_names(bundle)) or 'none'}."
+        )
+    return [configs / "train.yaml", configs / f"{recipe}.yaml"]
+
+
+def _device(device: str | None) -> dict[str, Any]:
+    if device is None:
+        return {}
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: PyTorch sees no CUDA device here. Leave --device out, or give cpu.")
+    return {"device": f"$torch.device('{device}')"}
+
+
+def _check_data(root: Path, cases: Sequence[str] | None) -> DatasetFolder:
+    """Check the images that are trained on, and their labels, which validation uses."""
+    if cases is not None and not cases:
+        raise UsageError("--cases: names no case. Write --cases case_01,case_02 or leave it out.")
+    odd = [name for name in cases or () if name.startswith(("$", "@", "%"))]
+    if odd:
+        raise UsageError(f"--cases {','.join(odd)}: MONAI takes such a name for an expression. Rename the scan.")
+    training_items(root, cases)  # refuses names that are not there
+    data = DatasetFolder.read(root)
+    chosen = {name: data.cases[name] for name in (data.cases if cases is None else cases)}
+    replace(data, cases=chosen).check()
+    return data
+
+
+def _check_schedule(known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse a number of steps that is not whole epochs: the rest would be left out without a word."""
+    steps, epoch = ({**known, **settings}.get(key) for key in ("steps", "steps_per_epoch"))
+    if not isinstance(steps, int) or not isinstance(epoch, int):
+        return
+    if epoch < 1 or steps < 1 or steps % epoch:
+        raise UsageError(
+            f"--set steps={steps}: is not a multiple of steps_per_epoch={epoch}. Set both, for example "
+            f"steps={max(steps, 1)} steps_per_epoch={max(steps, 1)}."
+        )
+
+
+def _window(data: DatasetFolder, known: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    if data.modality.upper() != "CT" or "window" in settings or known.get("window", 0) is not None:
+        return {}
+    low, high = SOFT_TISSUE
+    print(f"CT: intensities are clipped to {low} to {high} HU (soft tissue); --set window=[LOW,HIGH] for others")
+    return {"window": list(SOFT_TISSUE)}
