@@ -174,8 +174,7 @@ def _owner(files: Sequence[Path]) -> str:
 
 
 def _nearest(key: str, known: Mapping[str, Any], files: Sequence[Path]) -> str:
+    pool = [name for name in known if "::" in key or "::" not in name]
     ends = [name for name in known if name.endswith(f"::{key}")]
-    close = get_close_matches(key, list(known), n=1, cutoff=0.6)
-    top = get_close_matches(key, [name for name in known if "::" not in name], n=1, cutoff=0.6)
-    found = ends or top or close
+    found = ends or get_close_matches(key, pool, n=1) or get_close_matches(key, list(known), n=1)
     return f"Did you mean {found[0]}?" if found else f"They are listed in {files[0]}."

@@ -57,7 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else FAILED if stop.code else DONE
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on (train: with --resume)", file=sys.stderr)
+        # on a line of its own: a progress bar may be unfinished
+        print("\ninterrupted; run the same command again to go on (train: with --resume)", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:  # such as `| head`; Python would complain once more when it closes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
         return _report(error, debug)
@@ -105,6 +109,7 @@ def _messages(debug: bool) -> Iterator[None]:
         if not debug:
             warnings.simplefilter("ignore")
             _hush("ignite", logging.WARNING)
+            _hush("ignite.engine", logging.CRITICAL)  # it logs the exceptions that it hands on, which we report
             _hush("nibabel.global", logging.CRITICAL)  # what it mends silently in a header, we refuse in words
         warnings.simplefilter("always", InputWarning)
         warnings.showwarning = show

@@ -101,7 +101,7 @@ class FoldScorer:
         return LoadImage(image_only=True, ensure_channel_first=True)(query["truth"].meta["filename_or_obj"])
 
 
-def threshold_scores(scorer: FoldScorer, network: Any, offsets: Sequence[float]) -> np.ndarray:
+def threshold_scores(scorer: FoldScorer, network: Any, offsets: Sequence[float] | np.ndarray) -> np.ndarray:
     """Mean Dice over queries and classes, each by itself, for thresholds T + offset (Fig. 7 of the ADNet paper).
 
     A foreground probability p is 1 / (1 + exp(kappa (S - T))), so S < T + offset wherever p exceeds

@@ -108,21 +108,24 @@ def segment(
         ScanError: with every problem of every input; nothing has been written then.
     """
     start = time.time()
-    support_image, support_label = [str(f) for f in support_image], [str(f) for f in support_label]
+    pairs = [str(f) for f in support_image], [str(f) for f in support_label]
     parser = inference_parser(bundle, read_model(model)["settings"], settings or {}, model)
     parser["labels"] = None if labels is None else list(labels)
-    _refuse(inference_problems(support_image, support_label, labels, images))
+    _refuse(inference_problems(*pairs, labels, images))
     queries = list_scans(images)
-    run_note = _note(bundle, model, support_image, support_label, labels, settings or {})
+    run_note = _note(bundle, model, *pairs, labels, settings or {})
     todo = _pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
     load_model(model, parser.get_parsed_content("network_def"))
     remove_stale(output)
     start_run(output, run_note, [f"{case}.nii.gz" for case in todo])
     if todo:
-        parser["support_image"], parser["support_label"] = support_image, support_label
+        parser["support_image"], parser["support_label"] = pairs
         parser["items"], parser["output_dir"] = query_items({case: queries[case] for case in todo}), str(output)
         parser.get_parsed_content("evaluator").run()
-    report = {"inputs": {"images": str(images), "cases": list(queries), **run_note}, "versions": versions()}
+    report: dict[str, Any] = {
+        "inputs": {"images": str(images), "cases": list(queries), **run_note},
+        "versions": versions(),
+    }
     report |= {"device": str(parser.get_parsed_content("device")), "segmented_now": todo}
     report |= {"seconds": round(time.time() - start, 2), "settings": parser["settings_used"]}
     write_json(Path(output) / "report.json", report)

@@ -74,7 +74,8 @@ class SegmentReport:
 
     def __call__(self, engine: Engine) -> None:
         """Report on the scans of this iteration."""
-        for output in engine.state.output:
+        outputs: Any = engine.state.output
+        for output in outputs:
             case = case_name(output["image"].meta["filename_or_obj"])
             if self.overlays:
                 self._overlay(case, output)

@@ -21,7 +21,7 @@ Item = Mapping[str, torch.Tensor]
 
 
 def chunks(slices: Sequence[int], parts: int = 3) -> list[list[int]]:
-    """Divide a list of slices into succeeding parts as ADNet does: borders at linspace(0, n, parts + 1), cut to integers.
+    """Divide a list of slices into succeeding parts as ADNet does: borders at linspace(0, n, parts + 1), cut off.
 
     >>> chunks(range(10, 17))
     [[10, 11], [12, 13], [14, 15, 16]]
@@ -149,7 +149,7 @@ class EP1(Protocol):
 
         def keep(item: Item) -> Item:
             label = _plain(item["label"])
-            kept = torch.zeros_like(label)
+            kept = label.masked_fill(torch.isin(label, torch.tensor(values, dtype=label.dtype)), 0)
             for value in values:
                 inside = select_slices((label[0] == value).numpy(), "all")
                 if inside:

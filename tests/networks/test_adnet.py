@@ -249,3 +249,18 @@ def test_conditioned_network_scripts_and_reloads(name: str, tmp_path: Path) -> N
     assert expected.shape == (2, 4, 64, 48) and (expected[:, 1] != expected[:, 2]).any()
     with pytest.raises(Exception, match="condition it before scripting"):
         scripted(query, torch.randn(2, 1, 1, 64, 48), torch.ones(2, 1, 1, 64, 48))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("threshold", [-10.0, 2.0])
+def test_half_precision_stays_finite_and_close(dtype: torch.dtype, threshold: float) -> None:
+    torch.manual_seed(0)
+    net = ADNet(build_encoder("compact"), threshold=threshold)
+    image, label = random_support(2, 1, 1, 32)
+    with torch.autocast("cpu", dtype=dtype):
+        half = net(image[:, 0], image, label)
+    full = net(image[:, 0], image, label)
+    for name in ("logits", "aligned_logits"):
+        torch.testing.assert_close(half[name], full[name], rtol=0.05, atol=0.5)
+    half["logits"].sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)

@@ -27,8 +27,8 @@ def coordinates(shape: tuple[int, ...]) -> MetaTensor:
     return MetaTensor(torch.from_numpy(np.indices(shape).astype(np.float32)))
 
 
-def item(supervoxels: np.ndarray, spacing: tuple[float, ...] = SPACING) -> dict[str, Any]:
-    data = {"image": coordinates(supervoxels.shape), "supervoxels": volume(supervoxels, spacing)}
+def item(supervoxels: np.ndarray, spacing: tuple[float, ...] = SPACING) -> dict[Any, Any]:
+    data: dict[Any, Any] = {"image": coordinates(supervoxels.shape), "supervoxels": volume(supervoxels, spacing)}
     return SupervoxelTabled("supervoxels")(data)
 
 
@@ -75,7 +75,7 @@ def test_table_measures_oblique_pixels() -> None:
         SPACING
     )
     array = np.ones((2, 3, 2), np.int32)
-    data = {"supervoxels": MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(affine))}
+    data: dict[Any, Any] = {"supervoxels": MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(affine))}
     table = SupervoxelTabled("supervoxels", new_key="areas")(data)["areas"]
     torch.testing.assert_close(table, torch.tensor([[0.0, 0.0], [18.0, 18.0]]))
 

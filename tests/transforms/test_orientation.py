@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -123,7 +124,7 @@ def test_invertd_brings_a_prediction_back_to_the_stored_grid(degrees: tuple[floa
 
 
 def test_each_item_is_oriented_by_its_own_affine() -> None:
-    data = {"one": scan(flips=(-1, 1, 1)), "two": scan((45, 0, 0), flips=(-1, 1, 1))}
+    data: dict[Any, Any] = {"one": scan(flips=(-1, 1, 1)), "two": scan((45, 0, 0), flips=(-1, 1, 1))}
     out = SliceOrientationd(keys=["one", "two", "three"], allow_missing_keys=True)(data)
     assert torch.equal(out["one"].as_tensor(), data["one"].as_tensor().flip(1))
     assert torch.equal(out["two"].as_tensor(), data["two"].as_tensor())

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from monai_fss.transforms.probabilities import WayProbabilitiesd, WaysToLabeld
 def test_each_way_stands_against_the_background_alone() -> None:
     torch.manual_seed(0)
     logits = torch.randn(4, 2, 3, 2)
-    data = {"pred": logits, "other": 1}
+    data: dict[Any, Any] = {"pred": logits, "other": 1}
     got = WayProbabilitiesd("pred")(data)
     assert got["other"] == 1 and got["pred"].shape == (3, 2, 3, 2) and data["pred"] is logits
     for w, y, x, z in np.ndindex(3, 2, 3, 2):

@@ -55,7 +55,8 @@ class ADNet(FewShotNet):
 
     def probability(self, score: torch.Tensor) -> torch.Tensor:
         """Eq. 3: 1 - sigmoid(kappa (S - T))."""
-        return torch.sigmoid(self.kappa * (self.threshold - score))
+        # In single precision under AMP too: in half precision a confident probability is 1.0, and its logit infinite.
+        return torch.sigmoid(self.kappa * (self.threshold - score.float()))
 
     def forward(
         self,

@@ -90,7 +90,7 @@ class FewShotNet(nn.Module):
 
 
 def check_support(support_image: torch.Tensor, support_label: torch.Tensor) -> None:
-    """Raise a ValueError, with the shapes, unless the pair is (W, S, C, *spatial), (W, S, 1, *spatial) and no way empty."""
+    """Raise a ValueError unless the pair is (W, S, C, *spatial), (W, S, 1, *spatial) and no way is empty."""
     image, label = tuple(support_image.shape), tuple(support_label.shape)
     if len(image) < 5 or len(image) != len(label) or image[:2] + image[3:] != label[:2] + label[3:] or label[2] != 1:
         raise ValueError(

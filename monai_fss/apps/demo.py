@@ -1,0 +1,122 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""`monai-fss demo`: the whole way on synthetic scans, from unlabelled volumes to masks and a Dice table."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.results_tables import markdown_table
+from monai_fss.apps.segment import segment
+from monai_fss.apps.train import train
+from monai_fss.data import DatasetFolder, write_phantom_dataset, write_text_atomic
+from monai_fss.metrics import affine_moved_mask, best_threshold_mask, strict_dice
+
+__all__ = ["add_arguments", "demo", "run"]
+
+TRAINING, QUERIES = 12, 4
+SEEDS = {"training": 1000, "test": 2000}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("--output", default="demo", help="folder for scans, model and masks (default: demo)")
+    parser.add_argument("--steps", type=int, default=600, help="training steps, a multiple of 50 (default: 600)")
+    parser.add_argument("--overwrite", action="store_true", help="remove the demo that is there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    start = time.time()
+    table = demo(Path(args.output), args.steps, args.overwrite)
+    print(f"\n{table}\n")
+    print(f"masks and overlays: {Path(args.output) / 'masks'}; {(time.time() - start) / 60:.1f} minutes in all")
+    return 0
+
+
+def demo(output: Path, steps: int, overwrite: bool = False) -> str:
+    """Make phantoms, train on them without a label, segment new ones by one labelled scan, and score the masks.
+
+    Args:
+        output: folder; an earlier demo in it goes on where it stopped.
+        steps: of the training.
+        overwrite: remove an earlier demo.
+
+    Returns:
+        a table of Dice in percent: the network and two simple ways of using the labelled scan.
+    """
+    if overwrite and (output / "table.md").exists():
+        shutil.rmtree(output)
+    if (output / "table.md").exists():
+        raise UsageError(f"{output}: holds a finished demo. Give --overwrite to remove it, or another --output.")
+    for part, count in (("training", TRAINING), ("test", 1 + QUERIES)):
+        if not (output / part).exists():
+            print(f"making {count} synthetic scans in {output / part}")
+            write_phantom_dataset(output / part, n_cases=count, seed=SEEDS[part])
+    model = output / "model"
+    if not (model / "model.pt").exists():
+        settings = {"steps": steps, "val_queries": 0}
+        resume = any((model / "checkpoints").glob("*.pt"))
+        train("adnet", output / "training", model, settings=settings, resume=resume)
+    data = DatasetFolder.read(output / "test")
+    support, *queries = data.cases.values()
+    images = _query_folder(output, [case.image for case in queries])
+    assert support.label is not None
+    names = {"names": {value: name for name, value in data.labels.items()}}
+    segment("adnet", model / "model.pt", [support.image], [support.label], images, output / "masks", settings=names)
+    table = _table(output, data)
+    write_text_atomic(output / "table.md", table + "\n")
+    return table
+
+
+def _query_folder(output: Path, files: list[Path]) -> Path:
+    folder = output / "queries"
+    folder.mkdir(exist_ok=True)
+    for file in files:
+        shutil.copyfile(file, folder / file.name)
+    return folder
+
+
+def _table(output: Path, data: DatasetFolder) -> str:
+    """Dice of each way of segmenting, over the queries; the best threshold is fitted to the support, organ by organ."""
+    support, *queries = data.cases.values()
+    known, anatomy = _read(support.image), _read(support.label)
+    rows: dict[str, list[list[float]]] = {
+        "ADNet, one labelled slice": [],
+        "best threshold": [],
+        "affinely moved mask": [],
+    }
+    for case in queries:
+        image, truth = _read(case.image), _read(case.label)
+        mask = _read(output / "masks" / f"{case.name}.nii.gz")
+        for scores in rows.values():
+            scores.append([])
+        for value in data.labels.values():
+            example = anatomy == value
+            found = (
+                mask == value,
+                best_threshold_mask(known, example, image),
+                affine_moved_mask(known, example, image),
+            )
+            for scores, prediction in zip(rows.values(), found, strict=True):
+                scores[-1].append(strict_dice(prediction, truth == value))
+    cells = [[name, *_percent(np.array(scores))] for name, scores in rows.items()]
+    header = ["Dice, %", *(name.replace("_", " ") for name in data.labels), "mean"]
+    return markdown_table(header, cells)
+
+
+def _percent(scores: np.ndarray) -> list[str]:
+    organs = 100 * scores.mean(axis=0)
+    return [f"{value:.1f}" for value in (*organs, organs.mean())]
+
+
+def _read(path: Path | None) -> np.ndarray:
+    assert path is not None
+    return np.asarray(nib.Nifti1Image.from_filename(path).dataobj)

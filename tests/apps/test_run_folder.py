@@ -1,0 +1,113 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""The folder of a training: what may be started and resumed in it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.run_folder import RUN_JSON, check_run, note_finished, start_training
+from monai_fss.data import InputWarning
+
+RUN: dict[str, Any] = {
+    "bundle": "adnet",
+    "recipe": None,
+    "data": "/d",
+    "cases": None,
+    "settings": {"steps": 4, "size": (64, 64)},
+}
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path) -> Path:
+    """A training that was killed after its second checkpoint."""
+    start_training(tmp_path, RUN)
+    (tmp_path / "checkpoints" / "best").mkdir(parents=True)
+    for name in ("checkpoint_2.pt", "checkpoint_4.pt", "best/model_dice=0.5.pt"):
+        (tmp_path / "checkpoints" / name).write_bytes(b"x")
+    return tmp_path
+
+
+def test_an_empty_folder_and_one_without_a_checkpoint_are_free(tmp_path: Path) -> None:
+    check_run(tmp_path / "new", RUN)
+    assert not (tmp_path / "new").exists()
+    start_training(tmp_path, RUN)
+    check_run(tmp_path, RUN)
+
+
+def test_a_training_is_not_overwritten_unasked(interrupted: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"holds a training already \(2 checkpoint\(s\)\)\. Give --resume .*--overwrite"
+    ):
+        check_run(interrupted, RUN)
+    (interrupted / "model.pt").write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"\(model\.pt, 2 checkpoint\(s\)\)"):
+        check_run(interrupted, RUN)
+    check_run(interrupted, RUN, overwrite=True)
+
+
+def test_overwrite_removes_the_old_training_and_nothing_else(interrupted: Path) -> None:
+    keep = [interrupted / "notes.txt", interrupted / "checkpoints" / "mine.txt", interrupted / "cache" / "a.pt"]
+    for file in keep:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("mine")
+    (interrupted / "model.pt").write_bytes(b"x")
+    start_training(interrupted, {**RUN, "bundle": "other"})
+    files = {p for p in interrupted.rglob("*") if p.is_file()}
+    assert files == {*keep, interrupted / RUN_JSON}
+    assert json.loads((interrupted / RUN_JSON).read_text())["bundle"] == "other"
+
+
+def test_the_same_training_goes_on(interrupted: Path) -> None:
+    before = (interrupted / RUN_JSON).read_text()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_run(interrupted, RUN, resume=True)
+    start_training(interrupted, RUN, resume=True)
+    assert (interrupted / RUN_JSON).read_text() == before
+    assert len(list((interrupted / "checkpoints").glob("*.pt"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"data": "/e"}, "data was /d, now /e"),
+        ({"recipe": "paper"}, "recipe was not given, now paper"),
+        ({"cases": ["a", "b"]}, "cases was not given, now a,b"),
+        ({"settings": {"steps": 8, "size": [64, 64]}}, "steps was 4, now 8. Resume"),
+        ({"settings": {"steps": 4}}, "size was 64,64, now the default"),
+        ({"settings": {**RUN["settings"], "seed": 1}}, "seed was the default, now 1"),
+    ],
+)
+def test_another_training_does_not_go_on(change: dict[str, Any], says: str, interrupted: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        check_run(interrupted, {**RUN, **change}, resume=True)
+    assert f"{interrupted}: the training was started with other settings: " in str(refused.value)
+    assert says in str(refused.value)
+
+
+def test_a_finished_training_does_not_go_on(interrupted: Path) -> None:
+    note_finished(interrupted, 4)
+    with pytest.raises(UsageError, match=r"the training is finished \(4 steps\)\. Use its model\.pt"):
+        check_run(interrupted, RUN, resume=True)
+
+
+def test_other_versions_are_a_warning(interrupted: Path) -> None:
+    note = json.loads((interrupted / RUN_JSON).read_text())
+    note["versions"]["monai"] = "0.9"
+    (interrupted / RUN_JSON).write_text(json.dumps(note))
+    with pytest.warns(InputWarning, match=r"was started with monai 0\.9, now .*not bit for bit"):
+        check_run(interrupted, RUN, resume=True)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_a_damaged_note_is_refused(text: str, interrupted: Path) -> None:
+    (interrupted / RUN_JSON).write_text(text)
+    with pytest.raises(UsageError, match=r"run\.json: is not .*--overwrite"):
+        check_run(interrupted, RUN, resume=True)

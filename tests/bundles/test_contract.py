@@ -1,0 +1,243 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""What MONAI, its Model Zoo and MONAI Label ask of a bundle, asked of every bundle here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
+
+from monai_fss.data import load_model, read_model
+
+BUNDLES = sorted(p.name for p in (Path(__file__).resolve().parents[2] / "bundles").iterdir() if p.is_dir())
+SUPPORT, QUERIES = "case_01", ("case_02", "case_03")
+Small = Callable[[str], dict[str, Any]]
+TENSOR_KEYS = ["type", "format", "num_channels", "spatial_shape", "dtype", "value_range"]
+TEXTS = ["schema", "version", "monai_version", "pytorch_version", "numpy_version"]
+TEXTS += ["task", "description", "authors", "copyright"]
+OBJECTS = ["changelog", "required_packages_version", "eval_metrics", "supported_apps"]
+
+
+@pytest.fixture(scope="module", params=BUNDLES)
+def bundle(request: pytest.FixtureRequest, repository: Path) -> Path:
+    return repository / "bundles" / request.param
+
+
+@pytest.fixture(scope="module")
+def training(bundle: Path, phantom_set: Path, small: Small, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Two of four steps, then the rest: settings, output folder, and missing properties of the workflow."""
+    torch.set_num_threads(1)
+    output = tmp_path_factory.mktemp(bundle.name) / "out"
+    settings = small(bundle.name) | {"steps": 4, "dataset_dir": str(phantom_set), "output_dir": str(output)}
+    missing = run_workflow(bundle, "train", **settings, max_epochs=2)
+    half = read_model(output / "model.pt")
+    run_workflow(bundle, "train", **settings, resume=True)
+    return {"settings": settings, "output": output, "missing": missing, "half": half}
+
+
+@pytest.fixture(scope="module")
+def model(training: dict[str, Any]) -> Path:
+    return training["output"] / "model.pt"
+
+
+def run_workflow(bundle: Path, name: str, **overrides: Any) -> list[str] | None:
+    """Initialise, check and run a workflow; return the properties that it lacks."""
+    workflow = ConfigWorkflow(
+        config_file=str(bundle / "configs" / f"{name}.yaml"),
+        meta_file=str(bundle / "configs" / "metadata.json"),
+        logging_file=False,
+        workflow_type=name,
+        bundle_root=str(bundle),
+        device="$torch.device('cpu')",
+        **overrides,
+    )
+    workflow.initialize()
+    missing = workflow.check_properties()
+    workflow.run()
+    workflow.finalize()
+    return missing
+
+
+def known_settings(bundle: Path, model: Path) -> dict[str, Any]:
+    """What the model brings for inference.yaml."""
+    config = ConfigParser.load_config_file(str(bundle / "configs" / "inference.yaml"))
+    settings = read_model(model)["settings"]
+    assert settings.keys() <= config.keys()
+    return settings
+
+
+def network_of(bundle: Path, model: Path) -> torch.nn.Module:
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "inference.yaml"))
+    for key, value in known_settings(bundle, model).items():
+        parser[key] = value
+    return load_model(model, parser.get_parsed_content("network_def")).eval()
+
+
+def test_required_files(bundle: Path) -> None:
+    files = ["LICENSE", "docs/README.md", "configs/train.yaml", "configs/inference.yaml", "configs/metadata.json"]
+    missing = [f for f in [*files, "configs/logging.conf"] if not (bundle / f).is_file()]
+    assert not missing
+    assert not list(bundle.rglob("*.py")), "bundles hold configuration; code is in the package"
+
+
+def test_training_has_every_property_and_writes_tensors(training: dict[str, Any], model: Path) -> None:
+    assert training["missing"] == []
+    content = torch.load(model, weights_only=True)
+    assert content.keys() == {"model", "settings"}
+    assert all(torch.isfinite(tensor).all() for tensor in content["model"].values())
+    assert (training["output"] / "model_best.pt").is_file()
+
+
+def test_training_goes_on(training: dict[str, Any], model: Path) -> None:
+    half, whole = training["half"]["model"], read_model(model)["model"]
+    assert any(not torch.equal(half[key], whole[key]) for key in whole)
+    checkpoint = torch.load(training["output"] / "checkpoints" / "checkpoint_4.pt", weights_only=True)
+    assert checkpoint["trainer"]["iteration"] == 4
+
+
+def test_inference_writes_masks_in_the_grid_of_each_query(
+    bundle: Path, phantom_set: Path, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for case in QUERIES:
+        shutil.copy(phantom_set / "images" / f"{case}.nii.gz", tmp_path / "in")
+    missing = run_workflow(
+        bundle,
+        "inference",
+        dataset_dir=str(tmp_path / "in"),
+        support_image=str(phantom_set / "images" / f"{SUPPORT}.nii.gz"),
+        support_label=str(phantom_set / "labels" / f"{SUPPORT}.nii.gz"),
+        labels=[1, 4],
+        output_dir=str(tmp_path / "out"),
+        model=str(model),
+        **known_settings(bundle, model),
+    )
+    assert missing == []
+    for case in QUERIES:
+        mask, image = (nib.load(tmp_path / f / f"{case}.nii.gz") for f in ("out", "in"))
+        assert mask.shape == image.shape
+        np.testing.assert_allclose(mask.affine, image.affine, atol=1e-5)
+        values = set(np.unique(np.asarray(mask.dataobj)).tolist())
+        assert values <= {0, 1, 4} and len(values) > 1
+        assert np.issubdtype(mask.get_data_dtype(), np.integer)
+
+
+def test_metadata_follows_the_schema_of_the_zoo(bundle: Path, tmp_path: Path) -> None:
+    """The schema is rebuilt from what meta_schema_20240725.json requires; a file that exists is not downloaded."""
+    tensor = {"type": "object", "required": TENSOR_KEYS}
+    tensors = {"type": "object", "additionalProperties": tensor}
+    schema = {
+        "type": "object",
+        "required": [*TEXTS, "required_packages_version", "network_data_format"],
+        "properties": {
+            **{key: {"type": "string"} for key in TEXTS},
+            **{key: {"type": "object"} for key in OBJECTS},
+            "references": {"type": "array", "items": {"type": "string"}},
+            "network_data_format": {
+                "type": "object",
+                "required": ["inputs", "outputs"],
+                "properties": {"inputs": tensors, "outputs": tensors},
+            },
+        },
+    }
+    file = tmp_path / "schema.json"
+    file.write_text(json.dumps(schema))
+    verify_metadata(meta_file=str(bundle / "configs" / "metadata.json"), filepath=str(file))
+
+
+def test_metadata_names_this_version_and_what_it_needs(bundle: Path) -> None:
+    # As MONAI reads it: it renames deprecated keys, over those that are there.
+    metadata = ConfigParser.load_config_file(str(bundle / "configs" / "metadata.json"))
+    assert metadata["version"] in metadata["changelog"]
+    assert "monai_fss" in metadata["required_packages_version"]
+    assert metadata["schema"].endswith("meta_schema_20240725.json")
+    formats = metadata["network_data_format"]
+    assert next(iter(formats["inputs"])) == "image" and "pred" in formats["outputs"]
+    assert formats["outputs"]["pred"]["channel_def"]["0"] == "background"
+
+
+def test_network_takes_and_gives_what_the_metadata_say(bundle: Path) -> None:
+    verify_net_in_out(
+        net_id="network_def",
+        meta_file=str(bundle / "configs" / "metadata.json"),
+        config_file=str(bundle / "configs" / "inference.yaml"),
+        device="cpu",
+        p=1,
+        n=1,
+        any=1,
+    )
+
+
+def test_model_exports_to_torchscript(bundle: Path, model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "model.ts"
+    ckpt_export(
+        net_id="network_def",
+        filepath=str(file),
+        ckpt_file=str(model),
+        meta_file=str(bundle / "configs" / "metadata.json"),
+        config_file=str(bundle / "configs" / "inference.yaml"),
+        key_in_ckpt="model",
+        **known_settings(bundle, model),
+    )
+    exported, trained = torch.jit.load(file).state_dict(), read_model(model)["model"]
+    assert trained.keys() <= exported.keys()
+    assert all(torch.equal(exported[key], trained[key]) for key in trained)
+
+
+def test_conditioned_network_scripts_and_gives_the_same_logits(bundle: Path, model: Path, tmp_path: Path) -> None:
+    network = network_of(bundle, model)
+    inputs = json.loads((bundle / "configs" / "metadata.json").read_text())["network_data_format"]["inputs"]
+    shape = (inputs["image"]["num_channels"], *[32] * len(inputs["image"]["spatial_shape"]))
+    generator = torch.Generator().manual_seed(0)
+    label = torch.zeros(3, 2, 1, *shape[1:])
+    label[..., 8:20, 8:20] = 1
+    network.condition(torch.rand(3, 2, *shape, generator=generator), label)
+    query = torch.rand(2, *shape, generator=generator)
+    torch.jit.script(network).save(str(tmp_path / "conditioned.ts"))
+    with torch.no_grad():
+        logits, scripted = network(query), torch.jit.load(tmp_path / "conditioned.ts")(query)
+    assert logits.shape == (2, 4, *shape[1:])
+    torch.testing.assert_close(scripted, logits, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("place", ["repository", "bundle"])
+def test_training_command_from_the_root_and_from_the_bundle(
+    bundle: Path,
+    place: str,
+    repository: Path,
+    phantom_set: Path,
+    small: Small,
+    environment: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    folder = repository if place == "repository" else bundle
+    config = (bundle / "configs" / "train.yaml").relative_to(folder)
+    settings = small(bundle.name) | {"dataset_dir": phantom_set, "output_dir": tmp_path / "out"}
+    words = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(config), *words]
+    before = {p for p in bundle.rglob("*")}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "out" / "model.pt").is_file()
+    assert {p for p in bundle.rglob("*")} == before
+
+
+def test_training_command_refuses_a_folder_without_scans(bundle: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", "configs/train.yaml"]
+    command += ["--dataset_dir", str(tmp_path / "none"), "--output_dir", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=bundle, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith(f"{tmp_path / 'none'}: ")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,104 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Fixtures of the whole suite: real scans where there are any, a tiny synthetic data set, a model trained on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+# What makes a training tiny. Each bundle needs an entry here; tests/bundles runs every bundle through one contract.
+SMALL: dict[str, dict[str, Any]] = {
+    "adnet": {
+        "steps": 2,
+        "steps_per_epoch": 1,
+        "batch_size": 1,
+        "size": [64, 64],
+        "pixdim": 5,
+        "supervoxel_ml": 40,
+        "tensorboard": False,
+        "val_queries": 1,
+        "val_interval": 1,
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """``real_data("chaos_t2")``: the folder of a set of real scans; the test is skipped where there is none."""
+    root = Path(os.environ.get("MONAI_FSS_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+
+    def find(name: str) -> Path:
+        if not (root / name / "images").is_dir():
+            pytest.skip(f"no real scans: {root / name / 'images'} does not exist (set MONAI_FSS_TEST_DATA)")
+        return root / name
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the repository, where ``bundles/`` is."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def small() -> Callable[[str], dict[str, Any]]:
+    """``small("adnet")``: settings of the bundle's train.yaml that make two steps on the phantoms a matter of seconds."""
+
+    def settings(bundle: str) -> dict[str, Any]:
+        assert bundle in SMALL, f"bundle {bundle} has no small settings in tests/conftest.py"
+        return dict(SMALL[bundle])
+
+    return settings
+
+
+@pytest.fixture(scope="session")
+def environment(repository: Path) -> dict[str, str]:
+    """For child processes: one thread, as here, since weights are compared bit for bit; no graphics card."""
+    path = os.pathsep.join(filter(None, [str(repository), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
+
+
+@pytest.fixture(scope="session")
+def phantom_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set folder of four synthetic scans, 64 x 64 x 12 voxels of 5 x 5 x 16 mm, in two folds. Do not change it."""
+    from monai_fss.data import write_phantom_dataset
+
+    folder = tmp_path_factory.mktemp("phantoms") / "data"
+    return write_phantom_dataset(folder, n_cases=4, n_folds=2, shape=(64, 64, 12), spacing=(5, 5, 16))
+
+
+@pytest.fixture(scope="session")
+def trained(phantom_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of ADNet trained for four steps on the phantoms (``model.pt`` in it). Do not change it."""
+    import torch
+    from monai.utils import set_determinism
+
+    from monai_fss.apps.train import train
+
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train("adnet", phantom_set, folder, settings={**SMALL["adnet"], "steps": 4}, device="cpu")
+    torch.set_num_threads(threads)
+    set_determinism(None)
+    return folder
+
+
+@pytest.fixture
+def one_thread() -> Any:
+    """One thread, and MONAI's determinism switched off afterwards, around trainings in this process."""
+    import torch
+    from monai.utils import set_determinism
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    set_determinism(None)

@@ -1,0 +1,179 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""EP1 and EP2 on a network whose answer is known: ADNet over an encoder that passes directions through."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from monai_fss.inferers.protocols import EP1, EP2, chunks
+from monai_fss.networks.nets.adnet import ADNet
+
+
+class Pixels(nn.Module):
+    out_channels = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.sizes: list[int] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(x))
+        return x * self.weight
+
+
+def directions(degrees: np.ndarray) -> torch.Tensor:
+    """(H, W, D) angles -> (2, H, W, D) unit vectors."""
+    radians = np.radians(degrees)
+    return torch.tensor(np.stack([np.cos(radians), np.sin(radians)]), dtype=torch.float32)
+
+
+def probability(query: Any, support: float) -> float:
+    """ADNet's Eqs. 2 and 3 with alpha 20, kappa 0.5, T -10."""
+    return 1 / (1 + math.exp(-0.5 * (20 * math.cos(math.radians(query - support)) - 10)))
+
+
+def support_scan() -> dict[str, torch.Tensor]:
+    """Class 1 in slices 2..10, class 4 in slices 0..5; their angle is 10 z and 10 z + 180."""
+    angles = np.full((4, 5, 12), 90.0)
+    label = np.zeros((1, 4, 5, 12), np.float32)
+    for z in range(12):
+        angles[0, :, z], angles[3, :, z] = 10 * z, 10 * z + 180
+        label[0, 0, :, z] = 1 if 2 <= z <= 10 else 0
+        label[0, 3, :, z] = 4 if z <= 5 else 0
+    return {"image": directions(angles), "label": torch.from_numpy(label)}
+
+
+def query_scan() -> tuple[dict[str, torch.Tensor], np.ndarray]:
+    """Class 1 in slices 3..9, class 4 in slices 8 and 9, seen on another grid in plane."""
+    rng = np.random.default_rng(0)
+    angles = rng.uniform(0, 360, size=(4, 5, 14))
+    truth = torch.zeros(1, 7, 9, 14)
+    truth[0, 1, 2, 3:10] = 1
+    truth[0, 5, 5, 8:10] = 4
+    return {"image": directions(angles), "truth": truth}, angles
+
+
+def network() -> ADNet:
+    return ADNet(Pixels())
+
+
+@pytest.mark.parametrize(
+    ("slices", "parts", "expected"),
+    [
+        (range(10, 17), 3, [[10, 11], [12, 13], [14, 15, 16]]),  # borders 0, 2.33, 4.67, 7
+        (range(9), 3, [[0, 1, 2], [3, 4, 5], [6, 7, 8]]),
+        (range(8), 3, [[0, 1], [2, 3, 4], [5, 6, 7]]),  # borders 0, 2.67, 5.33, 8
+        ([4, 9], 3, [[], [4], [9]]),  # borders 0, 0.67, 1.33, 2
+        ([4], 3, [[], [], [4]]),
+        ([], 3, [[], [], []]),
+        ([1, 2, 8], 1, [[1, 2, 8]]),
+        ([1, 2, 8, 9], 2, [[1, 2], [8, 9]]),
+    ],
+)
+def test_chunks_by_hand(slices: list[int], parts: int, expected: list[list[int]]) -> None:
+    assert chunks(slices, parts) == expected
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_ep2_uses_the_middle_slice_everywhere(batch: int) -> None:
+    net = network()
+    query, angles = query_scan()
+    got = EP2(batch=batch)(net, [support_scan()], query, [1, 4])
+    assert got.shape == (2, 4, 5, 14) and got.dtype == torch.float32
+    middles = (60, 210)  # class 1: index 4 of 2..10 = 6; class 4: index 3 of 0..5 = 3
+    for w, y, x, z in np.ndindex(*got.shape):
+        assert got[w, y, x, z].item() == pytest.approx(probability(angles[y, x, z], middles[w]), abs=1e-4)
+    assert net.encoder.sizes == [1, 1] + [batch] * (14 // batch) + [14 % batch] * (14 % batch > 0)
+
+
+def test_ep2_with_several_slices_averages_their_prototypes() -> None:
+    query, angles = query_scan()
+    got = EP2(slices=3)(network(), [support_scan()], query, [1])
+    shots = np.radians([30, 60, 90])  # of 2..10: indices 1, 4, 7
+    mean = math.degrees(math.atan2(np.sin(shots).mean(), np.cos(shots).mean()))
+    for y, x, z in np.ndindex(4, 5, 14):
+        assert got[0, y, x, z].item() == pytest.approx(probability(angles[y, x, z], mean), abs=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_ep1_uses_the_middle_slice_of_the_part(batch: int) -> None:
+    query, angles = query_scan()
+    got = EP1(batch=batch)(network(), [support_scan()], query, [1, 4])
+    # Class 1, support slices 2..10: indices 1, 4, 7 are slices 3, 6, 9. Query slices 3..9: parts 2, 2, 3 slices long.
+    one = {3: 30, 4: 30, 5: 60, 6: 60, 7: 90, 8: 90, 9: 90}
+    # Class 4, support slices 0..5: indices 1, 3, 5. Query slices 8, 9: no first part.
+    four = {8: 180 + 30, 9: 180 + 50}
+    for w, used in enumerate((one, four)):
+        for y, x, z in np.ndindex(4, 5, 14):
+            expected = probability(angles[y, x, z], used[z]) if z in used else 0.0
+            assert got[w, y, x, z].item() == pytest.approx(expected, abs=1e-4)
+        outside = [z for z in range(14) if z not in used]
+        assert got[w][..., outside].abs().sum() == 0
+
+
+def test_ep1_ways_together_equal_each_way_alone() -> None:
+    query, _ = query_scan()
+    together = EP1()(network(), [support_scan()], query, [4, 1])
+    for w, value in enumerate((4, 1)):
+        alone = EP1()(network(), [support_scan()], query, [value])
+        torch.testing.assert_close(together[w], alone[0])
+
+
+def test_ep1_of_an_absent_class_is_zero_without_a_forward_pass() -> None:
+    query, _ = query_scan()
+    query["truth"] = torch.zeros_like(query["truth"])
+    net = network()
+    assert EP1()(net, [support_scan()], query, [1]).abs().sum() == 0
+    assert net.encoder.sizes == []
+
+
+def test_ep1_with_other_parts() -> None:
+    query, angles = query_scan()
+    got = EP1(parts=1)(network(), [support_scan()], query, [1])
+    for z in range(3, 10):
+        assert got[0, 0, 0, z].item() == pytest.approx(probability(angles[0, 0, z], 60), abs=1e-4)
+    assert (EP1().labelled_slices, EP1(parts=5).labelled_slices) == (3, 5)
+    assert (EP2().labelled_slices, EP2(slices=3).labelled_slices, EP2(slices="all").labelled_slices) == (1, 3, "all")
+
+
+def test_ep1_encodes_the_support_once_for_each_part() -> None:
+    query, _ = query_scan()
+    net = network()
+    EP1()(net, [support_scan()], query, [1, 4])
+    # two ways of one shot, then the slices of the part: {3, 4}, {5, 6, 8}, {7, 8, 9}
+    assert net.encoder.sizes == [1, 1, 2, 1, 1, 3, 1, 1, 3]
+
+
+def test_two_support_scans_are_two_shots() -> None:
+    second = support_scan()
+    second["image"] = directions(np.full((4, 5, 12), 100.0))
+    query, angles = query_scan()
+    got = EP1()(network(), [support_scan(), second], query, [1])
+    for z, support in {3: 30, 5: 60, 7: 90}.items():
+        mean = (support + 100) / 2
+        assert got[0, 1, 1, z].item() == pytest.approx(probability(angles[1, 1, z], mean), abs=1e-4)
+
+
+@pytest.mark.parametrize("protocol", [EP1(), EP2()])
+def test_the_networks_own_condition_and_mode_are_left(protocol: EP1 | EP2) -> None:
+    net = network().train()
+    net.prototypes = torch.tensor([[3.0, 4.0]])
+    query, _ = query_scan()
+    got = protocol(net, [support_scan()], query, [1])
+    assert net.training and torch.equal(net.prototypes, torch.tensor([[3.0, 4.0]])) and not got.requires_grad
+
+
+@pytest.mark.parametrize("protocol", [EP1(), EP2()])
+def test_a_class_that_the_support_has_not_is_an_error(protocol: EP1 | EP2) -> None:
+    query, _ = query_scan()
+    query["truth"][0, 0, 0, 0] = 9
+    with pytest.raises(ValueError, match=r"label value\(s\) \[9\] do not occur .* present are \[1, 4\]"):
+        protocol(network(), [support_scan()], query, [1, 9])
