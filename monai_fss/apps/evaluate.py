@@ -16,11 +16,23 @@ import numpy as np
 from monai_fss.apps.bundles import bundle_path, parse_settings
 from monai_fss.apps.inference_config import inference_parser
 from monai_fss.apps.results import Entry, Results, write_results
+from monai_fss.apps.segment import support_slices
 from monai_fss.apps.versions import versions
 from monai_fss.data import DatasetFolder, Fold, ScanError, atomic_path, case_item, check_output, make_folds
 
 __all__ = ["Evaluation", "add_arguments", "evaluate", "run"]
 
+RESERVED = {
+    "bundle_root": "--bundle",
+    "dataset_dir": "--data",
+    "output_dir": "--output",
+    "cache_dir": "--models",
+    "cases": "--split",
+    "seed": "--seed",
+    "resume": "--models",
+    "val_queries": "--split",
+    "device": "--device",
+}
 OFFSETS = np.linspace(-6.0, 6.0, 49)
 
 
@@ -40,7 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first run")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of configs/train.yaml")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of the bundle's configs/train.yaml, such as steps=500",
+    )
 
 
 @dataclass(frozen=True)
@@ -81,7 +100,6 @@ class Evaluation:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     files = [bundle_path(args.bundle) / "configs" / "train.yaml"]
-    slices = int(args.support_slices) if args.support_slices.isdigit() else args.support_slices
     evaluation = Evaluation(
         bundle=args.bundle,
         data=args.data,
@@ -90,11 +108,11 @@ def run(args: argparse.Namespace) -> int:
         ways=args.ways,
         runs=args.runs,
         fold=args.fold,
-        support_slices=slices,
+        support_slices=support_slices(args.support_slices),
         model=args.model,
         seed=args.seed,
         device=args.device,
-        settings=parse_settings(args.set, files),
+        settings=parse_settings(args.set, files, RESERVED),
         command=" ".join(["monai-fss", *sys.argv[1:]]),
     )
     results = evaluate(evaluation, args.output, args.models, args.overwrite)

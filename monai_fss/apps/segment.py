@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.bundles import bundle_path, parse_settings
+from monai_fss.apps.errors import UsageError
 from monai_fss.apps.inference_config import inference_parser
 from monai_fss.apps.segment_report import read_quality
 from monai_fss.apps.versions import versions
@@ -29,7 +30,22 @@ from monai_fss.data import (
     write_json,
 )
 
-__all__ = ["add_arguments", "run", "segment"]
+__all__ = ["add_arguments", "run", "segment", "support_slices"]
+
+RESERVED = {
+    "bundle_root": "--bundle",
+    "dataset_dir": "--images",
+    "output_dir": "--output",
+    "model": "--model",
+    "support_image": "--support-image",
+    "support_label": "--support-label",
+    "support_slices": "--support-slices",
+    "labels": "--labels",
+    "probabilities": "--probabilities",
+    "quality": "--no-quality",
+    "overlays": "--no-overlays",
+    "device": "--device",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,15 +63,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-overlays", action="store_true", help="skip the pictures")
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of configs/inference.yaml")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of the bundle's configs/inference.yaml, such as slices_per_batch=16",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    labels = [int(v) for v in args.labels.split(",")] if args.labels else None
-    slices = int(args.support_slices) if args.support_slices.isdigit() else args.support_slices
+    labels = _labels(args.labels)
+    slices = support_slices(args.support_slices)
     config = bundle_path(args.bundle) / "configs" / "inference.yaml"
-    settings = parse_settings(args.set, [config])
+    settings = parse_settings(args.set, [config], RESERVED)
     settings |= {"support_slices": slices, "probabilities": args.probabilities}
     settings |= {"quality": not args.no_quality, "overlays": not args.no_overlays}
     if args.device:
@@ -131,6 +154,28 @@ def segment(
     write_json(Path(output) / "report.json", report)
     finish_run(output)
     return todo
+
+
+def support_slices(text: str) -> int | str:
+    """The value of --support-slices: "middle", "all" or a number.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if text in ("middle", "all"):
+        return text
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"--support-slices {text}: is not understood. Give middle, all, or a number of at least 1.")
+
+
+def _labels(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdigit() and int(word) > 0 for word in words):
+        raise UsageError(f"--labels {text}: is not a list of label values. Write them as 1,4.")
+    return [int(word) for word in words]
 
 
 def _note(

@@ -15,7 +15,7 @@ from ignite.handlers import Checkpoint
 from torch import nn
 
 from .atomic import atomic_path
-from .problems import ScanError
+from .problems import InputWarning, ScanError
 
 __all__ = ["latest_checkpoint", "load_model", "read_model", "restore", "save_best", "save_model"]
 
@@ -104,7 +104,7 @@ def latest_checkpoint(folder: str | Path) -> tuple[Path, dict[str, Any]] | None:
         try:
             return file, _read(file)
         except ScanError as error:
-            warnings.warn(f"{error} Going on from an earlier checkpoint.", stacklevel=2)
+            warnings.warn(f"{error} Going on from an earlier checkpoint.", InputWarning, stacklevel=2)
     return None
 
 

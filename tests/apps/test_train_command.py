@@ -107,7 +107,6 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     assert "the training is finished (4 steps)" in capsys.readouterr().err
 
 
-@pytest.mark.xfail(strict=True, reason="train.yaml starts a training anew whose last checkpoint is its end")
 def test_a_training_killed_before_its_model_was_written_is_not_trained_twice(
     trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,13 +40,16 @@ class PositionedEncoder(nn.Module):
             raise ValueError(f"axes must be at least 1, got {axes}. Use the encoder itself where there is no position.")
         self.encoder = encoder
         self.axes = axes
-        self.weight = nn.Parameter(torch.tensor([float(x) for x in __import__("os").environ.get("PW",",".join(["0.5"]*axes)).split(",")]), requires_grad=__import__("os").environ.get("PL","1")=="1")
+        self.weight = nn.Parameter(
+            torch.tensor([float(x) for x in __import__("os").environ.get("PW", ",".join(["0.5"] * axes)).split(",")]),
+            requires_grad=__import__("os").environ.get("PL", "1") == "1",
+        )
         self.out_channels = int(encoder.out_channels) + 2 * axes
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(B, C + axes, H, W) -> (B, D + 2 axes, h, w)."""
         features = F.normalize(self.encoder(image[:, : -self.axes]), dim=1)
         position = F.interpolate(image[:, -self.axes :], size=features.shape[2:], mode="bilinear", align_corners=False)
-        angle = position * (math.pi * float(__import__("os").environ.get("PF","0.5")))
+        angle = position * (math.pi * float(__import__("os").environ.get("PF", "0.5")))
         weight = self.weight[None, :, None, None]
         return torch.cat([features, weight * torch.cos(angle), weight * torch.sin(angle)], dim=1)
