@@ -59,14 +59,19 @@ def read_model(path: str | Path) -> dict[str, Any]:
         ScanError: missing, damaged, or holding pickled objects; not what :func:`save_model` writes.
     """
     content = _read(Path(path))
-    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+    state = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ScanError(
-            [f"{path}: is not a model file of monai_fss (no 'model' in it). Give a model.pt of a training."]
+            [f"{path}: is not a model file of monai_fss (no weights under 'model'). Give a model.pt of a training."]
         )
     settings = content.get("settings", {})
-    strings = [v for v in settings.values() if isinstance(v, str)]
-    if any(v.startswith(("$", "@", "%")) for v in strings):
-        raise ScanError([f"{path}: its settings hold an expression, which is never evaluated. Do not trust this file."])
+    if not isinstance(settings, dict) or not all(isinstance(k, str) and _harmless(v) for k, v in settings.items()):
+        raise ScanError(
+            [
+                f"{path}: its settings hold an expression, or more than numbers, texts and lists of them; none of it is "
+                "evaluated. Do not trust this file."
+            ]
+        )
     return {"model": content["model"], "settings": settings}
 
 
@@ -118,6 +123,9 @@ def restore(folder: str | Path, objects: Mapping[str, Any], max_epochs: int) -> 
 
     Returns:
         the iteration reached; 0 where there is no checkpoint.
+
+    Raises:
+        ScanError: the checkpoint is of another training: it lacks something, or was to have another number of steps.
     """
     found = latest_checkpoint(folder)
     if found is None:
@@ -126,10 +134,38 @@ def restore(folder: str | Path, objects: Mapping[str, Any], max_epochs: int) -> 
     missing = sorted(objects.keys() - content.keys())
     if missing:
         raise ScanError([f"{file}: lacks {', '.join(missing)}. It is not a checkpoint of this training; start anew."])
+    _check_length(file, content, objects)
     for name, item in objects.items():
-        item.load_state_dict(content[name])
+        item.load_state_dict(_present(item, content[name]) if isinstance(item, Checkpoint) else content[name])
     objects["trainer"].state.max_epochs = max_epochs
     return int(objects["trainer"].state.iteration)
+
+
+def _present(keeper: Checkpoint, state: dict[str, Any]) -> dict[str, Any]:
+    """A keeper's list without the files that what came after this checkpoint has replaced: Ignite would remove them."""
+    folder = Path(keeper.save_handler.dirname)
+    saved = [(priority, name) for priority, name in state["_saved"] if (folder / name).is_file()]
+    lost = [name for _, name in state["_saved"] if not (folder / name).is_file()]
+    if lost and keeper.score_function is not None:
+        warnings.warn(
+            f"{folder}: {', '.join(lost)}, the best so far, has been replaced since. The best is chosen anew.",
+            InputWarning,
+            stacklevel=4,
+        )
+    return {**state, "_saved": saved}
+
+
+def _check_length(file: Path, content: Mapping[str, Any], objects: Mapping[str, Any]) -> None:
+    """The schedule that a checkpoint brings ends where its training was to end: beyond, the learning rate is 0."""
+    old = content.get("scheduler", {}).get("total_iters")
+    new = getattr(objects.get("scheduler"), "total_iters", old)
+    if old != new:
+        raise ScanError(
+            [
+                f"{file}: is of a training of {old} steps, not {new}: its learning rate falls towards that end. "
+                f"Resume with steps={old}, or start anew in another folder."
+            ]
+        )
 
 
 def _save(content: dict[str, Any], path: str | Path) -> None:
@@ -148,6 +184,15 @@ def _read(path: Path) -> Any:
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise ScanError([f"{path}: is damaged or no PyTorch file ({error}). Copy it again, or train anew."]) from error
+
+
+def _harmless(value: Any) -> bool:
+    """Whether MONAI's ConfigParser takes a setting for what it is: "$..." runs, and a mapping may be a call."""
+    if isinstance(value, (list, tuple)):
+        return all(_harmless(item) for item in value)
+    if isinstance(value, str):
+        return not value.startswith(("$", "@", "%"))
+    return value is None or isinstance(value, (bool, int, float))
 
 
 def _some(names: list[str]) -> str:

@@ -60,8 +60,6 @@ class SampleEpisode(Randomizable, Transform):
             Both slices are cut at the same place.
         min_area: smallest area in mm^2 of the supervoxel in the support slice. Default 312.5: the papers' 200 pixels
             of 1.25 mm.
-        far_query: probability that the query is any slice of the volume, whether it shows the supervoxel or not.
-            Default 0, the paper's. In use most query slices do not show the organ; such episodes teach to find nothing.
         volume_keys: items (C, H, W, D) that are cut along; each also appears as ``support_<key>``.
         supervoxels, table: keys of the supervoxels (1, H, W, D) and of their table.
 
@@ -73,7 +71,6 @@ class SampleEpisode(Randomizable, Transform):
         self,
         spatial_size: Sequence[int],
         min_area: float = 312.5,
-        far_query: float = 0.0,
         volume_keys: Sequence[str] = ("image",),
         supervoxels: str = "supervoxels",
         table: str = "table",
@@ -81,10 +78,7 @@ class SampleEpisode(Randomizable, Transform):
         if min_area <= 0:
             raise ValueError(f"min_area must be positive (mm^2), got {min_area}.")
         self.spatial_size = tuple(int(n) for n in spatial_size)
-        if not 0 <= far_query <= 1:
-            raise ValueError(f"far_query must be a probability, got {far_query}.")
         self.min_area = min_area
-        self.far_query = far_query
         self.volume_keys = tuple(volume_keys)
         self.supervoxels = supervoxels
         self.table = table
@@ -120,9 +114,7 @@ class SampleEpisode(Randomizable, Transform):
             )
         identity, slices, pairs = candidates[self.R.randint(len(candidates))]
         first, second = pairs[self.R.randint(len(pairs))]
-        far = self.R.random_sample() < self.far_query
-        query = self.R.randint(table.shape[1]) if far else slices[second]
-        return identity, int(slices[first]), int(query)
+        return identity, int(slices[first]), int(slices[second])
 
     def _window(self, mask: torch.Tensor) -> tuple[slice, ...]:
         """A window around the middle of the supervoxel or, where that would miss it, around one of its pixels."""

@@ -84,12 +84,12 @@ def test_loading_stays_strict_for_weights() -> None:
         net.load_state_dict({"scale": torch.ones(1), "other": torch.ones(1)})
 
 
-def test_a_training_checkpoint_loads_strictly_and_keeps_the_condition() -> None:
+def test_a_training_checkpoint_loads_strictly_and_forgets_the_condition() -> None:
     state = MeanNet().train().state_dict()
     state["scale"] = torch.full((1,), 3.0)
     net = MeanNet().condition(*support(2))
     net.load_state_dict(state)
-    assert net.scale.item() == 3 and net.is_conditioned and net.ways == 2
+    assert net.scale.item() == 3 and not net.is_conditioned
     assert set(state) == {"scale"}
 
 

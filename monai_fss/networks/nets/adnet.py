@@ -14,6 +14,8 @@ from .few_shot import FewShotNet, check_support
 
 __all__ = ["ADNet"]
 
+SLICES_PER_PASS = 16  # of a support set: bounds the memory of many labelled slices
+
 
 class ADNet(FewShotNet):
     """Few-shot segmentation that models the foreground alone.
@@ -89,7 +91,9 @@ class ADNet(FewShotNet):
         """Store the prototype of each way; see :meth:`FewShotNet.condition` for shapes."""
         check_support(support_image, support_label)
         with torch.no_grad():
-            features = torch.stack([self.encoder(shots) for shots in support_image])
+            slices = support_image.flatten(0, 1).split(SLICES_PER_PASS)
+            features = torch.cat([self.encoder(part) for part in slices])
+            features = features.reshape(*support_image.shape[:2], *features.shape[1:])
             self.prototypes = support_prototypes(features, support_label)
         return self
 

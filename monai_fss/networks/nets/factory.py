@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from .compact_encoder import CompactEncoder
@@ -17,7 +19,7 @@ ENCODERS = {"compact": None, "resnet18": 18, "resnet50": 50, "resnet101": 101}
 
 
 def build_encoder(
-    name: str = "compact", in_channels: int = 1, pretrained: str | None = None, positions: int = 0
+    name: str = "compact", in_channels: int = 1, pretrained: str | None = None, positions: Sequence[float] = ()
 ) -> nn.Module:
     """An encoder.
 
@@ -26,7 +28,8 @@ def build_encoder(
             "resnet101" (dilated, output stride 8).
         in_channels: channels of the image, coordinates not counted.
         pretrained: path or URL of a torchvision checkpoint for the body of a ResNet. Default: random weights.
-        positions: number of coordinate channels that follow the image's, see :class:`PositionedEncoder`.
+        positions: weights of the coordinate channels that follow the image's, see :class:`PositionedEncoder`.
+            Default: none.
     """
     encoder = _encoder(name, in_channels, pretrained)
     return PositionedEncoder(encoder, positions) if positions else encoder

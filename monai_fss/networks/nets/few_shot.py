@@ -82,8 +82,8 @@ class FewShotNet(nn.Module):
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         for name in self.condition_names:
             incoming = state_dict.get(prefix + name)
-            if incoming is None:  # a training checkpoint: not an error, and no reason to forget the condition
-                state_dict[prefix + name] = getattr(self, name)
+            if incoming is None:  # a training checkpoint: not an error, but prototypes of other weights mean nothing
+                state_dict[prefix + name] = torch.zeros_like(getattr(self, name))
             else:
                 setattr(self, name, getattr(self, name).new_zeros(incoming.shape))
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,38 +19,36 @@ class PositionedEncoder(nn.Module):
 
     The last channels of the image are coordinates in the body, -1 to 1 (``BodyPositiond``). Each coordinate x becomes
     w (cos(pi x / 2), sin(pi x / 2)), appended to the features, which are first brought to length 1. The cosine of two
-    such vectors is then (cos of the features + sum of w^2 cos(pi dx / 2) over the axes) / (1 + sum of w^2): texture
-    and place are compared side by side, and how much a place counts is learnt, an axis at a time. Given to the first
-    layer instead, coordinates would not survive instance normalisation where they are constant in a slice.
+    such vectors is then (cosine of the features + sum of w^2 cos(pi dx / 2) over the axes) / (1 + sum of w^2): texture
+    and place are compared side by side.
 
-    Not part of the paper: its encoder was trained on photographs and sees the whole slice, a small one trained from
-    scratch knows texture and confuses left and right kidney.
+    Not part of the papers, whose encoders were trained on photographs. A small encoder that is trained from scratch
+    knows texture and confuses left and right kidney. Coordinates as further input channels did not help where this
+    does: a coordinate that is constant in a slice does not survive the first instance normalisation. The weights are
+    fixed: support and query of a training episode lie side by side, so that training cannot learn how far an organ of
+    another patient may be (learnt, the weight across slices goes to 0).
 
     Args:
         encoder: maps (B, C, H, W) to (B, D, h, w).
-        axes: number of coordinate channels.
-        weight: initial w. Default 0.5.
+        weights: w of each coordinate channel.
 
     Attributes:
-        out_channels: D + 2 axes.
+        out_channels: D + 2 len(weights).
     """
 
-    def __init__(self, encoder: nn.Module, axes: int, weight: float = 0.5) -> None:
+    def __init__(self, encoder: nn.Module, weights: Sequence[float]) -> None:
         super().__init__()
-        if axes < 1:
-            raise ValueError(f"axes must be at least 1, got {axes}. Use the encoder itself where there is no position.")
+        if not weights or min(weights) <= 0:
+            raise ValueError(f"weights must be positive, one for each coordinate, got {list(weights)}.")
         self.encoder = encoder
-        self.axes = axes
-        self.weight = nn.Parameter(
-            torch.tensor([float(x) for x in __import__("os").environ.get("PW", ",".join(["0.5"] * axes)).split(",")]),
-            requires_grad=__import__("os").environ.get("PL", "1") == "1",
-        )
-        self.out_channels = int(encoder.out_channels) + 2 * axes
+        self.axes = len(weights)
+        self.register_buffer("weight", torch.tensor([float(w) for w in weights]))
+        self.out_channels = int(encoder.out_channels) + 2 * self.axes
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, C + axes, H, W) -> (B, D + 2 axes, h, w)."""
+        """(B, C + len(weights), H, W) -> (B, D + 2 len(weights), h, w)."""
         features = F.normalize(self.encoder(image[:, : -self.axes]), dim=1)
         position = F.interpolate(image[:, -self.axes :], size=features.shape[2:], mode="bilinear", align_corners=False)
-        angle = position * (math.pi * float(__import__("os").environ.get("PF", "0.5")))
+        angle = position * (math.pi / 2)
         weight = self.weight[None, :, None, None]
         return torch.cat([features, weight * torch.cos(angle), weight * torch.sin(angle)], dim=1)

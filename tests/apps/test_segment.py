@@ -1,0 +1,371 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""`monai-fss segment` from end to end: masks, scores, pictures, interruption, refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from monai_fss.apps.cli import main
+from monai_fss.apps.segment_report import QUALITY_COLUMNS, SegmentReport
+from monai_fss.data import phantom, read_model, save_model
+from monai_fss.networks.nets import ADNet, build_encoder
+
+CASES = ["case_02", "case_03"]
+VALUES = [1, 2, 3, 4, 5]
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Scene(NamedTuple):
+    """Inputs of a command in a folder of their own, so that a test may change them."""
+
+    root: Path
+    support: Path
+    label: Path
+    images: Path
+    model: Path
+
+    def words(self, *more: str, output: str = "out") -> list[str]:
+        words = ["segment", "--bundle", "adnet", "--model", str(self.model), "--device", "cpu"]
+        words += ["--support-image", str(self.support), "--support-label", str(self.label)]
+        return [*words, "--images", str(self.images), "--output", str(self.root / output), *more]
+
+
+@pytest.fixture
+def scene(phantom_set: Path, trained: Path, tmp_path: Path) -> Scene:
+    return make_scene(tmp_path, phantom_set, trained)
+
+
+def make_scene(root: Path, phantom_set: Path, trained: Path) -> Scene:
+    (root / "in").mkdir()
+    for case in CASES:
+        shutil.copy(phantom_set / "images" / f"{case}.nii.gz", root / "in")
+    for part in ("images", "labels"):
+        shutil.copy(phantom_set / part / "case_01.nii.gz", root / f"support_{part}.nii.gz")
+    shutil.copy(trained / "model.pt", root / "model.pt")
+    return Scene(root, root / "support_images.nii.gz", root / "support_labels.nii.gz", root / "in", root / "model.pt")
+
+
+@pytest.fixture(scope="module")
+def done(phantom_set: Path, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """A finished run with everything on. Do not change it."""
+    scene = make_scene(tmp_path_factory.mktemp("segment"), phantom_set, trained)
+    assert main(scene.words("--probabilities")) == 0
+    return scene
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "quality.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def tree(folder: Path) -> dict[str, int]:
+    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in sorted(folder.rglob("*"))}
+
+
+def test_exactly_these_files_are_written(done: Scene) -> None:
+    expected = {f"{case}.nii.gz" for case in CASES} | {f"overlays/{case}.png" for case in CASES}
+    expected |= {f"probabilities/{case}.nii.gz" for case in CASES} | {"quality.csv", "report.json"}
+    out = done.root / "out"
+    assert {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()} == expected
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_masks_have_the_grid_of_the_query_and_values_of_the_support(done: Scene, case: str) -> None:
+    mask, image = nib.load(done.root / "out" / f"{case}.nii.gz"), nib.load(done.images / f"{case}.nii.gz")
+    assert mask.shape == image.shape
+    np.testing.assert_allclose(mask.affine, image.affine, atol=1e-5)
+    assert np.issubdtype(mask.get_data_dtype(), np.integer)
+    values = np.unique(np.asarray(mask.dataobj))
+    assert set(values.tolist()) <= {0, *VALUES} and len(values) > 1
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_probability_maps_explain_the_mask(done: Scene, case: str) -> None:
+    probability = read(done.root / "out" / "probabilities" / f"{case}.nii.gz")
+    mask = read(done.root / "out" / f"{case}.nii.gz")
+    assert probability.shape == (*mask.shape, len(VALUES))
+    assert probability.min() >= 0 and probability.max() <= 1
+    best = np.asarray(VALUES)[probability.argmax(-1)]
+    np.testing.assert_array_equal(np.where(probability.max(-1) > 0.5, best, 0), mask)
+
+
+def test_quality_lists_every_case_and_class(done: Scene) -> None:
+    table = rows(done.root / "out")
+    assert tuple(table[0]) == QUALITY_COLUMNS
+    assert [(row["case"], int(row["label"])) for row in table] == [(case, v) for case in CASES for v in VALUES]
+    for row in table:
+        mask = read(done.root / "out" / f"{row['case']}.nii.gz")
+        assert float(row["volume_ml"]) == pytest.approx(
+            (mask == int(row["label"])).sum() * 5 * 5 * 16 / 1000, abs=0.006
+        )
+        assert 0 <= float(row["quality"]) <= 1
+        assert row["name"] == f"label_{row['label']}"
+
+
+def test_report_says_how_the_masks_were_made(done: Scene) -> None:
+    report = json.loads((done.root / "out" / "report.json").read_text())
+    assert report["inputs"]["cases"] == CASES == report["segmented_now"]
+    assert report["inputs"]["support"] == [[str(done.support), str(done.label)]]
+    assert len(report["inputs"]["model_sha256"]) == 16
+    assert report["device"] == "cpu" and report["seconds"] > 0
+    assert {"monai", "torch", "monai_fss"} <= {name.replace("-", "_") for name in report["versions"]}
+    assert report["settings"]["pixdim"] == 5, "the model brings the settings it was trained with"
+
+
+def test_overlays_are_pictures(done: Scene) -> None:
+    for case in CASES:
+        assert (done.root / "out" / "overlays" / f"{case}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_labels_choose_the_classes_and_switches_leave_out_the_rest(done: Scene, scene: Scene) -> None:
+    assert main(scene.words("--labels", "4,1", "--no-quality", "--no-overlays")) == 0
+    out = scene.root / "out"
+    assert {p.name for p in out.iterdir()} == {"case_02.nii.gz", "case_03.nii.gz", "quality.csv", "report.json"}
+    assert {(row["label"], row["quality"]) for row in rows(out)} == {("4", ""), ("1", "")}
+    for case in CASES:
+        mask, probability = read(out / f"{case}.nii.gz"), read(done.root / "out" / "probabilities" / f"{case}.nii.gz")
+        assert set(np.unique(mask)) <= {0, 1, 4}
+        two = probability[..., [3, 0]]
+        np.testing.assert_array_equal(np.where(two.max(-1) > 0.5, np.asarray([4, 1])[two.argmax(-1)], 0), mask)
+
+
+def test_one_scan_and_several_supports(scene: Scene, phantom_set: Path) -> None:
+    words = scene.words("--no-overlays", "--support-slices", "2")
+    words[words.index("--images") + 1] = str(scene.images / "case_02.nii.gz")
+    for option, part in (("--support-image", "images"), ("--support-label", "labels")):
+        words.insert(words.index(option) + 2, str(phantom_set / part / "case_04.nii.gz"))
+    assert main(words) == 0
+    assert {row["case"] for row in rows(scene.root / "out")} == {"case_02"}
+    support = json.loads((scene.root / "out" / "report.json").read_text())["inputs"]["support"]
+    assert [Path(image).name for image, _ in support] == ["support_images.nii.gz", "case_04.nii.gz"]
+
+
+def test_a_query_in_another_orientation_gets_the_same_mask_in_the_world(done: Scene, scene: Scene) -> None:
+    image = nib.load(scene.images / "case_02.nii.gz")
+    turned = nib.orientations.axcodes2ornt("SPR"), nib.orientations.io_orientation(image.affine)
+    there = nib.orientations.ornt_transform(turned[1], turned[0])
+    nib.save(image.as_reoriented(there), scene.images / "turned.nii.gz")
+    for case in CASES:
+        (scene.images / f"{case}.nii.gz").unlink()
+    assert main(scene.words("--no-overlays")) == 0
+    mask = nib.load(scene.root / "out" / "turned.nii.gz")
+    assert mask.shape == tuple(np.asarray(image.shape)[[2, 1, 0]])
+    back = mask.as_reoriented(nib.orientations.ornt_transform(turned[0], turned[1]))
+    np.testing.assert_allclose(back.affine, image.affine, atol=1e-4)
+    np.testing.assert_array_equal(np.asarray(back.dataobj), read(done.root / "out" / "case_02.nii.gz"))
+
+
+def test_queries_of_other_dtype_scale_size_and_angle(scene: Scene) -> None:
+    for file in scene.images.iterdir():
+        file.unlink()
+    for name, dtype, options in (
+        ("oblique", np.float64, {"oblique": 8.0, "shape": (64, 60, 10), "spacing": (5.0, 5.3, 16.0)}),
+        ("fine", np.uint16, {"shape": (90, 90, 8), "spacing": (3.5, 3.5, 20.0)}),
+        ("bytes", np.uint8, {"shape": (64, 64, 12), "spacing": (5.0, 5.0, 16.0)}),
+    ):
+        scan = phantom(7, **options)  # type: ignore[arg-type]
+        voxels = scan.image / scan.image.max() * 255 if dtype == np.uint8 else scan.image.clip(0)
+        nib.save(nib.Nifti1Image(voxels.astype(dtype), scan.affine), scene.images / f"{name}.nii.gz")
+    assert main(scene.words()) == 0
+    for file in scene.images.iterdir():
+        image, mask = nib.load(file), nib.load(scene.root / "out" / file.name)
+        assert mask.shape == image.shape
+        np.testing.assert_allclose(mask.affine, image.affine, atol=1e-4)
+        assert np.asarray(mask.dataobj).any()
+
+
+def interrupt_at(case: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C when the report of this case (counted from 1) is to be made: its mask is there, its row is not."""
+    report, calls = SegmentReport.__call__, []
+
+    def press(self: SegmentReport, engine: Any) -> None:
+        calls.append(engine)
+        if len(calls) == case:
+            raise KeyboardInterrupt
+        report(self, engine)
+
+    monkeypatch.setattr(SegmentReport, "__call__", press)
+
+
+def test_an_interrupted_run_goes_on_with_what_is_missing(
+    done: Scene, scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = scene.root / "out"
+    with monkeypatch.context() as patch:
+        interrupt_at(2, patch)
+        assert main(scene.words()) == 1
+    assert "run the same command again to go on" in capsys.readouterr().err
+    assert {row["case"] for row in rows(out)} == {"case_02"}
+    assert not (out / "report.json").exists()
+    assert not [p for p in out.rglob("*") if "unfinished" in p.name or p.stat().st_size == 0 and p.is_file()]
+    before = tree(out)
+    assert main(scene.words()) == 0
+    assert "1 scan(s) segmented" in capsys.readouterr().out
+    assert json.loads((out / "report.json").read_text())["segmented_now"] == ["case_03"]
+    assert tree(out)["case_02.nii.gz"] == before["case_02.nii.gz"]
+    assert rows(out) == rows(done.root / "out")
+    for case in CASES:
+        np.testing.assert_array_equal(read(out / f"{case}.nii.gz"), read(done.root / "out" / f"{case}.nii.gz"))
+
+
+def test_a_half_written_mask_is_no_mask(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = nib.save
+
+    def stop(image: Any, name: Any) -> None:
+        Path(name).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nib, "save", stop)
+        assert main(scene.words()) == 1
+    assert nib.save is save
+    assert not list((scene.root / "out").rglob("*.nii.gz"))
+    assert main(scene.words()) == 0
+
+
+def test_a_run_with_other_settings_does_not_go_on_with_an_interrupted_one(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_at(2, patch)
+        assert main(scene.words()) == 1
+    before = tree(scene.root)
+    assert main(scene.words("--labels", "1")) == 2
+    assert "case_02.nii.gz: exists already. Give another output folder, or --overwrite." in capsys.readouterr().err
+    assert tree(scene.root) == before
+
+
+def test_a_finished_run_is_refused_unless_overwritten(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(scene.words("--no-overlays", "--no-quality")) == 0
+    before = tree(scene.root)
+    assert main(scene.words("--no-overlays", "--no-quality")) == 2
+    err = capsys.readouterr().err
+    assert err.count("exists already. Give another output folder, or --overwrite.") == 2
+    assert tree(scene.root) == before
+    assert main(scene.words("--no-overlays", "--no-quality", "--overwrite", "--labels", "2")) == 0
+    assert {row["label"] for row in rows(scene.root / "out")} == {"2"}
+    assert tree(scene.root)["out/case_02.nii.gz"] > before["out/case_02.nii.gz"]
+
+
+def refused(scene: Scene, capsys: pytest.CaptureFixture[str], *more: str) -> str:
+    """Run a command that must be refused and change nothing; return what it said."""
+    before = tree(scene.root)
+    capsys.readouterr()
+    assert main(scene.words(*more)) == 2
+    assert tree(scene.root) == before
+    assert not (scene.root / "out").exists()
+    return capsys.readouterr().err
+
+
+def test_the_support_among_the_queries_is_refused(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(scene.support, scene.images / "copy.nii.gz")
+    assert f"{scene.images / 'copy.nii.gz'}: has the same voxels as the support" in refused(scene, capsys)
+    (scene.images / "copy.nii.gz").unlink()
+    (scene.images / "link.nii.gz").symlink_to(scene.support)
+    assert f"{scene.images / 'link.nii.gz'}: is the support itself" in refused(scene, capsys)
+
+
+def test_a_label_of_another_grid_is_refused(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    label = nib.load(scene.label)
+    voxels = np.asarray(label.dataobj)
+    nib.save(nib.Nifti1Image(voxels[:-1], label.affine), scene.label)
+    assert "label has shape (63, 64, 12), its image" in refused(scene, capsys)
+    moved = label.affine.copy()
+    moved[0, 3] += 1
+    nib.save(nib.Nifti1Image(voxels, moved), scene.label)
+    said = refused(scene, capsys)
+    assert "corners up to 0.2 voxels apart" in said and "Resample the label to the image" in said
+
+
+def test_classes_that_the_support_lacks_are_refused(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "label 9 has no voxel; present are 1, 2, 3, 4, 5" in refused(scene, capsys, "--labels", "1,9")
+    label = nib.load(scene.label)
+    nib.save(nib.Nifti1Image(np.zeros_like(np.asarray(label.dataobj)), label.affine), scene.label)
+    assert "support label has no labelled voxel" in refused(scene, capsys)
+
+
+def test_every_problem_of_support_and_queries_comes_at_once(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    for case in CASES:
+        (scene.images / f"{case}.nii.gz").write_bytes(b"x")
+    said = refused(scene, capsys)
+    assert all(f"{scene.images / case}.nii.gz: " in said for case in CASES)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--labels", "1,x"], "--labels 1,x"),
+        (["--labels", "0"], "--labels 0"),
+        (["--support-slices", "none"], "--support-slices none"),
+        (["--support-slices", "0"], "--support-slices 0"),
+        (["--set", "slices_per_bach=2"], "Did you mean slices_per_batch?"),
+        (["--bundle", "adnett"], "--bundle adnett: no such bundle"),
+    ],
+)
+def test_wrong_options_are_refused(
+    more: list[str], says: str, scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert says in refused(scene, capsys, *more)
+
+
+def test_images_and_labels_of_the_support_must_be_as_many(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(scene, capsys, "--support-label", str(scene.label), str(scene.label))
+    assert "1 image(s) and 2 label(s) were given" in said
+
+
+class Payload:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
+        return open, (str(self.file), "w")
+
+
+def test_a_model_that_holds_a_pickled_object_is_refused_unexecuted(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proof = scene.root / "executed"
+    torch.save({"model": {"weight": Payload(proof)}, "settings": {}}, scene.model)
+    assert "model.pt: holds pickled objects, which could run code; it was not loaded." in refused(scene, capsys)
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_expression_in_a_model_file_is_refused_unexecuted(
+    nested: bool, scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proof = scene.root / "executed"
+    content, code = read_model(scene.model), f"$open('{proof}', 'w')"
+    content["settings"]["window"] = [code, 1] if nested else code
+    torch.save(content, scene.model)
+    assert "model.pt: its settings hold an expression" in refused(scene, capsys)
+    assert not proof.exists()
+
+
+def test_a_model_of_another_encoder_or_method_is_refused(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = read_model(scene.model)["settings"]
+    save_model(scene.model, ADNet(build_encoder("resnet18")), settings)
+    assert "model.pt: holds the weights of another method or encoder than ADNet" in refused(scene, capsys)
+    torch.save({"model": {}, "settings": settings | {"anchors": 3}}, scene.model)
+    assert "model.pt: brings settings that adnet does not know (anchors)" in refused(scene, capsys)
+    torch.save({"model": {}, "settings": settings | {"encoder": "vit"}}, scene.model)
+    assert "encoder" in refused(scene, capsys)
+    scene.model.unlink()
+    assert "model.pt: no such file" in refused(scene, capsys)
