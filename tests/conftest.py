@@ -49,7 +49,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def small() -> Callable[[str], dict[str, Any]]:
-    """``small("adnet")``: settings of the bundle's train.yaml that make two steps on the phantoms a matter of seconds."""
+    """``small("adnet")``: settings of the bundle's train.yaml that make two steps a matter of seconds."""
 
     def settings(bundle: str) -> dict[str, Any]:
         assert bundle in SMALL, f"bundle {bundle} has no small settings in tests/conftest.py"
@@ -67,7 +67,7 @@ def environment(repository: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def phantom_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set folder of four synthetic scans, 64 x 64 x 12 voxels of 5 x 5 x 16 mm, in two folds. Do not change it."""
+    """A data set of four synthetic scans, 64 x 64 x 12 voxels of 5 x 5 x 16 mm, in two folds. Do not change it."""
     from monai_fss.data import write_phantom_dataset
 
     folder = tmp_path_factory.mktemp("phantoms") / "data"

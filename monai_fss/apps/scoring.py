@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.data import MetaTensor
 
 from monai_fss.apps.results import Entry
 from monai_fss.inferers import Protocol
 from monai_fss.metrics import Score, score, strict_dice
+from monai_fss.transforms import largest_component
 
 __all__ = ["WAYS", "FoldScorer", "threshold_scores"]
 
@@ -31,7 +33,7 @@ class FoldScorer:
             listed in :attr:`left_out`.
         protocol: EP1 or EP2.
         ways: "independent": each class by itself in binary, as the papers do; "compete": a voxel belongs to its most
-            probable class, what users get.
+            probable class, and each class keeps its largest piece, what users get.
     """
 
     def __init__(
@@ -87,11 +89,12 @@ class FoldScorer:
         """Binary masks (W, H, W, D) in the scan's own grid."""
         logits = torch.logit(probability, eps=1e-6)
         logits = torch.cat([torch.zeros_like(logits[:1]), logits])
-        native = self.to_native({"image": query["image"], "pred": logits})["pred"]
+        # Invertd leaves a plain tensor as it is, with a warning.
+        native = self.to_native({"image": query["image"], "pred": MetaTensor(logits)})["pred"]
         masks = np.asarray(native) > 0.5
         if self.ways == "compete":
             best = np.asarray(native).argmax(0)
-            masks &= np.stack([best == way for way in range(len(masks))])
+            masks = np.stack([largest_component(mask & (best == way)) for way, mask in enumerate(masks)])
         return masks
 
     @staticmethod

@@ -138,12 +138,13 @@ def segment(
     queries = list_scans(images)
     run_note = _note(bundle, model, *pairs, labels, settings or {})
     todo = _pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
+    parser["support_image"], parser["support_label"] = pairs
+    parser["items"], parser["output_dir"] = query_items({case: queries[case] for case in todo}), str(output)
+    # From here on nothing is set: the parser would build everything anew, and the network without its weights.
     load_model(model, parser.get_parsed_content("network_def"))
     remove_stale(output)
     start_run(output, run_note, [f"{case}.nii.gz" for case in todo])
     if todo:
-        parser["support_image"], parser["support_label"] = pairs
-        parser["items"], parser["output_dir"] = query_items({case: queries[case] for case in todo}), str(output)
         parser.get_parsed_content("evaluator").run()
     report: dict[str, Any] = {
         "inputs": {"images": str(images), "cases": list(queries), **run_note},
@@ -175,6 +176,8 @@ def _labels(text: str | None) -> list[int] | None:
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdigit() and int(word) > 0 for word in words):
         raise UsageError(f"--labels {text}: is not a list of label values. Write them as 1,4.")
+    if len(set(words)) < len(words):
+        raise UsageError(f"--labels {text}: names a value twice. Name each once.")
     return [int(word) for word in words]
 
 

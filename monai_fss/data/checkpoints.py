@@ -68,8 +68,8 @@ def read_model(path: str | Path) -> dict[str, Any]:
     if not isinstance(settings, dict) or not all(isinstance(k, str) and _harmless(v) for k, v in settings.items()):
         raise ScanError(
             [
-                f"{path}: its settings hold an expression, or more than numbers, texts and lists of them; none of it is "
-                "evaluated. Do not trust this file."
+                f"{path}: its settings hold an expression, or more than numbers, texts and lists of them; none of it "
+                "is evaluated. Do not trust this file."
             ]
         )
     return {"model": content["model"], "settings": settings}

@@ -7,6 +7,7 @@ from __future__ import annotations
 from .episodes import SampleEpisode, SupervoxelTabled
 from .felzenszwalb import felzenszwalb
 from .foreground import foreground_mask
+from .largest_component import LargestComponentd, largest_component
 from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
 from .position import BodyPosition, BodyPositiond
 from .probabilities import WayProbabilitiesd, WaysToLabeld
@@ -15,6 +16,7 @@ from .supervoxels import Supervoxels, Supervoxelsd
 __all__ = [
     "BodyPosition",
     "BodyPositiond",
+    "LargestComponentd",
     "SampleEpisode",
     "SliceOrientation",
     "SliceOrientationd",
@@ -25,5 +27,6 @@ __all__ = [
     "WaysToLabeld",
     "felzenszwalb",
     "foreground_mask",
+    "largest_component",
     "slice_axcodes",
 ]

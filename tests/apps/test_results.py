@@ -117,7 +117,7 @@ def test_csv_has_one_row_for_each_score(tmp_path: Path) -> None:
 
 
 def test_markdown_says_what_was_measured(tmp_path: Path) -> None:
-    text = write_results(tmp_path, full())[2].read_text()
+    text = write_results(tmp_path, full())[2].read_text(encoding="utf-8")
     assert text.startswith("# adnet on phantom\n")
     for line in ("- split: adnet 5 folds", "- protocol: EP2", "- ways: 4", "- runs: 2", "- labelled slices: 1"):
         assert line in text

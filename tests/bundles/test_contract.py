@@ -40,7 +40,7 @@ def training(bundle: Path, phantom_set: Path, small: Small, tmp_path_factory: py
     torch.set_num_threads(1)
     output = tmp_path_factory.mktemp(bundle.name) / "out"
     settings = small(bundle.name) | {"steps": 4, "dataset_dir": str(phantom_set), "output_dir": str(output)}
-    missing = run_workflow(bundle, "train", **settings, max_epochs=2)
+    missing, _ = run_workflow(bundle, "train", **settings, max_epochs=2)
     half = read_model(output / "model.pt")
     run_workflow(bundle, "train", **settings, resume=True)
     return {"settings": settings, "output": output, "missing": missing, "half": half}
@@ -51,8 +51,8 @@ def model(training: dict[str, Any]) -> Path:
     return training["output"] / "model.pt"
 
 
-def run_workflow(bundle: Path, name: str, **overrides: Any) -> list[str] | None:
-    """Initialise, check and run a workflow; return the properties that it lacks."""
+def run_workflow(bundle: Path, name: str, **overrides: Any) -> tuple[list[str] | None, torch.nn.Module]:
+    """Initialise, check and run a workflow; return the properties that it lacks, and its network."""
     workflow = ConfigWorkflow(
         config_file=str(bundle / "configs" / f"{name}.yaml"),
         meta_file=str(bundle / "configs" / "metadata.json"),
@@ -66,7 +66,7 @@ def run_workflow(bundle: Path, name: str, **overrides: Any) -> list[str] | None:
     missing = workflow.check_properties()
     workflow.run()
     workflow.finalize()
-    return missing
+    return missing, workflow.network_def
 
 
 def known_settings(bundle: Path, model: Path) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def test_inference_writes_masks_in_the_grid_of_each_query(
     (tmp_path / "in").mkdir()
     for case in QUERIES:
         shutil.copy(phantom_set / "images" / f"{case}.nii.gz", tmp_path / "in")
-    missing = run_workflow(
+    missing, network = run_workflow(
         bundle,
         "inference",
         dataset_dir=str(tmp_path / "in"),
@@ -125,8 +125,10 @@ def test_inference_writes_masks_in_the_grid_of_each_query(
         **known_settings(bundle, model),
     )
     assert missing == []
+    weights = read_model(model)["model"]
+    assert all(torch.equal(network.state_dict()[key], weights[key]) for key in weights), "of the model, not random"
     for case in QUERIES:
-        mask, image = (nib.load(tmp_path / f / f"{case}.nii.gz") for f in ("out", "in"))
+        mask, image = (nib.Nifti1Image.from_filename(tmp_path / f / f"{case}.nii.gz") for f in ("out", "in"))
         assert mask.shape == image.shape
         np.testing.assert_allclose(mask.affine, image.affine, atol=1e-5)
         values = set(np.unique(np.asarray(mask.dataobj)).tolist())
@@ -159,7 +161,9 @@ def test_metadata_follows_the_schema_of_the_zoo(bundle: Path, tmp_path: Path) ->
 
 def test_metadata_names_this_version_and_what_it_needs(bundle: Path) -> None:
     # As MONAI reads it: it renames deprecated keys, over those that are there.
-    metadata = ConfigParser.load_config_file(str(bundle / "configs" / "metadata.json"))
+    parser = ConfigParser()
+    parser.read_meta(str(bundle / "configs" / "metadata.json"))
+    metadata = parser.get("_meta_")
     assert metadata["version"] in metadata["changelog"]
     assert "monai_fss" in metadata["required_packages_version"]
     assert metadata["schema"].endswith("meta_schema_20240725.json")
@@ -228,16 +232,18 @@ def test_training_command_from_the_root_and_from_the_bundle(
     words = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
     command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(config), *words]
     before = {p for p in bundle.rglob("*")}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "out" / "model.pt").is_file()
     assert {p for p in bundle.rglob("*")} == before
 
 
-def test_training_command_refuses_a_folder_without_scans(bundle: Path, environment: dict[str, str], tmp_path: Path) -> None:
+def test_training_command_refuses_a_folder_without_scans(
+    bundle: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
     command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", "configs/train.yaml"]
     command += ["--dataset_dir", str(tmp_path / "none"), "--output_dir", str(tmp_path / "out")]
-    done = subprocess.run(command, cwd=bundle, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=bundle, env=environment, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith(f"{tmp_path / 'none'}: ")
     assert not (tmp_path / "out").exists()

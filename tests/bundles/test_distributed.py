@@ -30,7 +30,9 @@ def in_two_processes(
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += ["-m", "monai.bundle", "run", "training", "--config_file", files, "--output_dir", str(output)]
     command += [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, cwd=repository, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=120
+    )
     assert done.returncode == 0, done.stderr[-3000:]
 
 

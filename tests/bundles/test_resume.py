@@ -69,7 +69,9 @@ def kill_after(
         try:
             deadline = time.monotonic() + 90
             while not (output / "checkpoints" / checkpoint).exists():
-                assert process.poll() is None, (output.parent / f"{output.name}.log").read_text()[-2000:]
+                assert process.poll() is None, (output.parent / f"{output.name}.log").read_text(encoding="utf-8")[
+                    -2000:
+                ]
                 assert time.monotonic() < deadline
                 time.sleep(0.005)
         finally:

@@ -1,0 +1,52 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Keep one piece of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from scipy import ndimage
+
+__all__ = ["LargestComponentd", "largest_component"]
+
+
+def largest_component(mask: np.ndarray) -> np.ndarray:
+    """The largest connected piece of a binary mask (of equal ones the first), neighbours by face, edge or corner.
+
+    MONAI's ``KeepLargestConnectedComponent`` does the same by scikit-image, which is not among our dependencies.
+
+    Args:
+        mask: (*spatial), boolean.
+
+    Returns:
+        boolean array of the same shape; empty where the mask is.
+    """
+    pieces, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
+    if count < 2:
+        return np.asarray(mask, dtype=bool)
+    return pieces == np.bincount(pieces.ravel())[1:].argmax() + 1
+
+
+class LargestComponentd(MapTransform):
+    """Keep of each class of a label map its largest connected piece: an organ is one piece, specks elsewhere are not it.
+
+    Args:
+        keys: label maps (1, *spatial).
+    """
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict:
+        """Set the voxels of smaller pieces to 0."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            label = np.asarray(result[key][0])
+            keep = np.zeros(label.shape, dtype=bool)
+            for value in np.unique(label[label != 0]):
+                keep |= largest_component(label == value)
+            inside = torch.as_tensor(keep, device=result[key].device)[None]
+            result[key] = torch.where(inside, result[key], torch.zeros_like(result[key]))
+        return result
