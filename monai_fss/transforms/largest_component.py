@@ -8,7 +8,6 @@ from collections.abc import Hashable, Mapping
 
 import numpy as np
 import torch
-from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from scipy import ndimage
 
@@ -33,7 +32,7 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
 
 
 class LargestComponentd(MapTransform):
-    """Keep of each class of a label map its largest connected piece: an organ is one piece, specks elsewhere are not it.
+    """Keep of each class of a label map its largest connected piece: an organ is one piece, specks are not of it.
 
     Args:
         keys: label maps (1, *spatial).

@@ -63,7 +63,7 @@ def test_the_support_is_encoded_once_for_any_number_of_volumes() -> None:
     net, inferer = network(), FewShotInferer(support(ways=2, shots=3), slices_per_batch=4)
     for _ in range(3):
         inferer(torch.rand(1, 1, 16, 16, 8), net)
-    assert net.encoder.sizes == [3, 3] + 3 * [4, 4]
+    assert net.encoder.sizes == [6] + 3 * [4, 4]  # two ways of three shots together, then the volumes
 
 
 def fused(net: ADNet) -> torch.optim.Optimizer:
@@ -120,7 +120,7 @@ def test_works_in_inference_mode() -> None:
     with torch.inference_mode():
         inferer = FewShotInferer(support())
         assert torch.equal(inferer(volume, net), inferer(volume, net))
-    assert net.encoder.sizes == [1, 1, 2, 2]
+    assert net.encoder.sizes == [2, 2, 2]
 
 
 def test_an_unconditioned_network_is_refused() -> None:
@@ -155,7 +155,7 @@ def test_a_wrapped_network_is_conditioned_inside() -> None:
 def test_the_support_is_encoded_in_evaluation_mode_and_the_mode_comes_back() -> None:
     net = network().train()
     FewShotInferer(support())(torch.rand(1, 1, 16, 16, 2), net)
-    assert net.encoder.modes == [False, False, True] and net.training
+    assert net.encoder.modes == [False, True] and net.training
 
 
 def test_a_monai_evaluator_runs_it() -> None:

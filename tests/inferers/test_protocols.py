@@ -91,7 +91,7 @@ def test_ep2_uses_the_middle_slice_everywhere(batch: int) -> None:
     middles = (60, 210)  # class 1: index 4 of 2..10 = 6; class 4: index 3 of 0..5 = 3
     for w, y, x, z in np.ndindex(*got.shape):
         assert got[w, y, x, z].item() == pytest.approx(probability(angles[y, x, z], middles[w]), abs=1e-4)
-    assert net.encoder.sizes == [1, 1] + [batch] * (14 // batch) + [14 % batch] * (14 % batch > 0)
+    assert net.encoder.sizes == [2] + [batch] * (14 // batch) + [14 % batch] * (14 % batch > 0)
 
 
 def test_ep2_with_several_slices_averages_their_prototypes() -> None:
@@ -149,7 +149,7 @@ def test_ep1_encodes_the_support_once_for_each_part() -> None:
     net = network()
     EP1()(net, [support_scan()], query, [1, 4])
     # two ways of one shot, then the slices of the part: {3, 4}, {5, 6, 8}, {7, 8, 9}
-    assert net.encoder.sizes == [1, 1, 2, 1, 1, 3, 1, 1, 3]
+    assert net.encoder.sizes == [2, 2, 2, 3, 2, 3]
 
 
 def test_two_support_scans_are_two_shots() -> None:
