@@ -7,13 +7,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from monai_fss.apps.bundles import bundle_path, parse_settings
+from monai_fss.apps.evaluation import Evaluation
 from monai_fss.apps.inference_config import inference_parser
 from monai_fss.apps.results import Entry, Results, write_results
 from monai_fss.apps.segment import support_slices
@@ -60,41 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="settings of the bundle's configs/train.yaml, such as steps=500",
     )
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What is evaluated, and how.
-
-    Args:
-        bundle: method.
-        data: data set folder.
-        protocol: "ep1" or "ep2".
-        split: see :func:`monai_fss.data.make_folds`.
-        ways: "independent" or "compete".
-        runs: repetitions; run r has seed ``seed + r``.
-        fold: one fold alone.
-        support_slices: labelled slices of EP2.
-        model: a model file for all folds; None: train one for each fold and run on the fold's training cases.
-        seed: of the first run.
-        device: "cpu" or "cuda"; None: cuda where there is one.
-        settings: of the bundle's ``configs/train.yaml``.
-        command: as typed, for the result file.
-    """
-
-    bundle: str
-    data: str
-    protocol: str = "ep2"
-    split: str = "within"
-    ways: str = "independent"
-    runs: int = 1
-    fold: int | None = None
-    support_slices: int | str = "middle"
-    model: str | None = None
-    seed: int = 0
-    device: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    command: str = ""
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from monai_fss.apps.errors import UsageError
+from monai_fss.apps.evaluation import Evaluation
 from monai_fss.apps.run_folder import RUN_JSON
 from monai_fss.apps.train import train
 from monai_fss.data import DatasetFolder, Fold
-
-if TYPE_CHECKING:
-    from monai_fss.apps.evaluate import Evaluation
 
 __all__ = ["fold_model"]
 

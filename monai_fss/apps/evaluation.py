@@ -1,0 +1,45 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""What is evaluated, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Evaluation"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is evaluated, and how.
+
+    Args:
+        bundle: method.
+        data: data set folder.
+        protocol: "ep1" or "ep2".
+        split: see :func:`monai_fss.data.make_folds`.
+        ways: "independent" or "compete".
+        runs: repetitions; run r has seed ``seed + r``.
+        fold: one fold alone.
+        support_slices: labelled slices of EP2.
+        model: a model file for all folds; None: train one for each fold and run on the fold's training cases.
+        seed: of the first run.
+        device: "cpu" or "cuda"; None: cuda where there is one.
+        settings: of the bundle's ``configs/train.yaml``.
+        command: as typed, for the result file.
+    """
+
+    bundle: str
+    data: str
+    protocol: str = "ep2"
+    split: str = "within"
+    ways: str = "independent"
+    runs: int = 1
+    fold: int | None = None
+    support_slices: int | str = "middle"
+    model: str | None = None
+    seed: int = 0
+    device: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    command: str = ""
