@@ -17,7 +17,15 @@ import yaml
 
 from monai_fss.apps.errors import UsageError
 
-__all__ = ["bundle_names", "bundle_path", "config_keys", "parse_settings", "quiet_monai", "recipe_names"]
+__all__ = [
+    "bundle_names",
+    "bundle_path",
+    "config_keys",
+    "device_setting",
+    "parse_settings",
+    "quiet_monai",
+    "recipe_names",
+]
 
 _WORKFLOWS = {"train": "training", "evaluate": "evaluation"}
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
@@ -111,13 +119,34 @@ def parse_settings(
                 raise UsageError(f"--set {key}: has an option of its own. Use {(reserved or {})[key]}.")
             if key not in known:
                 raise UsageError(f"--set {key}: no such setting of {_owner(files)}. {_nearest(key, known, files)}")
-            _check_kind(key, value, known[key])
-            settings[key] = value
+            settings[key] = _of_kind(key, value, known[key])
         except UsageError as error:
             problems += error.problems
     if problems:
         raise UsageError(problems)
     return settings
+
+
+def device_setting(device: str | None) -> dict[str, str]:
+    """
+    The setting that has a configuration compute on a device.
+
+    Args:
+        device: "cpu" or "cuda". None leaves the choice to the bundle.
+
+    Returns:
+        ``{"device": expression}``, or nothing for None.
+
+    Raises:
+        UsageError: PyTorch sees no such device.
+    """
+    if device is None:
+        return {}
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: PyTorch sees no CUDA device here. Leave --device out, or give cpu.")
+    return {"device": f"$torch.device('{device}')"}
 
 
 def quiet_monai() -> None:
@@ -157,15 +186,22 @@ def _parse(pair: str) -> tuple[str, Any]:
     return key, value
 
 
-def _check_kind(key: str, value: Any, default: Any) -> None:
-    """Refuse a value of another kind than the plain default; an expression, such as ``$@steps // 2``, may be any."""
+def _of_kind(key: str, value: Any, default: Any) -> Any:
+    """Refuse a value of another kind than the plain default; an expression, such as ``$@steps // 2``, may be any.
+
+    1e3 becomes 1000 where the bundle has a whole number: it may be a count.
+    """
     if default is None or str(default).startswith(("$", "@", "%")) or str(value).startswith(("$", "@", "%")):
-        return
+        return value
     kind, name = next((kind, name) for kind, name in _KINDS if isinstance(default, kind))
     if not isinstance(value, kind) or isinstance(value, bool) != isinstance(default, bool):
         raise UsageError(f"--set {key}={value}: is not {name}. The bundle has {default}.")
-    if isinstance(default, int) and isinstance(value, float) and not value.is_integer() and "::" not in key:
-        raise UsageError(f"--set {key}={value}: is not a whole number. The bundle has {default}.")
+    if isinstance(default, int) and isinstance(value, float):
+        if value.is_integer():
+            return int(value)
+        if "::" not in key:
+            raise UsageError(f"--set {key}={value}: is not a whole number. The bundle has {default}.")
+    return value
 
 
 def _owner(files: Sequence[Path]) -> str:

@@ -8,28 +8,32 @@ import argparse
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 
-from monai_fss.apps.errors import UsageError
 from monai_fss.apps.results_tables import markdown_table
 from monai_fss.apps.segment import segment
-from monai_fss.apps.train import train
-from monai_fss.data import DatasetFolder, write_phantom_dataset, write_text_atomic
+from monai_fss.apps.train import check_schedule, train
+from monai_fss.data import DatasetFolder, check_output, write_phantom_dataset, write_text_atomic
 from monai_fss.metrics import affine_moved_mask, best_threshold_mask, strict_dice
 
 __all__ = ["add_arguments", "demo", "run"]
 
 TRAINING, QUERIES = 12, 4
 SEEDS = {"training": 1000, "test": 2000}
+PARTS = ("training", "test", "queries", "model", "masks")
+PHANTOM: dict[str, Any] = {"shape": (128, 128, 32), "spacing": (2.5, 2.5, 7.7)}
+# Supervoxels of half the default size: the aorta is smaller than the organs that the default is made for.
+SETTINGS: dict[str, Any] = {"steps_per_epoch": 50, "val_queries": 0, "supervoxel_ml": 30.0}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("--output", default="demo", help="folder for scans, model and masks (default: demo)")
     parser.add_argument("--steps", type=int, default=600, help="training steps, a multiple of 50 (default: 600)")
-    parser.add_argument("--overwrite", action="store_true", help="remove the demo that is there")
+    parser.add_argument("--overwrite", action="store_true", help="remove the finished demo that is there")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,34 +51,49 @@ def demo(output: Path, steps: int, overwrite: bool = False) -> str:
     Args:
         output: folder; an earlier demo in it goes on where it stopped.
         steps: of the training.
-        overwrite: remove an earlier demo.
+        overwrite: remove an earlier demo that is finished; other files in the folder stay.
 
     Returns:
         a table of Dice in percent: the network and two simple ways of using the labelled scan.
     """
-    if overwrite and (output / "table.md").exists():
-        shutil.rmtree(output)
+    settings = {**SETTINGS, "steps": steps}
+    check_schedule({}, settings)
+    check_output(output, ["table.md"], overwrite)
     if (output / "table.md").exists():
-        raise UsageError(f"{output}: holds a finished demo. Give --overwrite to remove it, or another --output.")
+        _remove(output)
     for part, count in (("training", TRAINING), ("test", 1 + QUERIES)):
-        if not (output / part).exists():
-            print(f"making {count} synthetic scans in {output / part}")
-            write_phantom_dataset(output / part, n_cases=count, seed=SEEDS[part])
+        _phantoms(output, part, count)
     model = output / "model"
     if not (model / "model.pt").exists():
-        # Half the default size: the aorta is smaller than the organs that the default is made for.
-        settings = {"steps": steps, "val_queries": 0, "supervoxel_ml": 30.0}
         resume = any((model / "checkpoints").glob("*.pt"))
         train("adnet", output / "training", model, settings=settings, resume=resume)
     data = DatasetFolder.read(output / "test")
     support, *queries = data.cases.values()
     images = _query_folder(output, [case.image for case in queries])
     assert support.label is not None
-    names = {"names": {value: name for name, value in data.labels.items()}}
-    segment("adnet", model / "model.pt", [support.image], [support.label], images, output / "masks", settings=names)
+    if not (output / "masks" / "report.json").exists():
+        segment("adnet", model / "model.pt", [support.image], [support.label], images, output / "masks")
     table = _table(output, data)
     write_text_atomic(output / "table.md", table + "\n")
     return table
+
+
+def _remove(output: Path) -> None:
+    """What a demo has written, and nothing else: the folder may be anybody's."""
+    (output / "table.md").unlink()
+    for part in PARTS:
+        shutil.rmtree(output / part, ignore_errors=True)
+
+
+def _phantoms(output: Path, part: str, count: int) -> None:
+    """Made under another name and renamed, so that an interruption leaves no half data set."""
+    if (output / part).exists():
+        return
+    print(f"making {count} synthetic scans in {output / part}")
+    unfinished = output / f".unfinished-{part}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    write_phantom_dataset(unfinished, n_cases=count, seed=SEEDS[part], **PHANTOM)
+    unfinished.rename(output / part)
 
 
 def _query_folder(output: Path, files: list[Path]) -> Path:

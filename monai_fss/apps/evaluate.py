@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from monai_fss.apps.bundles import bundle_path, parse_settings
+from monai_fss.apps.bundles import bundle_path, device_setting, parse_settings
+from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
 from monai_fss.apps.inference_config import inference_parser
 from monai_fss.apps.results import Entry, Results, write_results
@@ -80,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
         settings=parse_settings(args.set, files, RESERVED),
         command=" ".join(["monai-fss", *sys.argv[1:]]),
     )
+    if args.model is not None and args.models is not None:
+        raise UsageError("--model, --models: contradict each other. Give --model to train nothing, or --models.")
     results = evaluate(evaluation, args.output, args.models, args.overwrite)
     print((Path(args.output) / "results.md").read_text(encoding="utf-8"))
     return 0 if results.entries else 1
@@ -101,9 +104,11 @@ def evaluate(
 
     Raises:
         ScanError: with every problem of the data; nothing has been written then.
+        UsageError: the evaluation contradicts itself; nothing has been written then.
     """
     from monai_fss.apps.fold_models import fold_model
 
+    _check(evaluation)
     check_output(output, ["results.json", "results.csv", "results.md"], overwrite)
     data = DatasetFolder.read(evaluation.data)
     values = sorted({v for summary in data.check() if summary.label for v in summary.label.counts})
@@ -136,8 +141,7 @@ class _Test:
         from monai_fss.inferers import EP1, EP2
 
         parser = inference_parser(evaluation.bundle, read_model(model)["settings"], {}, model)
-        if evaluation.device:
-            parser["device"] = f"$torch.device('{evaluation.device}')"
+        parser.update(device_setting(evaluation.device))
         self.evaluation = evaluation
         self.network = load_model(model, parser.get_parsed_content("network"))
         protocol = EP1() if evaluation.protocol == "ep1" else EP2(evaluation.support_slices)
@@ -173,6 +177,24 @@ class _Test:
         torch.manual_seed(self.evaluation.seed)
         parser = inference_parser(self.evaluation.bundle, read_model(self.model)["settings"], {}, self.model)
         return parser.get_parsed_content("network_def").to(next(self.network.parameters()).device)
+
+
+def _check(evaluation: Evaluation) -> None:
+    """Refuse what would be left out without a word."""
+    problems = []
+    if evaluation.runs < 1:
+        problems.append(f"--runs {evaluation.runs}: is less than 1. Give at least 1.")
+    if evaluation.seed < 0:
+        problems.append(f"--seed {evaluation.seed}: is negative. Give 0 or more.")
+    if evaluation.model is not None and evaluation.runs > 1:
+        problems.append(f"--runs {evaluation.runs}: repeats trainings, but --model is given. Leave one of them out.")
+    if evaluation.model is not None and evaluation.settings:
+        problems.append("--set: changes a training, but --model is given. Leave one of them out.")
+    if evaluation.protocol == "ep1" and evaluation.support_slices != "middle":
+        problems.append("--support-slices: is of ep2; ep1 uses three slices. Leave it out, or give --protocol ep2.")
+    if problems:
+        raise UsageError(problems)
+    device_setting(evaluation.device)
 
 
 def _folds(evaluation: Evaluation, data: DatasetFolder) -> list[tuple[int, Fold]]:

@@ -37,7 +37,7 @@ def fold_model(
         path of the model file.
 
     Raises:
-        UsageError: the model that is there was trained with other settings.
+        UsageError: the model that is there was trained with another bundle, other settings or other data.
     """
     if evaluation.model is not None:
         return Path(evaluation.model)
@@ -46,6 +46,7 @@ def fold_model(
     settings["cache_dir"] = str((models / "cache").absolute())
     before = _note(folder)
     if before.get("finished") and (folder / "model.pt").exists():
+        _check_source(folder, before, evaluation.bundle, data.root.absolute().name)
         _check_same(folder, before, settings, list(fold.train))
         return folder / "model.pt"
     resume = bool(before) and any((folder / "checkpoints").glob("*.pt"))
@@ -65,6 +66,16 @@ def fold_model(
 def _note(folder: Path) -> dict[str, Any]:
     path = folder / RUN_JSON
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _check_source(folder: Path, before: dict[str, Any], bundle: str, data: str) -> None:
+    """Two data sets may name their cases alike; the name of the folder tells them apart wherever it lies."""
+    old = before.get("bundle"), Path(str(before.get("data"))).name
+    if old != (bundle, data):
+        raise UsageError(
+            f"{folder}: was trained with {old[0]} on {old[1]}, not with {bundle} on {data}. Give another --models, "
+            "or remove it."
+        )
 
 
 def _check_same(folder: Path, before: dict[str, Any], settings: dict[str, Any], cases: list[str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_fss.apps.bundles import bundle_path, parse_settings
+from monai_fss.apps.bundles import bundle_path, device_setting, parse_settings
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.inference_config import inference_parser
 from monai_fss.apps.segment_report import read_quality
@@ -21,6 +21,7 @@ from monai_fss.data import (
     check_output,
     finish_run,
     inference_problems,
+    label_names,
     list_scans,
     load_model,
     query_items,
@@ -81,8 +82,7 @@ def run(args: argparse.Namespace) -> int:
     settings = parse_settings(args.set, [config], RESERVED)
     settings |= {"support_slices": slices, "probabilities": args.probabilities}
     settings |= {"quality": not args.no_quality, "overlays": not args.no_overlays}
-    if args.device:
-        settings["device"] = f"$torch.device('{args.device}')"
+    settings |= device_setting(args.device)
     done = segment(
         args.bundle,
         args.model,
@@ -122,7 +122,8 @@ def segment(
         output: folder for the results.
         labels: label values wanted. Default: all of the support.
         overwrite: replace results that exist.
-        settings: of the bundle's ``configs/inference.yaml``.
+        settings: of the bundle's ``configs/inference.yaml``. ``names`` (label value to name, for the report) are those
+            of the support's dataset.json unless they are given.
 
     Returns:
         names of the cases segmented now.
@@ -132,11 +133,13 @@ def segment(
     """
     start = time.time()
     pairs = [str(f) for f in support_image], [str(f) for f in support_label]
-    parser = inference_parser(bundle, read_model(model)["settings"], settings or {}, model)
+    settings = {**_names(pairs[1]), **(settings or {})}
+    parser = inference_parser(bundle, read_model(model)["settings"], settings, model)
     parser["labels"] = None if labels is None else list(labels)
     _refuse(inference_problems(*pairs, labels, images))
     queries = list_scans(images)
-    run_note = _note(bundle, model, *pairs, labels, settings or {})
+    _check_inputs_stay([*queries.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), list(queries))
+    run_note = _note(bundle, model, *pairs, labels, settings)
     todo = _pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
     parser["support_image"], parser["support_label"] = pairs
     parser["items"], parser["output_dir"] = query_items({case: queries[case] for case in todo}), str(output)
@@ -165,7 +168,7 @@ def support_slices(text: str) -> int | str:
     """
     if text in ("middle", "all"):
         return text
-    if text.isdigit() and int(text) > 0:
+    if text.isdecimal() and int(text) > 0:
         return int(text)
     raise UsageError(f"--support-slices {text}: is not understood. Give middle, all, or a number of at least 1.")
 
@@ -174,11 +177,17 @@ def _labels(text: str | None) -> list[int] | None:
     if text is None:
         return None
     words = [word.strip() for word in text.split(",")]
-    if not all(word.isdigit() and int(word) > 0 for word in words):
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
         raise UsageError(f"--labels {text}: is not a list of label values. Write them as 1,4.")
-    if len(set(words)) < len(words):
+    values = [int(word) for word in words]
+    if len(set(values)) < len(values):
         raise UsageError(f"--labels {text}: names a value twice. Name each once.")
-    return [int(word) for word in words]
+    return values
+
+
+def _names(support_label: Sequence[str]) -> dict[str, Any]:
+    names = label_names(support_label)
+    return {"names": names} if names else {}
 
 
 def _note(
@@ -202,11 +211,22 @@ def _note(
     }
 
 
+def _check_inputs_stay(inputs: Sequence[Path], output: Path, cases: Sequence[str]) -> None:
+    """Refuse an output folder in which a mask would take the place of a scan or of its label."""
+    masks = {(output / f"{case}.nii.gz").resolve() for case in cases}
+    lost = [file for file in inputs if file.resolve() in masks]
+    if lost:
+        raise UsageError(
+            f"{output}: a result would replace the input {', '.join(map(str, lost[:3]))}. Give another --output."
+        )
+
+
 def _pending(
     output: Path, cases: list[str], overwrite: bool, note: dict[str, Any], quality: bool, overlays: bool
 ) -> list[str]:
     """Cases without a complete result: a mask, its rows in quality.csv and its picture."""
-    names = [f"{case}.nii.gz" for case in cases]
+    # The report is written last: where there is one, a run is finished, be it over other scans.
+    names = [*(f"{case}.nii.gz" for case in cases), "report.json"]
     missing = check_output(output, names, overwrite, note)
     if overwrite:
         return cases

@@ -6,17 +6,25 @@ from __future__ import annotations
 
 import argparse
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from monai_fss.apps.bundles import bundle_path, config_keys, parse_settings, quiet_monai, recipe_names
+from monai_fss.apps.bundles import (
+    bundle_path,
+    config_keys,
+    device_setting,
+    parse_settings,
+    quiet_monai,
+    recipe_names,
+)
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.run_folder import check_run, note_finished, start_training
-from monai_fss.data import DatasetFolder, training_items
+from monai_fss.data import CaseSummary, DatasetFolder, InputWarning, training_items
 
-__all__ = ["SOFT_TISSUE", "add_arguments", "run", "train"]
+__all__ = ["SOFT_TISSUE", "add_arguments", "check_schedule", "run", "train"]
 
 SOFT_TISSUE = [-125, 275]  # HU, of abdominal CT in the few-shot papers
 _RESERVED = {
@@ -116,8 +124,8 @@ def train(
     files, folder = _files(bundle, recipe), Path(output).absolute()
     root = Path(data).absolute()
     known, used = config_keys(files), dict(settings or {})
-    overrides = _device(device)
-    _check_schedule(known, used)
+    overrides: dict[str, Any] = dict(device_setting(device))
+    check_schedule(known, used)
     used |= _window(_check_data(root, cases), known, used)
     names = None if cases is None else list(cases)
     note = {"bundle": bundle, "recipe": recipe, "data": str(root), "cases": names, "settings": used}
@@ -159,16 +167,6 @@ def _files(bundle: str, recipe: str | None) -> list[Path]:
     return [configs / "train.yaml", configs / f"{recipe}.yaml"]
 
 
-def _device(device: str | None) -> dict[str, Any]:
-    if device is None:
-        return {}
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: PyTorch sees no CUDA device here. Leave --device out, or give cpu.")
-    return {"device": f"$torch.device('{device}')"}
-
-
 def _check_data(root: Path, cases: Sequence[str] | None) -> DatasetFolder:
     """Check the images that are trained on, and their labels, which validation uses."""
     if cases is not None and not cases:
@@ -179,12 +177,33 @@ def _check_data(root: Path, cases: Sequence[str] | None) -> DatasetFolder:
     training_items(root, cases)  # refuses names that are not there
     data = DatasetFolder.read(root)
     chosen = {name: data.cases[name] for name in (data.cases if cases is None else cases)}
-    replace(data, cases=chosen).check()
+    _check_extent(root, replace(data, cases=chosen).check())
     return data
 
 
-def _check_schedule(known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Refuse a number of steps that is not whole epochs: the rest would be left out without a word."""
+def _check_extent(root: Path, summaries: Sequence[CaseSummary]) -> None:
+    """Warn where the position across slices cannot mean the same place in every scan."""
+    extents = [s.scan.shape[2] * s.scan.spacing[2] for s in summaries]
+    if max(extents) > 2 * min(extents):
+        warnings.warn(
+            f"{root}: scans reach from {min(extents):.0f} to {max(extents):.0f} mm across slices, so their relative "
+            "height says little. If they show different parts of the body, add "
+            "--set position_axes=[0,1] position_weights=[0.6,0.5].",
+            InputWarning,
+            stacklevel=2,
+        )
+
+
+def check_schedule(known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse a number of steps that is not whole epochs: the rest would be left out without a word.
+
+    Args:
+        known: the bundle's ``steps`` and ``steps_per_epoch``.
+        settings: of the user, which go before.
+
+    Raises:
+        UsageError: with numbers that would do.
+    """
     steps, epoch = ({**known, **settings}.get(key) for key in ("steps", "steps_per_epoch"))
     if not isinstance(steps, int) or not isinstance(epoch, int):
         return

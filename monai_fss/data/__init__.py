@@ -15,7 +15,7 @@ from monai_fss.data.atomic import atomic_path, remove_stale, write_json, write_t
 from monai_fss.data.cases import SCAN_SUFFIXES, case_name, list_scans, natural_key
 from monai_fss.data.checks import Label, Scan, check_label, check_scan, check_support
 from monai_fss.data.dataset import Case, CaseSummary, DatasetFolder
-from monai_fss.data.dataset_json import write_dataset_json
+from monai_fss.data.dataset_json import label_names, write_dataset_json
 from monai_fss.data.items import (
     case_item,
     query_items,
@@ -34,12 +34,13 @@ from monai_fss.data.splits import Fold, make_folds
 if TYPE_CHECKING:
     from monai_fss.data.checkpoints import latest_checkpoint, load_model, read_model, restore, save_best, save_model
     from monai_fss.data.episodes import EpisodeDataset, EpisodeSampler
-    from monai_fss.data.writer import AtomicNibabelWriter
+    from monai_fss.data.writer import AtomicNibabelWriter, CaseLayout
 
 __all__ = [
     "SCAN_SUFFIXES",
     "AtomicNibabelWriter",
     "Case",
+    "CaseLayout",
     "CaseSummary",
     "DatasetFolder",
     "EpisodeDataset",
@@ -64,6 +65,7 @@ __all__ = [
     "check_training",
     "finish_run",
     "inference_problems",
+    "label_names",
     "latest_checkpoint",
     "list_scans",
     "load_model",
@@ -91,6 +93,7 @@ __all__ = [
 # Name to module, for what needs PyTorch.
 _LATER = {
     "AtomicNibabelWriter": "monai_fss.data.writer",
+    "CaseLayout": "monai_fss.data.writer",
     "EpisodeDataset": "monai_fss.data.episodes",
     "EpisodeSampler": "monai_fss.data.episodes",
     "latest_checkpoint": "monai_fss.data.checkpoints",

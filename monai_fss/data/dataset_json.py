@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from monai_fss.data.atomic import write_json
 from monai_fss.data.problems import Findings
 
-__all__ = ["DATASET_FILE", "Description", "read_dataset_json", "write_dataset_json"]
+__all__ = ["DATASET_FILE", "Description", "label_names", "read_dataset_json", "write_dataset_json"]
 
 DATASET_FILE = "dataset.json"
 _KNOWN = ("name", "description", "modality", "labels", "folds", "cases")
@@ -76,6 +76,30 @@ def read_dataset_json(path: str | Path, found: Findings) -> Description:
     if "cases" in content:
         description.cases = _names(content["cases"], "'cases'", found)
     return description
+
+
+def label_names(labels: Iterable[str | Path]) -> dict[int, str]:
+    """
+    Look up what label values mean.
+
+    Args:
+        labels: label files. Those in the folder labels/ of a data set have the names of its dataset.json.
+
+    Returns:
+        value to name; empty where no label lies in a data set that names its values. The first data set decides.
+
+    Raises:
+        ScanError: a dataset.json is damaged.
+    """
+    names: dict[int, str] = {}
+    for label in map(Path, labels):
+        path = label.absolute().parent.parent / DATASET_FILE
+        if label.absolute().parent.name == "labels" and path.is_file():
+            found = Findings(path)
+            named = read_dataset_json(path, found).labels
+            found.settle()
+            names = {value: name for name, value in named.items()} | names
+    return names
 
 
 def write_dataset_json(

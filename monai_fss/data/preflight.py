@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_fss.data.cases import list_scans
-from monai_fss.data.checks import check_scan, check_support
+from monai_fss.data.checks import Scan, check_scan, check_support
 from monai_fss.data.items import chosen_cases, support_items
 from monai_fss.data.problems import ScanError
 from monai_fss.data.queries import check_queries
@@ -47,15 +47,13 @@ def inference_problems(
     except ScanError as error:
         return error.problems
     problems: list[str] = []
-    for number, pair in enumerate(pairs):
+    supports: list[Scan] = []
+    for pair in pairs:
         try:
-            scan, _ = check_support(pair["image"], pair["label"], labels)
+            supports.append(check_support(pair["image"], pair["label"], labels)[0])
         except ScanError as error:
             problems += error.problems
-            continue
-        found = _problems(lambda scan=scan: check_queries(queries, scan))  # type: ignore[misc]
-        problems += [p for p in found if number == 0 or p not in problems]
-    return problems
+    return problems + _problems(lambda: check_queries(queries, supports))
 
 
 def check_training(folder: str | Path, cases: Sequence[str] | None = None) -> None:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai_fss.data.checks import Scan, check_scan
@@ -16,13 +16,13 @@ _RATIO = 10.0
 _NEGATIVE_SHARE = 0.25
 
 
-def check_queries(queries: Mapping[str, Path], support: Scan) -> dict[str, Scan]:
+def check_queries(queries: Mapping[str, Path], supports: Scan | Sequence[Scan]) -> dict[str, Scan]:
     """
-    Check every query by itself and against the support.
+    Check every query by itself and against the support; each is read once.
 
     Args:
         queries: case name to path, as of :func:`monai_fss.data.list_scans`.
-        support: the labelled scan.
+        supports: the labelled scan or scans.
 
     Returns:
         case name to what is known of it.
@@ -38,8 +38,9 @@ def check_queries(queries: Mapping[str, Path], support: Scan) -> dict[str, Scan]
     for name, path in queries.items():
         try:
             scans[name] = check_scan(path)
-            check_not_support(scans[name], support)
-            check_range(scans[name], support)
+            for support in [supports] if isinstance(supports, Scan) else supports:
+                check_not_support(scans[name], support)
+                check_range(scans[name], support)
         except ScanError as e:
             problems += e.problems
     if problems:

@@ -5,13 +5,40 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
-from monai.data import NibabelWriter
+from monai.data import FolderLayoutBase, NibabelWriter
 
 from monai_fss.data.atomic import atomic_path, remove_stale, write_json, write_text_atomic
+from monai_fss.data.cases import case_name
 
-__all__ = ["AtomicNibabelWriter", "remove_stale", "write_json", "write_text_atomic"]
+__all__ = ["AtomicNibabelWriter", "CaseLayout", "remove_stale", "write_json", "write_text_atomic"]
+
+
+class CaseLayout(FolderLayoutBase):
+    """
+    Names results by case, ``<output_dir>/<case>.nii.gz``, for ``SaveImaged(folder_layout=...)``.
+
+    MONAI's own layout takes all after the last dot for a suffix: the DICOM folders ``1.2.840.1`` and ``1.2.840.2``
+    would both be written to ``1.2.840.nii.gz``.
+
+    Args:
+        output_dir: folder of the results.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike[str]) -> None:
+        self.output_dir = Path(output_dir)
+
+    def filename(self, subject: str | os.PathLike[str], **kwargs: Any) -> Path:
+        """
+        Name the result of a scan.
+
+        Args:
+            subject: path of the scan.
+            kwargs: MONAI's number of the result; not used.
+        """
+        return self.output_dir / f"{case_name(Path(subject))}.nii.gz"
 
 
 class AtomicNibabelWriter(NibabelWriter):

@@ -36,7 +36,7 @@ class WaysToLabeld(MapTransform):
     """Ways compete: each voxel gets the label value of its most probable way, or 0 where none exceeds the threshold.
 
     Args:
-        keys: probabilities (W, *spatial); they become labels (1, *spatial), int16.
+        keys: probabilities (W, *spatial); they become labels (1, *spatial), int16, or int32 where a value needs it.
         values: label value of each way.
         threshold: a labelled voxel has more than this probability. Default 0.5, as the argmax of the logits has it.
 
@@ -61,6 +61,7 @@ class WaysToLabeld(MapTransform):
                     f"{key}: {ways} ways but {len(self.values)} label values. Give one value for each way."
                 )
             probability, way = result[key].max(dim=0, keepdim=True)
-            values = torch.tensor(self.values, dtype=torch.int16, device=way.device)
-            result[key] = torch.where(probability > self.threshold, values[way.long()], 0).to(torch.int16)
+            dtype = torch.int16 if max(self.values) <= torch.iinfo(torch.int16).max else torch.int32
+            values = torch.tensor(self.values, dtype=dtype, device=way.device)
+            result[key] = torch.where(probability > self.threshold, values[way.long()], 0).to(dtype)
         return result

@@ -62,6 +62,8 @@ def test_keys_of_every_level_and_a_later_file_wins(config: list[Path], tmp_path:
     ("pair", "key", "value"),
     [
         ("steps=500", "steps", 500),
+        ("steps=1e3", "steps", 1000),
+        ("steps=500.0", "steps", 500),
         ("learning_rate=1e-3", "learning_rate", 0.001),
         ("learning_rate=1", "learning_rate", 1),
         ("amp=false", "amp", False),

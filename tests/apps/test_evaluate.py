@@ -191,6 +191,35 @@ def test_bad_data_and_folds_are_refused_before_anything_is_trained(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--runs", "0"], "--runs 0: is less than 1."),
+        (["--seed", "-1"], "--seed -1: is negative."),
+        (["--model", "m.pt", "--runs", "3"], "--runs 3: repeats trainings, but --model is given."),
+        (["--model", "m.pt", "--set", "steps=50"], "--set: changes a training, but --model is given."),
+        (["--model", "m.pt", "--models", "m"], "--model, --models: contradict each other."),
+        (["--protocol", "ep1", "--support-slices", "3"], "--support-slices: is of ep2; ep1 uses three slices."),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(
+    more: list[str], says: str, phantom_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(phantom_set, tmp_path / "out", *more, train=False)) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_of_another_data_set_are_refused(
+    both: Path, phantom_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(phantom_set, tmp_path / "others")
+    assert main(words(tmp_path / "others", tmp_path / "out", "--models", str(both / "models"))) == 2
+    said = capsys.readouterr().err
+    assert f"was trained with adnet on {phantom_set.name}, not with adnet on others." in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_results_are_compared(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", str(both / "ep1"), str(both / "ep1"), "--method-b", "mask paste"]) == 0
     out = capsys.readouterr().out

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from bad_files import BAD_FILES, BAD_LABELS, good_image, save_nifti
 from segment_scene import CASES, Payload, Scene, make_scene, tree
 
 from monai_fss.apps.cli import main
@@ -69,11 +70,75 @@ def test_every_problem_of_support_and_queries_comes_at_once(scene: Scene, capsys
     assert all(f"{scene.images / case}.nii.gz: " in said for case in CASES)
 
 
+@pytest.mark.parametrize("name", [name for name in BAD_FILES if name not in ("missing", "other suffix", "no DICOM")])
+def test_bad_queries_are_refused(name: str, scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = BAD_FILES[name](scene.images)
+    said = refused(scene, capsys)
+    assert said.startswith(f"{bad.path}: ") and all(text in said for text in bad.says)
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_support_image_is_refused(name: str, scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = BAD_FILES[name](scene.root)
+    said = refused(scene, capsys, "--support-image", str(bad.path))
+    assert said.startswith(f"{bad.path}: ") and all(text in said for text in bad.says)
+
+
+@pytest.mark.parametrize("name", BAD_LABELS)
+def test_a_bad_support_label_is_refused(name: str, scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    image = save_nifti(scene.root / "good.nii.gz", good_image())
+    bad = BAD_LABELS[name](scene.root)
+    said = refused(scene, capsys, "--support-image", str(image), "--support-label", str(bad.path))
+    assert said.startswith(f"{bad.path}: ") and all(text in said for text in bad.says)
+
+
+def test_a_bad_support_does_not_hide_bad_queries(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    for file in (scene.support, scene.images / "case_02.nii.gz"):
+        file.write_bytes(b"x")
+    said = refused(scene, capsys)
+    assert f"{scene.support}: " in said and "case_02.nii.gz: " in said
+
+
+def test_folders_without_scans_are_refused(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(scene.images)
+    assert f"{scene.images}: does not exist. Check the path." in refused(scene, capsys)
+    scene.images.mkdir()
+    assert f"{scene.images}: holds no scan (looked for .nii.gz" in refused(scene, capsys)
+
+
+def test_a_case_that_is_there_twice_is_refused(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    save_nifti(scene.images / "case_02.nii", good_image())
+    assert "case 'case_02' is there twice, as case_02.nii and case_02.nii.gz" in refused(scene, capsys)
+
+
+def test_an_output_folder_that_is_a_file_is_refused(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    (scene.root / "mine").write_text("mine")
+    said = refused(scene, capsys, "--output", str(scene.root / "mine"))
+    assert "mine is a file. Give another folder." in said
+
+
+def test_scans_and_labels_are_never_overwritten(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(scene, capsys, "--overwrite", "--output", str(scene.images))
+    assert "a result would replace the input" in said and "case_02.nii.gz" in said
+    labels = scene.root / "labels"
+    labels.mkdir()
+    shutil.move(scene.label, labels / "case_02.nii.gz")
+    more = ["--support-label", str(labels / "case_02.nii.gz"), "--overwrite", "--output", str(labels)]
+    assert "a result would replace the input" in refused(scene, capsys, *more)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--device cuda: PyTorch sees no CUDA device here." in refused(scene, capsys, "--device", "cuda")
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
         (["--labels", "1,x"], "--labels 1,x"),
         (["--labels", "0"], "--labels 0"),
+        (["--labels", "1,\u00b2"], "is not a list of label values"),
+        (["--labels", "1,01"], "--labels 1,01: names a value twice"),
         (["--support-slices", "none"], "--support-slices none"),
         (["--support-slices", "0"], "--support-slices 0"),
         (["--set", "slices_per_bach=2"], "Did you mean slices_per_batch?"),

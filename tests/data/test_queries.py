@@ -85,6 +85,13 @@ def test_queries_are_all_judged_before_stopping(tmp_path: Path, image: Path) -> 
     assert list(check_queries({"good": good}, support)) == ["good"]
 
 
+def test_queries_are_held_against_every_support(tmp_path: Path, image: Path) -> None:
+    second = check_scan(save_nifti(tmp_path / "second.nii.gz", good_image(2)))
+    copy = Path(shutil.copy(tmp_path / "second.nii.gz", tmp_path / "copy.nii.gz"))
+    with pytest.raises(ScanError, match="copy.nii.gz: has the same voxels as the support .*second.nii.gz"):
+        check_queries({"copy": copy}, [check_scan(image), second])
+
+
 @pytest.mark.parametrize(
     ("scale", "shift", "odd"),
     [(1, 0, False), (5, 0, False), (0.2, 0, False), (20, 0, True), (0.05, 0, True), (1, 2000, True), (2, -1024, True)],

@@ -15,7 +15,15 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import SaveImaged
 
-from monai_fss.data import AtomicNibabelWriter, atomic_path, check_scan, remove_stale, write_json, write_text_atomic
+from monai_fss.data import (
+    AtomicNibabelWriter,
+    CaseLayout,
+    atomic_path,
+    check_scan,
+    remove_stale,
+    write_json,
+    write_text_atomic,
+)
 
 AFFINE = np.array([[0, -1.5, 0, 10], [1.25, 0, 0, -20], [0, 0, 7.7, 30], [0, 0, 0, 1.0]])
 
@@ -26,17 +34,26 @@ def _mask(dtype: torch.dtype = torch.uint8, depth: int = 4) -> MetaTensor:
 
 
 def _save(folder: Path, mask: MetaTensor) -> Path:
-    save = SaveImaged(
-        keys="pred",
-        writer=AtomicNibabelWriter,
-        output_dir=folder,
-        output_postfix="",
-        output_dtype=None,
-        separate_folder=False,
-        print_log=False,
+    layout = CaseLayout(folder)
+    SaveImaged(keys="pred", writer=AtomicNibabelWriter, folder_layout=layout, output_dtype=None, print_log=False)(
+        {"pred": mask}
     )
-    save({"pred": mask})
     return folder / "case_07.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("scan", "case"),
+    [
+        ("in/case_07.nii.gz", "case_07"),
+        ("in/case.v2.nii", "case.v2"),
+        ("in/CASE.NII.GZ", "CASE"),
+        ("in/1.2.840.113", "1.2.840.113"),
+        ("in/1.2.840.114/", "1.2.840.114"),
+        ("a.nrrd", "a"),
+    ],
+)
+def test_a_result_is_named_as_its_case_dots_included(scan: str, case: str, tmp_path: Path) -> None:
+    assert CaseLayout(tmp_path).filename(subject=scan, idx=0) == tmp_path / f"{case}.nii.gz"
 
 
 @pytest.mark.parametrize(("dtype", "on_disk"), [(torch.uint8, np.uint8), (torch.int16, np.int16)])

@@ -61,3 +61,8 @@ def test_meta_data_are_kept() -> None:
 def test_values_have_to_fit_the_ways() -> None:
     with pytest.raises(ValueError, match="pred: 3 ways but 2 label values"):
         WaysToLabeld("pred", [1, 2])({"pred": torch.rand(3, 2, 2)})
+
+
+def test_large_label_values_do_not_overflow() -> None:
+    got = WaysToLabeld("pred", values=[2, 50000])({"pred": torch.tensor([[0.1, 0.9], [0.8, 0.2]])})["pred"]
+    assert got.tolist() == [[50000, 2]] and got.dtype == torch.int32

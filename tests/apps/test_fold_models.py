@@ -1,0 +1,96 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Models of folds: trained, gone on with, found again, or refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monai_fss.apps import fold_models
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.evaluation import Evaluation
+from monai_fss.data import DatasetFolder, Fold
+
+FOLD = Fold(train=("case_03", "case_04"), support="case_02", queries=("case_01",))
+DATA = DatasetFolder(root=Path("sets/phantoms"), name="phantom_mr")
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the training is called with, instead of it."""
+    seen: list[dict[str, Any]] = []
+
+    def train(bundle: str, data: Path, output: Path, **more: Any) -> int:
+        seen.append({"bundle": bundle, "data": data, "output": output, **more})
+        return 0
+
+    monkeypatch.setattr(fold_models, "train", train)
+    return seen
+
+
+def finished(models: Path, **changes: Any) -> Path:
+    """A finished training of fold 1, run 2, as `train` leaves it."""
+    folder = models / "fold1_run2"
+    folder.mkdir(parents=True)
+    settings = {"steps": 50, "seed": 7, "val_queries": 0, "cache_dir": "/elsewhere/cache", "window": [-125, 275]}
+    note = {"bundle": "adnet", "data": "/elsewhere/phantoms", "cases": list(FOLD.train), "finished": True}
+    (folder / "run.json").write_text(json.dumps({**note, "settings": settings} | changes))
+    (folder / "model.pt").write_bytes(b"weights")
+    return folder
+
+
+def ask(models: Path, **changes: Any) -> Path:
+    evaluation = Evaluation(**{"bundle": "adnet", "data": "x", "seed": 5, "settings": {"steps": 50}, **changes})
+    return fold_models.fold_model(evaluation, DATA, FOLD, 1, 2, models)
+
+
+def test_a_given_model_is_taken_as_it_is(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
+    assert ask(tmp_path, model="given.pt") == Path("given.pt") and calls == []
+
+
+def test_a_fold_is_trained_on_its_cases_with_the_seed_of_the_run(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
+    assert ask(tmp_path) == tmp_path / "fold1_run2" / "model.pt"
+    settings = {"steps": 50, "seed": 7, "val_queries": 0, "cache_dir": str(tmp_path / "cache")}
+    expected = {"cases": list(FOLD.train), "settings": settings, "device": None, "resume": False}
+    assert calls == [{"bundle": "adnet", "data": DATA.root, "output": tmp_path / "fold1_run2", **expected}]
+
+
+def test_an_interrupted_training_goes_on(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
+    folder = finished(tmp_path, finished=False)
+    ask(tmp_path)
+    assert not calls[0]["resume"], "there is no checkpoint yet"
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "checkpoint_1.pt").touch()
+    ask(tmp_path)
+    assert calls[1]["resume"]
+
+
+def test_a_finished_one_is_found_again_wherever_it_was_made(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
+    folder = finished(tmp_path)
+    assert ask(tmp_path) == folder / "model.pt"
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("note", "asked", "says"),
+    [
+        ({}, {"settings": {"steps": 100}}, "trained with other settings or cases .*'steps': 50.*'steps': 100"),
+        ({}, {"seed": 6}, "trained with other settings or cases .*'seed': 7.*'seed': 8"),
+        ({}, {"settings": {}}, "trained with other settings or cases"),
+        ({"cases": ["case_04"]}, {}, r"other settings or cases .*\['case_04'\].*\['case_03', 'case_04'\]"),
+        ({"bundle": "alpnet"}, {}, "trained with alpnet on phantoms, not with adnet on phantoms"),
+        ({"data": "/elsewhere/chaos"}, {}, "trained with adnet on chaos, not with adnet on phantoms"),
+    ],
+)
+def test_another_training_is_refused(
+    note: dict[str, Any], asked: dict[str, Any], says: str, tmp_path: Path, calls: list[dict[str, Any]]
+) -> None:
+    folder = finished(tmp_path, **note)
+    with pytest.raises(UsageError, match=says) as refused:
+        ask(tmp_path, **asked)
+    assert str(refused.value).startswith(f"{folder}: ") and "Give another --models, or remove it." in str(refused.value)
+    assert calls == []

@@ -1,0 +1,77 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""What a bundle checks before it builds anything: every problem on a line, exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bad_files import BAD_FILES, good_image, good_label, save_nifti
+from torch import nn
+
+from monai_fss.data import check_inference, check_training, inference_problems, save_model, training_problems
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> tuple[str, str, Path]:
+    """Support image and label, and a folder with one good query."""
+    image = save_nifti(tmp_path / "support.nii.gz", good_image())
+    label = save_nifti(tmp_path / "label.nii.gz", good_label())
+    save_nifti(tmp_path / "queries" / "good.nii.gz", good_image(1))
+    return str(image), str(label), tmp_path / "queries"
+
+
+def test_good_input_has_no_problem(scene: tuple[str, str, Path], tmp_path: Path) -> None:
+    image, label, queries = scene
+    assert inference_problems(image, label, [1, 2], queries) == []
+    network = nn.Linear(2, 1)
+    save_model(tmp_path / "model.pt", network, {})
+    weight = network.weight.detach().clone()
+    nn.init.zeros_(network.weight)
+    check_inference(tmp_path / "model.pt", network, image, label, None, queries)
+    assert network.weight.equal(weight), "the model has been loaded"
+    save_nifti(tmp_path / "data" / "images" / "a.nii.gz", good_image())
+    check_training(tmp_path / "data")
+
+
+def test_every_problem_of_an_inference_is_printed(
+    scene: tuple[str, str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, label, queries = scene
+    nan = BAD_FILES["NaN"](queries).path
+    with pytest.raises(SystemExit) as stop:
+        check_inference(tmp_path / "none.pt", nn.Linear(2, 1), image, label, [3], queries)
+    lines = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2
+    assert [line.split(": ")[0] for line in lines] == [label, str(nan), str(tmp_path / "none.pt")]
+    assert "label 3 has no voxel; present are 1, 2" in lines[0]
+
+
+def test_two_bad_supports_and_a_bad_query(scene: tuple[str, str, Path], tmp_path: Path) -> None:
+    image, label, queries = scene
+    BAD_FILES["constant"](queries)
+    none = str(tmp_path / "none.nii.gz")
+    problems = inference_problems([none, image], [label, none], None, queries)
+    assert [p.split(": ")[0] for p in problems] == [none, none, str(queries / "bad.nii.gz")]
+    assert inference_problems([image], [], None, queries)[0].startswith("support: 1 image(s) and 0 label(s) were given")
+    assert inference_problems(image, label, None, tmp_path / "nowhere")[0].endswith("does not exist. Check the path.")
+
+
+def test_every_problem_of_a_training_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "images").mkdir()
+    bad = BAD_FILES["truncated .nii.gz"](tmp_path / "images")
+    constant = save_nifti(tmp_path / "images" / "constant.nii.gz", good_image() * 0)
+    save_nifti(tmp_path / "images" / "good.nii.gz", good_image())
+    with pytest.raises(SystemExit) as stop:
+        check_training(tmp_path)
+    lines = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2
+    assert [line.split(": ")[0] for line in lines] == [str(bad.path), str(constant)]
+    assert training_problems(tmp_path, ["good"]) == []
+    assert training_problems(tmp_path, ["nobody"]) == [
+        f"{tmp_path}: has no case nobody. There are bad, constant, good."
+    ]
+    assert training_problems("") == [
+        "dataset_dir: is not set. Name the folder that holds images/, with --dataset_dir DIR."
+    ]
