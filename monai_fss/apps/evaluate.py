@@ -8,7 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,10 @@ from monai_fss.apps.inference_config import inference_parser
 from monai_fss.apps.results import Entry, Results, write_results
 from monai_fss.apps.segment import support_slices
 from monai_fss.apps.versions import versions
-from monai_fss.data import DatasetFolder, Fold, ScanError, atomic_path, case_item, check_output, make_folds
+from monai_fss.data import DatasetFolder, Fold, Label, ScanError, atomic_path, case_item, check_output, make_folds
+
+if TYPE_CHECKING:
+    from monai_fss.inferers import Protocol
 
 __all__ = ["Evaluation", "add_arguments", "evaluate", "run"]
 
@@ -111,9 +114,11 @@ def evaluate(
     _check(evaluation)
     check_output(output, ["results.json", "results.csv", "results.md"], overwrite)
     data = DatasetFolder.read(evaluation.data)
-    values = sorted({v for summary in data.check() if summary.label for v in summary.label.counts})
+    labels = {summary.name: summary.label for summary in data.check() if summary.label}
+    values = sorted({value for label in labels.values() for value in label.counts})
     names = {value: name for name, value in data.names_for(values).items()}
     folds = _folds(evaluation, data)
+    _check_supports([labels[fold.support] for _, fold in folds])
     entries: list[Entry] = []
     curves: list[tuple[float, np.ndarray]] = []
     notes: list[str] = []
@@ -138,13 +143,12 @@ class _Test:
     ) -> None:
         from monai_fss.apps.scoring import FoldScorer
         from monai_fss.data import load_model, read_model
-        from monai_fss.inferers import EP1, EP2
 
         parser = inference_parser(evaluation.bundle, read_model(model)["settings"], {}, model)
         parser.update(device_setting(evaluation.device))
         self.evaluation = evaluation
         self.network = load_model(model, parser.get_parsed_content("network"))
-        protocol = EP1() if evaluation.protocol == "ep1" else EP2(evaluation.support_slices)
+        protocol = _protocol(evaluation)
         support = case_item(data.cases[fold.support])
         queries = [case_item(data.cases[name]) for name in fold.queries]
         native, before = parser.get_parsed_content("to_native"), parser.get_parsed_content("preprocessing")
@@ -179,6 +183,12 @@ class _Test:
         return parser.get_parsed_content("network_def").to(next(self.network.parameters()).device)
 
 
+def _protocol(evaluation: Evaluation) -> Protocol:
+    from monai_fss.inferers import EP1, EP2
+
+    return EP1() if evaluation.protocol == "ep1" else EP2(evaluation.support_slices)
+
+
 def _check(evaluation: Evaluation) -> None:
     """Refuse what would be left out without a word."""
     problems = []
@@ -197,6 +207,16 @@ def _check(evaluation: Evaluation) -> None:
     device_setting(evaluation.device)
 
 
+def _check_supports(labels: Sequence[Label]) -> None:
+    empty = [
+        f"{label.path}: has no labelled voxel, but is the support of a fold. Label it, or choose another split."
+        for label in labels
+        if not label.counts
+    ]
+    if empty:
+        raise ScanError(empty)
+
+
 def _folds(evaluation: Evaluation, data: DatasetFolder) -> list[tuple[int, Fold]]:
     labelled = [case.name for case in data.labelled]
     folds = list(enumerate(make_folds(evaluation.split, labelled, data.folds)))
@@ -210,7 +230,6 @@ def _folds(evaluation: Evaluation, data: DatasetFolder) -> list[tuple[int, Fold]
 def _settings(
     evaluation: Evaluation, data: DatasetFolder, folds: Sequence[tuple[int, Fold]], notes: list[str]
 ) -> dict[str, Any]:
-    slices = 3 if evaluation.protocol == "ep1" else evaluation.support_slices
     return {
         "bundle": evaluation.bundle,
         "dataset": data.name,
@@ -218,7 +237,7 @@ def _settings(
         "protocol": evaluation.protocol,
         "ways": evaluation.ways,
         "runs": evaluation.runs,
-        "labelled_slices": 1 if slices == "middle" else slices,
+        "labelled_slices": _protocol(evaluation).labelled_slices,
         "folds": [number for number, _ in folds],
         "support": [fold.support for _, fold in folds],
         "seed": evaluation.seed,

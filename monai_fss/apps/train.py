@@ -22,7 +22,7 @@ from monai_fss.apps.bundles import (
 )
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.run_folder import check_run, note_finished, start_training
-from monai_fss.data import CaseSummary, DatasetFolder, InputWarning, training_items
+from monai_fss.data import CaseSummary, DatasetFolder, InputWarning, Scan, ScanError, training_items
 
 __all__ = ["SOFT_TISSUE", "add_arguments", "check_schedule", "run", "train"]
 
@@ -126,7 +126,12 @@ def train(
     known, used = config_keys(files), dict(settings or {})
     overrides: dict[str, Any] = dict(device_setting(device))
     check_schedule(known, used)
-    used |= _window(_check_data(root, cases), known, used)
+    _check_positions(known, used)
+    data_folder, summaries = _check_data(root, cases)
+    _check_validation(summaries, known, used)
+    if 2 in ({**known, **used}.get("position_axes") or ()):
+        _check_extent(root, summaries)
+    used |= _window(data_folder, known, used)
     names = None if cases is None else list(cases)
     note = {"bundle": bundle, "recipe": recipe, "data": str(root), "cases": names, "settings": used}
     check_run(folder, note, resume=resume, overwrite=overwrite)
@@ -167,7 +172,7 @@ def _files(bundle: str, recipe: str | None) -> list[Path]:
     return [configs / "train.yaml", configs / f"{recipe}.yaml"]
 
 
-def _check_data(root: Path, cases: Sequence[str] | None) -> DatasetFolder:
+def _check_data(root: Path, cases: Sequence[str] | None) -> tuple[DatasetFolder, list[CaseSummary]]:
     """Check the images that are trained on, and their labels, which validation uses."""
     if cases is not None and not cases:
         raise UsageError("--cases: names no case. Write --cases case_01,case_02 or leave it out.")
@@ -177,13 +182,22 @@ def _check_data(root: Path, cases: Sequence[str] | None) -> DatasetFolder:
     training_items(root, cases)  # refuses names that are not there
     data = DatasetFolder.read(root)
     chosen = {name: data.cases[name] for name in (data.cases if cases is None else cases)}
-    _check_extent(root, replace(data, cases=chosen).check())
-    return data
+    return data, replace(data, cases=chosen).check()
+
+
+def _check_validation(summaries: Sequence[CaseSummary], known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse an empty label where it is the support of the validation, see :func:`monai_fss.data.validation_items`."""
+    labels = [summary.label for summary in summaries if summary.label is not None]
+    if {**known, **settings}.get("val_queries") and len(labels) > 1 and not labels[0].counts:
+        raise ScanError(
+            f"{labels[0].path}: has no labelled voxel, but as the first label it is the support of the validation. "
+            "Label an organ in it, remove the file, or give --set val_queries=0."
+        )
 
 
 def _check_extent(root: Path, summaries: Sequence[CaseSummary]) -> None:
     """Warn where the position across slices cannot mean the same place in every scan."""
-    extents = [s.scan.shape[2] * s.scan.spacing[2] for s in summaries]
+    extents = [_extent(summary.scan) for summary in summaries]
     if max(extents) > 2 * min(extents):
         warnings.warn(
             f"{root}: scans reach from {min(extents):.0f} to {max(extents):.0f} mm across slices, so their relative "
@@ -192,6 +206,27 @@ def _check_extent(root: Path, summaries: Sequence[CaseSummary]) -> None:
             InputWarning,
             stacklevel=2,
         )
+
+
+def _check_positions(known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse coordinates without a weight, and weights without a coordinate."""
+    axes, weights = ({**known, **settings}.get(key) for key in ("position_axes", "position_weights"))
+    if isinstance(axes, list) and isinstance(weights, list) and len(axes) != len(weights):
+        raise UsageError(
+            f"--set position_axes={axes}: are {len(axes)} axes for {len(weights)} position_weights={weights}. Set both."
+        )
+
+
+def _extent(scan: Scan) -> float:
+    """Length in mm across the slices that training sees, whatever the order of the stored axes."""
+    import nibabel as nib
+
+    from monai_fss.transforms import slice_axcodes
+
+    last = slice_axcodes(scan.affine)[2]
+    pair = next(pair for pair in ("LR", "PA", "IS") if last in pair)
+    axis = next(axis for axis, code in enumerate(nib.orientations.aff2axcodes(scan.affine)) if code in pair)
+    return scan.shape[axis] * scan.spacing[axis]
 
 
 def check_schedule(known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

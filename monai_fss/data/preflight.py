@@ -9,9 +9,9 @@ every problem, a line each, and leave with exit code 2 before anything is built 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from monai_fss.data.cases import list_scans
 from monai_fss.data.checks import Scan, check_scan, check_support
@@ -76,6 +76,7 @@ def check_inference(
     support_label: str | Sequence[str],
     labels: Sequence[int] | None,
     images: str | Path,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Load the model, and end the program with exit code 2 if it, a support scan or a query is bad.
 
@@ -85,6 +86,8 @@ def check_inference(
         support_image, support_label: one or several labelled scans.
         labels: label values wanted, None for all.
         images: folder of the scans to segment, or one scan.
+        settings: how the configuration treats scans. Where the model was trained with other values, its results would
+            be wrong without a word: that is refused. None: not compared.
 
     Raises:
         SystemExit: 2, after the problems have been printed.
@@ -92,7 +95,21 @@ def check_inference(
     from monai_fss.data.checkpoints import load_model
 
     problems = inference_problems(support_image, support_label, labels, images)
-    _end(problems + _problems(lambda: load_model(model, network)))
+    problems += _problems(lambda: _check_settings(model, settings or {}))
+    _end(problems or _problems(lambda: load_model(model, network)))
+
+
+def _check_settings(model: str | Path, settings: Mapping[str, Any]) -> None:
+    from monai_fss.data.checkpoints import read_model
+
+    trained = read_model(model)["settings"]
+    other = [key for key in trained if key in settings and settings[key] != trained[key]]
+    if other:
+        raise ScanError(
+            f"{model}: was trained with {', '.join(f'{key} {trained[key]}' for key in other)}, but the configuration "
+            f"has {', '.join(f'{key} {settings[key]}' for key in other)}. Give the model's values, such as "
+            f'--{other[0]} "{trained[other[0]]}".'
+        )
 
 
 def _problems(check: Callable[[], object]) -> list[str]:

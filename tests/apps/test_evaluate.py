@@ -210,6 +210,18 @@ def test_options_that_would_be_ignored_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_support_without_a_label_is_refused_before_anything_is_trained(
+    phantom_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(phantom_set, tmp_path / "data")
+    file = tmp_path / "data" / "labels" / "case_04.nii.gz"
+    label = nib.Nifti1Image.from_filename(file)
+    nib.save(nib.Nifti1Image(np.zeros(label.shape, np.uint8), label.affine), file)
+    assert main(words(tmp_path / "data", tmp_path / "out")) == 2
+    assert f"{file}: has no labelled voxel, but is the support of a fold." in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_models_of_another_data_set_are_refused(
     both: Path, phantom_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

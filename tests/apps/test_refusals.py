@@ -88,6 +88,7 @@ def test_every_problem_of_a_folder_comes_at_once(tmp_path: Path, capsys: pytest.
         (["--set", "stepz=3"], "--set stepz: no such setting of adnet's training. Did you mean steps?"),
         (["--set", "output_dir=x"], "--set output_dir: has an option of its own. Use --output."),
         (["--set", "steps=70", "steps_per_epoch=50"], "--set steps=70: is not a multiple of steps_per_epoch=50."),
+        (["--set", "position_axes=[0, 1]"], "are 2 axes for 3 position_weights=[0.6, 0.5, 0.9]. Set both."),
         (["--cases", "a,zz"], "data: has no case zz. There are a, b."),
         (["--cases", ","], "--cases: names no case."),
         (["--recipe", "quick"], "--recipe quick: adnet has no such recipe. It has "),
@@ -103,6 +104,16 @@ def test_train_refuses_wrong_options(
         save_nifti(tmp_path / "data" / "images" / f"{case}.nii.gz", good_image(ord(case)))
     said = refused(train_words(tmp_path / "data", tmp_path / "run") + words, tmp_path, capsys)
     assert says in said
+
+
+def test_train_refuses_an_empty_label_that_validation_would_be_based_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for case in "ab":
+        save_nifti(tmp_path / "data" / "images" / f"{case}.nii.gz", good_image(ord(case)))
+        save_nifti(tmp_path / "data" / "labels" / f"{case}.nii.gz", good_label() * (case == "b"))
+    said = refused(train_words(tmp_path / "data", tmp_path / "run"), tmp_path, capsys)
+    assert "a.nii.gz: has no labelled voxel, but as the first label it is the support of the validation." in said
 
 
 def test_train_refuses_an_output_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

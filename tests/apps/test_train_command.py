@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
+from bad_files import good_image
 from monai.utils import set_determinism
 
 from monai_fss.apps.cli import main
@@ -166,3 +169,34 @@ def test_cuda_is_refused_where_there_is_none(data: Path, tmp_path: Path, capsys:
     assert main(["train", "--data", str(data), "--output", str(tmp_path / "run"), "--device", "cuda"]) == 2
     assert "--device cuda: PyTorch sees no CUDA device here." in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("codes", "depths", "more", "warned"),
+    [
+        ("RAS", (4, 9), [], True),
+        ("SPR", (4, 9), [], True),
+        ("SPR", (4, 8), [], False),
+        ("RAS", (4, 9), ["--set", "position_axes=[0, 1]", "position_weights=[0.6, 0.5]"], False),
+    ],
+)
+def test_scans_of_very_different_reach_are_doubted(
+    codes: str,
+    depths: tuple[int, int],
+    more: list[str],
+    warned: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("monai_fss.apps.train._run_workflow", lambda files, overrides: 0)
+    order = nib.orientations.axcodes2ornt(codes)
+    for depth in depths:
+        image = nib.Nifti1Image(good_image(depth, (20, 9, depth)), np.diag([1.0, 1.0, 8.0, 1.0]))
+        (tmp_path / "data" / "images").mkdir(parents=True, exist_ok=True)
+        nib.save(
+            image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(image.affine), order)),
+            (tmp_path / "data" / "images" / f"{depth}.nii.gz"),
+        )
+    assert main(["train", "--data", str(tmp_path / "data"), "--output", str(tmp_path / "run"), *more]) == 0
+    assert (f"scans reach from 32 to {8 * depths[1]} mm across slices" in capsys.readouterr().err) == warned

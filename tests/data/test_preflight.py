@@ -48,6 +48,23 @@ def test_every_problem_of_an_inference_is_printed(
     assert "label 3 has no voxel; present are 1, 2" in lines[0]
 
 
+def test_a_model_of_other_settings_is_refused(
+    scene: tuple[str, str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = nn.Linear(2, 1)
+    save_model(tmp_path / "model.pt", network, {"pixdim": 2.5, "window": [-125, 275], "zscore": False})
+    image, label, queries = scene
+    good = {"pixdim": 2.5, "window": [-125, 275], "zscore": False, "encoder": "compact"}
+    check_inference(tmp_path / "model.pt", network, image, label, None, queries, good)
+    with pytest.raises(SystemExit) as stop:
+        check_inference(tmp_path / "model.pt", network, image, label, None, queries, {**good, "window": None})
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == (
+        f"{tmp_path / 'model.pt'}: was trained with window [-125, 275], but the configuration has window None. "
+        'Give the model\'s values, such as --window "[-125, 275]".\n'
+    )
+
+
 def test_two_bad_supports_and_a_bad_query(scene: tuple[str, str, Path], tmp_path: Path) -> None:
     image, label, queries = scene
     BAD_FILES["constant"](queries)
