@@ -19,7 +19,7 @@ from monai_fss.apps.inference_config import inference_parser
 from monai_fss.apps.results import Entry, Results, write_results
 from monai_fss.apps.segment import support_slices
 from monai_fss.apps.versions import versions
-from monai_fss.data import DatasetFolder, Fold, Label, ScanError, atomic_path, case_item, check_output, make_folds
+from monai_fss.data import DatasetFolder, Fold, Label, ScanError, case_item, check_output, make_folds
 
 if TYPE_CHECKING:
     from monai_fss.inferers import Protocol
@@ -37,7 +37,6 @@ RESERVED = {
     "val_queries": "--split",
     "device": "--device",
 }
-OFFSETS = np.linspace(-6.0, 6.0, 49)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 def evaluate(
     evaluation: Evaluation, output: str | Path, models: str | Path | None = None, overwrite: bool = False
 ) -> Results:
-    """Train where no model is given, test, and write ``results.json``, ``.csv``, ``.md``, ``threshold.png``.
+    """Train where no model is given, test, and write ``results.json``, ``.csv``, ``.md`` and pictures.
 
     Test figures come from the last checkpoint of a step count that is fixed beforehand. Trained models are kept, and
     used again by another protocol over the same folds, runs and settings; an interrupted training goes on.
@@ -109,6 +108,7 @@ def evaluate(
         ScanError: with every problem of the data; nothing has been written then.
         UsageError: the evaluation contradicts itself; nothing has been written then.
     """
+    from monai_fss.apps.evaluation_plots import draw
     from monai_fss.apps.fold_models import fold_model
 
     _check(evaluation)
@@ -131,7 +131,7 @@ def evaluate(
             notes += [f"fold {number}: {name} is not in its support" for name in test.scorer.left_out]
     results = Results(_settings(evaluation, data, folds, sorted(set(notes))), entries)
     write_results(output, results)
-    _draw(curves, Path(output), f"{evaluation.bundle} on {data.name}, {evaluation.protocol.upper()}")
+    draw(results, curves, Path(output))
     return results
 
 
@@ -167,6 +167,7 @@ class _Test:
 
     def curve(self) -> list[tuple[float, np.ndarray]]:
         """Learned threshold and Dice over thresholds around it; none for a method without a threshold."""
+        from monai_fss.apps.evaluation_plots import OFFSETS
         from monai_fss.apps.scoring import threshold_scores
 
         if not hasattr(self.network, "threshold"):
@@ -247,16 +248,3 @@ def _settings(
         "versions": versions(),
         "notes": notes,
     }
-
-
-def _draw(curves: list[tuple[float, np.ndarray]], output: Path, title: str) -> None:
-    """Thresholds differ between models: the curves are drawn over a common range, as far as each reaches."""
-    from monai_fss.visualize import threshold_curve, to_png
-
-    if not curves:
-        return
-    learned = [threshold for threshold, _ in curves]
-    common = np.linspace(max(learned) + OFFSETS[0], min(learned) + OFFSETS[-1], 49)
-    dice = np.stack([np.interp(common, threshold + OFFSETS, scores) for threshold, scores in curves])
-    with atomic_path(output / "threshold.png") as temporary:
-        temporary.write_bytes(to_png(threshold_curve(common, dice, learned, title)))

@@ -199,16 +199,24 @@ def _note(
     settings: dict[str, Any],
 ) -> dict[str, Any]:
     """What the results depend on: an interrupted run goes on only with the same."""
-    digest = hashlib.sha256(Path(model).read_bytes()).hexdigest()[:16]
-    support = [[image, label] for image, label in zip(support_image, support_label, strict=True)]
+    files = [str(model), *support_image, *support_label]
     return {
         "bundle": bundle,
         "model": str(model),
-        "model_sha256": digest,
-        "support": support,
+        "support_image": list(support_image),
+        "support_label": list(support_label),
+        "sha256": {file: _digest(Path(file)) for file in files if Path(file).is_file()},
         "labels": None if labels is None else list(labels),
         "settings": settings,
     }
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _check_inputs_stay(inputs: Sequence[Path], output: Path, cases: Sequence[str]) -> None:

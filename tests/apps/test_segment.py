@@ -116,7 +116,8 @@ def test_report_says_how_the_masks_were_made(done: Scene) -> None:
     report = json.loads((done.root / "out" / "report.json").read_text())
     assert report["inputs"]["cases"] == CASES == report["segmented_now"]
     assert report["inputs"]["support"] == [[str(done.support), str(done.label)]]
-    assert len(report["inputs"]["model_sha256"]) == 16
+    assert {len(digest) for digest in report["inputs"]["sha256"].values()} == {64}
+    assert len(report["inputs"]["sha256"]) == 3  # the model, the support image and its label
     assert report["device"] == "cpu" and report["seconds"] > 0
     assert {"monai", "torch", "monai_fss"} <= {name.replace("-", "_") for name in report["versions"]}
     assert report["settings"]["pixdim"] == 5, "the model brings the settings it was trained with"
