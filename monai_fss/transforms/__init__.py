@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .contrast import RandMaskContrastd
 from .episodes import SampleEpisode, SupervoxelTabled
 from .felzenszwalb import felzenszwalb
 from .foreground import foreground_mask
@@ -17,6 +18,7 @@ __all__ = [
     "BodyPosition",
     "BodyPositiond",
     "LargestComponentd",
+    "RandMaskContrastd",
     "SampleEpisode",
     "SliceOrientation",
     "SliceOrientationd",
