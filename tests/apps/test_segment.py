@@ -147,8 +147,8 @@ def test_one_scan_and_several_supports(scene: Scene, phantom_set: Path) -> None:
         words.insert(words.index(option) + 2, str(phantom_set / part / "case_04.nii.gz"))
     assert main(words) == 0
     assert {row["case"] for row in rows(scene.root / "out")} == {"case_02"}
-    support = json.loads((scene.root / "out" / "report.json").read_text())["inputs"]["support"]
-    assert [Path(image).name for image, _ in support] == ["support_images.nii.gz", "case_04.nii.gz"]
+    support = json.loads((scene.root / "out" / "report.json").read_text())["inputs"]["support_image"]
+    assert [Path(image).name for image in support] == ["support_images.nii.gz", "case_04.nii.gz"]
 
 
 def test_a_query_in_another_orientation_gets_the_same_mask_in_the_world(done: Scene, scene: Scene) -> None:
