@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from monai_fss.apps.arguments import add_bundle_arguments
 from monai_fss.apps.bundles import bundle_path, device_setting, parse_settings
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
@@ -41,7 +42,7 @@ RESERVED = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("--bundle", default="adnet", help="method (default: adnet)")
+    add_bundle_arguments(parser, "train.yaml", "steps=500")
     parser.add_argument("--data", required=True, help="data set folder with labels")
     parser.add_argument("--protocol", choices=("ep1", "ep2"), default="ep2")
     parser.add_argument("--split", default="within", help="paper, corrected, within, or a JSON file")
@@ -54,15 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, help="folder for results.json, .csv, .md and the threshold curve")
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first run")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="settings of the bundle's configs/train.yaml, such as steps=500",
-    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_fss.apps.arguments import add_bundle_arguments
 from monai_fss.apps.bundles import bundle_path, device_setting, parse_settings
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.inference_config import inference_parser
@@ -51,7 +52,7 @@ RESERVED = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("--bundle", default="adnet", help="method (default: adnet)")
+    add_bundle_arguments(parser, "inference.yaml", "slices_per_batch=16")
     parser.add_argument("--model", required=True, help="model.pt that a training has written")
     parser.add_argument("--support-image", nargs="+", required=True, help="labelled scan(s)")
     parser.add_argument("--support-label", nargs="+", required=True, help="their label(s), in the same order")
@@ -63,15 +64,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-quality", action="store_true", help="skip the label-free quality score")
     parser.add_argument("--no-overlays", action="store_true", help="skip the pictures")
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="settings of the bundle's configs/inference.yaml, such as slices_per_batch=16",
-    )
 
 
 def run(args: argparse.Namespace) -> int:

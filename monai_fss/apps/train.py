@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from monai_fss.apps.arguments import add_bundle_arguments
 from monai_fss.apps.bundles import (
     bundle_path,
     config_keys,
@@ -39,22 +40,13 @@ _RESERVED = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("--bundle", default="adnet", help="method (default: adnet)")
+    add_bundle_arguments(parser, "train.yaml", "steps=500 elastic::rotate=0.1")
     parser.add_argument("--data", required=True, metavar="DATASET_DIR", help="folder with images/ (see `check`)")
     parser.add_argument("--output", required=True, metavar="RUN_DIR", help="folder for model.pt and checkpoints")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in RUN_DIR")
     parser.add_argument("--overwrite", action="store_true", help="remove the training in RUN_DIR and start anew")
     parser.add_argument("--cases", metavar="A,B,C", help="train on these cases only (default: all)")
     parser.add_argument("--recipe", help="lay this file of the bundle's configs over train.yaml, such as paper")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="settings of the bundle's configs/train.yaml, such as steps=500 elastic::rotate=0.1",
-    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,0 +1,29 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+
+__all__ = ["add_bundle_arguments"]
+
+
+def add_bundle_arguments(parser: argparse.ArgumentParser, config: str, example: str) -> None:
+    """Add ``--bundle``, ``--device`` and ``--set``.
+
+    Args:
+        parser: of the command.
+        config: configuration file that ``--set`` changes, such as "train.yaml".
+        example: of a setting of it.
+    """
+    parser.add_argument("--bundle", default="adnet", help="method (default: adnet)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"settings of the bundle's configs/{config}, such as {example}",
+    )
