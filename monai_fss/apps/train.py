@@ -194,7 +194,7 @@ def _check_extent(root: Path, summaries: Sequence[CaseSummary]) -> None:
         warnings.warn(
             f"{root}: scans reach from {min(extents):.0f} to {max(extents):.0f} mm across slices, so their relative "
             "height says little. If they show different parts of the body, add "
-            "--set position_axes=[0,1] position_weights=[0.6,0.5].",
+            "--set position_axes=[0,1] position_weights=[0.35,0.3].",
             InputWarning,
             stacklevel=2,
         )
