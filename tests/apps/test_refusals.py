@@ -88,7 +88,7 @@ def test_every_problem_of_a_folder_comes_at_once(tmp_path: Path, capsys: pytest.
         (["--set", "stepz=3"], "--set stepz: no such setting of adnet's training. Did you mean steps?"),
         (["--set", "output_dir=x"], "--set output_dir: has an option of its own. Use --output."),
         (["--set", "steps=70", "steps_per_epoch=50"], "--set steps=70: is not a multiple of steps_per_epoch=50."),
-        (["--set", "position_axes=[0, 1]"], "are 2 axes for 3 position_weights=[0.6, 0.5, 0.9]. Set both."),
+        (["--set", "position_axes=[0, 1]"], "are 2 axes for 3 position_weights=[0.35, 0.3, 0.5]. Set both."),
         (["--cases", "a,zz"], "data: has no case zz. There are a, b."),
         (["--cases", ","], "--cases: names no case."),
         (["--recipe", "quick"], "--recipe quick: adnet has no such recipe. It has "),
