@@ -9,15 +9,19 @@ import argparse
 __all__ = ["add_bundle_arguments"]
 
 
-def add_bundle_arguments(parser: argparse.ArgumentParser, config: str, example: str) -> None:
+def add_bundle_arguments(
+    parser: argparse.ArgumentParser, config: str, example: str, default: str | None = "adnet", why: str = "adnet"
+) -> None:
     """Add ``--bundle``, ``--device`` and ``--set``.
 
     Args:
         parser: of the command.
         config: configuration file that ``--set`` changes, such as "train.yaml".
         example: of a setting of it.
+        default: bundle, or None where it depends.
+        why: the default in words.
     """
-    parser.add_argument("--bundle", default="adnet", help="method (default: adnet)")
+    parser.add_argument("--bundle", default=default, help=f"method (default: {why})")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     parser.add_argument(
         "--set",

@@ -22,6 +22,7 @@ __all__ = [
     "bundle_path",
     "config_keys",
     "device_setting",
+    "is_trained",
     "parse_settings",
     "quiet_monai",
     "recipe_names",
@@ -56,6 +57,11 @@ def bundle_path(name: str) -> Path:
     if name not in bundle_names():
         raise UsageError(f"--bundle {name}: no such bundle. Installed are {', '.join(bundle_names())}.")
     return _folder() / name
+
+
+def is_trained(bundle: str) -> bool:
+    """Whether a bundle's method is trained, and so needs a model file. The atlas is not."""
+    return (bundle_path(bundle) / "configs" / "train.yaml").is_file()
 
 
 def recipe_names(bundle: str) -> list[str]:

@@ -28,6 +28,7 @@ COMMANDS = {
     "segment": ("monai_fss.apps.segment", "segment a folder of scans by one labelled scan"),
     "evaluate": ("monai_fss.apps.evaluate", "score a method on a labelled data set, fold by fold"),
     "compare": ("monai_fss.apps.compare_command", "test whether one evaluation is better than another"),
+    "suggest": ("monai_fss.apps.suggest", "rank the scans of a data set: which to label first, which next"),
     "info": ("monai_fss.apps.info", "list versions, devices and the installed methods"),
     "demo": ("monai_fss.apps.demo", "make synthetic scans, train, segment and score them"),
 }
@@ -110,6 +111,7 @@ def _messages(debug: bool) -> Iterator[None]:
             warnings.simplefilter("ignore")
             _hush("ignite", logging.WARNING)
             _hush("ignite.engine", logging.CRITICAL)  # it logs the exceptions that it hands on, which we report
+            _hush("monai.data.nvimgcodec_pydicom_plugin", logging.ERROR)  # of a decoder that is optional
             _hush("nibabel.global", logging.CRITICAL)  # what it mends silently in a header, we refuse in words
         warnings.simplefilter("always", InputWarning)
         warnings.showwarning = show

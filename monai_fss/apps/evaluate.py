@@ -8,22 +8,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from monai_fss.apps.arguments import add_bundle_arguments
-from monai_fss.apps.bundles import bundle_path, device_setting, parse_settings
+from monai_fss.apps.bundles import bundle_path, device_setting, is_trained, parse_settings
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
-from monai_fss.apps.inference_config import inference_parser
+from monai_fss.apps.fold_trial import FoldTrial, protocol_of
 from monai_fss.apps.results import Entry, Results, write_results
 from monai_fss.apps.segment import support_slices
 from monai_fss.apps.versions import versions
-from monai_fss.data import DatasetFolder, Fold, Label, ScanError, case_item, check_output, make_folds
-
-if TYPE_CHECKING:
-    from monai_fss.inferers import Protocol
+from monai_fss.data import DatasetFolder, Fold, Label, ScanError, check_output, make_folds
 
 __all__ = ["Evaluation", "add_arguments", "evaluate", "run"]
 
@@ -49,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ways", choices=("independent", "compete"), default="independent")
     parser.add_argument("--runs", type=int, default=1, help="repetitions with other seeds (the papers: 3)")
     parser.add_argument("--fold", type=int, help="only this fold, counted from 0")
-    parser.add_argument("--support-slices", default="middle", help="for ep2: middle (the paper's), a number, or all")
+    parser.add_argument("--support-slices", help="for ep2: middle (default, the paper's), a number, or all; atlas: all")
+    parser.add_argument("--prior", choices=("atlas",), help="combine the network with the registered labelled scan")
+    parser.add_argument("--prior-weight", type=float, default=0.1, help="of the network then (default: 0.1)")
     parser.add_argument("--model", help="evaluate this model.pt instead of training one for each fold")
     parser.add_argument("--models", help="where trained models are kept and found again (default: OUTPUT/models)")
     parser.add_argument("--output", required=True, help="folder for results.json, .csv, .md and the threshold curve")
@@ -59,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    files = [bundle_path(args.bundle) / "configs" / "train.yaml"]
+    files = [settings_file(args.bundle)]
     evaluation = Evaluation(
         bundle=args.bundle,
         data=args.data,
@@ -68,8 +67,10 @@ def run(args: argparse.Namespace) -> int:
         ways=args.ways,
         runs=args.runs,
         fold=args.fold,
-        support_slices=support_slices(args.support_slices),
+        support_slices=_slices(args.bundle, args.support_slices),
         model=args.model,
+        prior=args.prior,
+        prior_weight=args.prior_weight,
         seed=args.seed,
         device=args.device,
         settings=parse_settings(args.set, files, RESERVED),
@@ -116,8 +117,10 @@ def evaluate(
     notes: list[str] = []
     for number, fold in folds:
         for repetition in range(evaluation.runs):
-            model = fold_model(evaluation, data, fold, number, repetition, Path(models or Path(output) / "models"))
-            test = _Test(evaluation, data, fold, names, model)
+            model = None
+            if is_trained(evaluation.bundle):
+                model = fold_model(evaluation, data, fold, number, repetition, Path(models or Path(output) / "models"))
+            test = FoldTrial(evaluation, data, fold, names, model, Path(models or Path(output) / "models"))
             entries += test.entries(number, repetition)
             curves += test.curve()
             notes += [f"fold {number}: {name} is not in its support" for name in test.scorer.left_out]
@@ -127,59 +130,17 @@ def evaluate(
     return results
 
 
-class _Test:
-    """One model on one fold."""
-
-    def __init__(
-        self, evaluation: Evaluation, data: DatasetFolder, fold: Fold, names: dict[int, str], model: Path
-    ) -> None:
-        from monai_fss.apps.scoring import FoldScorer
-        from monai_fss.data import load_model, read_model
-
-        parser = inference_parser(evaluation.bundle, read_model(model)["settings"], {}, model)
-        parser.update(device_setting(evaluation.device))
-        self.evaluation = evaluation
-        self.network = load_model(model, parser.get_parsed_content("network"))
-        protocol = _protocol(evaluation)
-        support = case_item(data.cases[fold.support])
-        queries = [case_item(data.cases[name]) for name in fold.queries]
-        native, before = parser.get_parsed_content("to_native"), parser.get_parsed_content("preprocessing")
-        self.scorer = FoldScorer(before, native, support, queries, names, protocol, evaluation.ways)
-        self.model = model
-
-    def entries(self, fold: int, repetition: int) -> list[Entry]:
-        """The network's scores; in the first run those of the floors too."""
-        from monai_fss.networks.nets import MaskPaste
-
-        found = self.scorer.entries(self.network, self.evaluation.bundle, fold, repetition)
-        if repetition == 0:
-            found += self.scorer.entries(self._untrained(), "untrained network", fold, repetition, surface=False)
-            found += self.scorer.entries(MaskPaste(), "mask paste", fold, repetition, surface=False)
-        return found
-
-    def curve(self) -> list[tuple[float, np.ndarray]]:
-        """Learned threshold and Dice over thresholds around it; none for a method without a threshold."""
-        from monai_fss.apps.evaluation_plots import OFFSETS
-        from monai_fss.apps.scoring import threshold_scores
-
-        if not hasattr(self.network, "threshold"):
-            return []
-        return [(float(self.network.threshold.detach()), threshold_scores(self.scorer, self.network, OFFSETS))]
-
-    def _untrained(self) -> Any:
-        import torch
-
-        from monai_fss.data import read_model
-
-        torch.manual_seed(self.evaluation.seed)
-        parser = inference_parser(self.evaluation.bundle, read_model(self.model)["settings"], {}, self.model)
-        return parser.get_parsed_content("network_def").to(next(self.network.parameters()).device)
+def settings_file(bundle: str) -> Path:
+    """The configuration that ``--set`` changes: of the training, or of the inference where there is none."""
+    return bundle_path(bundle) / "configs" / ("train.yaml" if is_trained(bundle) else "inference.yaml")
 
 
-def _protocol(evaluation: Evaluation) -> Protocol:
-    from monai_fss.inferers import EP1, EP2
-
-    return EP1() if evaluation.protocol == "ep1" else EP2(evaluation.support_slices)
+def _slices(bundle: str, text: str | None) -> int | str:
+    if is_trained(bundle):
+        return support_slices(text or "middle")
+    if text not in (None, "all"):
+        raise UsageError(f"--support-slices {text}: {bundle} uses all slices of a labelled scan. Leave it out.")
+    return "all"
 
 
 def _check(evaluation: Evaluation) -> None:
@@ -193,11 +154,25 @@ def _check(evaluation: Evaluation) -> None:
         problems.append(f"--runs {evaluation.runs}: repeats trainings, but --model is given. Leave one of them out.")
     if evaluation.model is not None and evaluation.settings:
         problems.append("--set: changes a training, but --model is given. Leave one of them out.")
-    if evaluation.protocol == "ep1" and evaluation.support_slices != "middle":
+    if not is_trained(evaluation.bundle):
+        problems += _untrainable(evaluation)
+    elif evaluation.protocol == "ep1" and evaluation.support_slices != "middle":
         problems.append("--support-slices: is of ep2; ep1 uses three slices. Leave it out, or give --protocol ep2.")
     if problems:
         raise UsageError(problems)
     device_setting(evaluation.device)
+
+
+def _untrainable(evaluation: Evaluation) -> list[str]:
+    name = evaluation.bundle
+    problems = []
+    if evaluation.prior is not None:
+        problems.append(f"--prior {evaluation.prior}: joins a trained network; {name} is none. Leave it out.")
+    if evaluation.model is not None:
+        problems.append(f"--model {evaluation.model}: {name} is not trained and takes none. Leave it out.")
+    if evaluation.runs > 1:
+        problems.append(f"--runs {evaluation.runs}: {name} gives the same masks each time. Leave it out.")
+    return problems
 
 
 def _check_supports(labels: Sequence[Label]) -> None:
@@ -230,13 +205,23 @@ def _settings(
         "protocol": evaluation.protocol,
         "ways": evaluation.ways,
         "runs": evaluation.runs,
-        "labelled_slices": _protocol(evaluation).labelled_slices,
+        "labelled_slices": _labelled_slices(evaluation),
+        "prior": f"{evaluation.prior}, weight of the network {evaluation.prior_weight}" if evaluation.prior else "none",
         "folds": [number for number, _ in folds],
         "support": [fold.support for _, fold in folds],
         "seed": evaluation.seed,
-        "model": evaluation.model or "trained for each fold and run, last checkpoint",
+        "model": evaluation.model or _model_note(evaluation.bundle),
         "training_settings": evaluation.settings,
         "command": evaluation.command,
         "versions": versions(),
         "notes": notes,
     }
+
+
+def _labelled_slices(evaluation: Evaluation) -> int | str:
+    registered = evaluation.prior or not is_trained(evaluation.bundle)
+    return "all" if registered else protocol_of(evaluation).labelled_slices
+
+
+def _model_note(bundle: str) -> str:
+    return "trained for each fold and run, last checkpoint" if is_trained(bundle) else "none: not trained"

@@ -24,6 +24,8 @@ class Evaluation:
         fold: one fold alone.
         support_slices: labelled slices of EP2.
         model: a model file for all folds; None: train one for each fold and run on the fold's training cases.
+        prior: "atlas": combine the network with the registered labelled scan. Default: the network alone.
+        prior_weight: of the network's log-odds then.
         seed: of the first run.
         device: "cpu" or "cuda"; None: cuda where there is one.
         settings: of the bundle's ``configs/train.yaml``.
@@ -39,6 +41,8 @@ class Evaluation:
     fold: int | None = None
     support_slices: int | str = "middle"
     model: str | None = None
+    prior: str | None = None
+    prior_weight: float = 0.1
     seed: int = 0
     device: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)

@@ -8,7 +8,7 @@ import argparse
 import json
 from typing import Any
 
-from monai_fss.apps.bundles import bundle_names, bundle_path
+from monai_fss.apps.bundles import bundle_names, bundle_path, is_trained
 from monai_fss.apps.results_tables import markdown_table
 from monai_fss.apps.versions import versions
 
@@ -65,7 +65,7 @@ def _text(facts: dict[str, Any]) -> str:
             bundle["name"],
             bundle["version"] or "-",
             bundle["task"] or bundle["description"] or "(no metadata.json)",
-            bundle["weights"] or "none: train first",
+            bundle["weights"] or ("none: train first" if is_trained(bundle["name"]) else "not needed"),
             bundle["configs"],
         ]
         for bundle in facts["bundles"]

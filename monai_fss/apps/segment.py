@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.arguments import add_bundle_arguments
-from monai_fss.apps.bundles import bundle_path, device_setting, parse_settings
+from monai_fss.apps.bundles import bundle_path, device_setting, is_trained, parse_settings
+from monai_fss.apps.dicom_output import dicom_problems, write_dicom_masks
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.inference_config import inference_parser
 from monai_fss.apps.segment_report import read_quality
 from monai_fss.apps.versions import versions
+from monai_fss.apps.windows import guessed_window
 from monai_fss.data import (
     ScanError,
     check_output,
@@ -34,6 +36,7 @@ from monai_fss.data import (
 
 __all__ = ["add_arguments", "run", "segment", "support_slices"]
 
+FORMATS = ("nifti", "dicom-seg", "both")
 RESERVED = {
     "bundle_root": "--bundle",
     "dataset_dir": "--images",
@@ -43,6 +46,7 @@ RESERVED = {
     "support_label": "--support-label",
     "support_slices": "--support-slices",
     "labels": "--labels",
+    "prior": "--prior",
     "probabilities": "--probabilities",
     "quality": "--no-quality",
     "overlays": "--no-overlays",
@@ -52,14 +56,16 @@ RESERVED = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    add_bundle_arguments(parser, "inference.yaml", "slices_per_batch=16")
-    parser.add_argument("--model", required=True, help="model.pt that a training has written")
+    add_bundle_arguments(parser, "inference.yaml", "largest_component=false", None, "adnet with --model, else atlas")
+    parser.add_argument("--model", help="model.pt that a training has written; the atlas needs none")
     parser.add_argument("--support-image", nargs="+", required=True, help="labelled scan(s)")
     parser.add_argument("--support-label", nargs="+", required=True, help="their label(s), in the same order")
+    parser.add_argument("--prior", choices=("atlas",), help="also register the whole labelled scan; with --model")
     parser.add_argument("--images", required=True, help="folder of the scans to segment, or one scan")
     parser.add_argument("--output", required=True, help="folder for the masks")
     parser.add_argument("--labels", help="label values wanted, such as 1,4 (default: all of the support)")
-    parser.add_argument("--support-slices", default="middle", help="labelled slices used: middle, a number, or all")
+    parser.add_argument("--support-slices", help="labelled slices used: middle (default), a number, or all; atlas: all")
+    parser.add_argument("--format", choices=FORMATS, default="nifti", help="of the masks (default: nifti)")
     parser.add_argument("--probabilities", action="store_true", help="also write probability maps")
     parser.add_argument("--no-quality", action="store_true", help="skip the label-free quality score")
     parser.add_argument("--no-overlays", action="store_true", help="skip the pictures")
@@ -69,14 +75,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     labels = _labels(args.labels)
-    slices = support_slices(args.support_slices)
-    config = bundle_path(args.bundle) / "configs" / "inference.yaml"
+    bundle = chosen_bundle(args.bundle, args.model)
+    config = bundle_path(bundle) / "configs" / "inference.yaml"
     settings = parse_settings(args.set, [config], RESERVED)
-    settings |= {"support_slices": slices, "probabilities": args.probabilities}
+    settings |= _slices(bundle, args.support_slices) | {"probabilities": args.probabilities}
+    settings |= _prior(bundle, args.prior)
     settings |= {"quality": not args.no_quality, "overlays": not args.no_overlays}
     settings |= device_setting(args.device)
     done = segment(
-        args.bundle,
+        bundle,
         args.model,
         args.support_image,
         args.support_label,
@@ -85,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
         labels=labels,
         overwrite=args.overwrite,
         settings=settings,
+        mask_format=args.format,
     )
     print(f"{len(done)} scan(s) segmented, see {args.output}")
     return 0
@@ -92,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
 def segment(
     bundle: str,
-    model: str | Path,
+    model: str | Path | None,
     support_image: Sequence[str | Path],
     support_label: Sequence[str | Path],
     images: str | Path,
@@ -100,6 +108,7 @@ def segment(
     labels: Sequence[int] | None = None,
     overwrite: bool = False,
     settings: dict[str, Any] | None = None,
+    mask_format: str = "nifti",
 ) -> list[str]:
     """Segment a folder of scans by one or several labelled ones.
 
@@ -108,7 +117,7 @@ def segment(
 
     Args:
         bundle: method.
-        model: model file; it brings the settings that it was trained with.
+        model: model file; it brings the settings that it was trained with. None for a method that is not trained.
         support_image, support_label: labelled scans and their labels, in the same order.
         images: folder of scans, or one scan.
         output: folder for the results.
@@ -116,6 +125,7 @@ def segment(
         overwrite: replace results that exist.
         settings: of the bundle's ``configs/inference.yaml``. ``names`` (label value to name, for the report) are those
             of the support's dataset.json unless they are given.
+        mask_format: "nifti"; "dicom-seg" (``<case>.dcm``, scans must be DICOM series) or "both".
 
     Returns:
         names of the cases segmented now.
@@ -126,21 +136,29 @@ def segment(
     start = time.time()
     pairs = [str(f) for f in support_image], [str(f) for f in support_label]
     settings = {**_names(pairs[1]), **(settings or {})}
-    parser = inference_parser(bundle, read_model(model)["settings"], settings, model)
-    parser["labels"] = None if labels is None else list(labels)
+    trained = read_model(model)["settings"] if model else {}
     _refuse(inference_problems(*pairs, labels, images))
+    if not model and "window" not in settings:
+        settings |= guessed_window(pairs[0][0])
+    parser = inference_parser(bundle, trained, settings, model or bundle)
+    parser["labels"] = None if labels is None else list(labels)
     queries = list_scans(images)
+    _refuse(dicom_problems(queries) if mask_format != "nifti" else [])
     _check_inputs_stay([*queries.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), list(queries))
     run_note = _note(bundle, model, *pairs, labels, settings)
     todo = _pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
     parser["support_image"], parser["support_label"] = pairs
     parser["items"], parser["output_dir"] = query_items({case: queries[case] for case in todo}), str(output)
     # From here on nothing is set: the parser would build everything anew, and the network without its weights.
-    load_model(model, parser.get_parsed_content("network_def"))
+    if model:
+        load_model(model, parser.get_parsed_content("network_def"))
     remove_stale(output)
-    start_run(output, run_note, [f"{case}.nii.gz" for case in todo])
+    endings = ("nii.gz",) if mask_format == "nifti" else ("nii.gz", "dcm")
+    start_run(output, run_note, [f"{case}.{ending}" for case in todo for ending in endings])
     if todo:
         parser.get_parsed_content("evaluator").run()
+    if mask_format != "nifti":
+        write_dicom_masks(output, queries, again=todo, algorithm=bundle, keep_nifti=mask_format == "both")
     report: dict[str, Any] = {
         "inputs": {"images": str(images), "cases": list(queries), **run_note},
         "versions": versions(),
@@ -150,6 +168,38 @@ def segment(
     write_json(Path(output) / "report.json", report)
     finish_run(output)
     return todo
+
+
+def chosen_bundle(bundle: str | None, model: str | None) -> str:
+    """The bundle that is named, or else the atlas where there is no model, ADNet where there is one.
+
+    Raises:
+        UsageError: a method that is trained has no model, or one that is not has one.
+    """
+    name = bundle or ("adnet" if model else "atlas")
+    if is_trained(name) and not model:
+        raise UsageError(
+            f"--bundle {name}: needs a trained model. Give --model RUN_DIR/model.pt (see monai-fss train), or leave "
+            "--bundle out to segment by registration, without training."
+        )
+    if model and not is_trained(name):
+        raise UsageError(f"--model {model}: {name} is not trained and takes none. Leave --model or --bundle out.")
+    return name
+
+
+def _prior(bundle: str, prior: str | None) -> dict[str, Any]:
+    if prior and not is_trained(bundle):
+        raise UsageError(f"--prior {prior}: joins a trained model; {bundle} alone is registration. Leave it out.")
+    return {"prior": prior} if prior else {}
+
+
+def _slices(bundle: str, text: str | None) -> dict[str, Any]:
+    """The setting of --support-slices; registration uses whole labelled scans."""
+    if is_trained(bundle):
+        return {"support_slices": support_slices(text or "middle")}
+    if text not in (None, "all"):
+        raise UsageError(f"--support-slices {text}: {bundle} uses all slices of a labelled scan. Leave it out.")
+    return {}
 
 
 def support_slices(text: str) -> int | str:
@@ -184,17 +234,17 @@ def _names(support_label: Sequence[str]) -> dict[str, Any]:
 
 def _note(
     bundle: str,
-    model: str | Path,
+    model: str | Path | None,
     support_image: Sequence[str],
     support_label: Sequence[str],
     labels: Sequence[int] | None,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
     """What the results depend on: an interrupted run goes on only with the same."""
-    files = [str(model), *support_image, *support_label]
+    files = [*([str(model)] if model else []), *support_image, *support_label]
     return {
         "bundle": bundle,
-        "model": str(model),
+        "model": str(model) if model else None,
         "support_image": list(support_image),
         "support_label": list(support_label),
         "sha256": {file: _digest(Path(file)) for file in files if Path(file).is_file()},

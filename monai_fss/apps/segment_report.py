@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 from ignite.engine import Engine, Events
 
 from monai_fss.data import atomic_path, case_name, write_text_atomic
-from monai_fss.inferers import reverse_accuracy
 from monai_fss.visualize import overlay, to_png
 
 __all__ = ["QUALITY_COLUMNS", "SegmentReport", "read_quality"]
@@ -33,38 +32,30 @@ def read_quality(path: Path) -> list[dict[str, str]]:
 class SegmentReport:
     """Handler of the inference evaluator that reports on each segmented scan.
 
-    `quality.csv` gets a row for each scan and class: its volume in ml and its label-free quality (reverse accuracy,
-    see :func:`monai_fss.inferers.reverse_accuracy`; empty where switched off). `overlays/<case>.png` shows the
-    contours. Every file is whole at any time, so an interrupted run goes on with the scans that have no row.
+    `quality.csv` gets a row for each scan and class: its volume in ml and its label-free quality (empty where
+    switched off). `overlays/<case>.png` shows the contours. Every file is whole at any time, so an interrupted run goes
+    on with the scans that have no row.
 
     Args:
         output_dir: folder of the masks.
-        network: few-shot network, for the quality.
-        support: preprocessed labelled scans.
         values: label values of the ways.
         names: label value to name. Default: ``label_<value>``.
-        slices: rule for support slices, see :func:`monai_fss.inferers.select_slices`.
-        quality: compute the quality (one more encoder pass over the support for each scan).
+        quality: gives the quality of each value from the evaluator's output for one scan, such as
+            :class:`monai_fss.inferers.ReverseAccuracy`. None: no quality.
         overlays: draw the pictures.
     """
 
     def __init__(
         self,
         output_dir: str | Path,
-        network: Any,
-        support: Sequence[Mapping[str, Any]],
         values: Sequence[int],
         names: Mapping[int, str] | None = None,
-        slices: int | str = "middle",
-        quality: bool = True,
+        quality: Callable[[Mapping[str, Any]], Mapping[int, float]] | None = None,
         overlays: bool = True,
     ) -> None:
         self.output_dir = Path(output_dir)
-        self.network = network
-        self.support = support
         self.values = [int(v) for v in values]
         self.names = {v: str((names or {}).get(v, f"label_{v}")) for v in self.values}
-        self.slices = slices
         self.quality = quality
         self.overlays = overlays
 
@@ -82,10 +73,7 @@ class SegmentReport:
             self._rows(case, output)
 
     def _rows(self, case: str, output: Mapping[str, Any]) -> None:
-        query = {"image": output["image"].as_tensor().cpu(), "label": output["working"].cpu()}
-        quality: dict[int, float] = {}
-        if self.quality:
-            quality = reverse_accuracy(self.network, query, self.support, self.values, self.slices)
+        quality = self.quality(output) if self.quality else {}
         label = np.asarray(output["pred"][0])
         ml = abs(float(np.linalg.det(np.asarray(output["pred"].affine)[:3, :3]))) / 1000
         rows = [row for row in read_quality(self.output_dir / "quality.csv") if row["case"] != case]

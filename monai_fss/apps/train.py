@@ -23,11 +23,11 @@ from monai_fss.apps.bundles import (
 )
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.run_folder import check_run, note_finished, start_training
+from monai_fss.apps.windows import SOFT_TISSUE
 from monai_fss.data import CaseSummary, DatasetFolder, InputWarning, Scan, ScanError, training_items
 
-__all__ = ["SOFT_TISSUE", "add_arguments", "check_schedule", "run", "train"]
+__all__ = ["add_arguments", "check_schedule", "run", "train"]
 
-SOFT_TISSUE = [-125, 275]  # HU, of abdominal CT in the few-shot papers
 _RESERVED = {
     "bundle_root": "--bundle",
     "dataset_dir": "--data",

@@ -16,6 +16,8 @@ from monai_fss.data.cases import SCAN_SUFFIXES, case_name, list_scans, natural_k
 from monai_fss.data.checks import Label, Scan, check_label, check_scan, check_support
 from monai_fss.data.dataset import Case, CaseSummary, DatasetFolder
 from monai_fss.data.dataset_json import label_names, write_dataset_json
+from monai_fss.data.dicom_codes import CodedName, coded_name
+from monai_fss.data.dicom_seg import dicom_seg_problems, write_dicom_seg
 from monai_fss.data.items import (
     case_item,
     query_items,
@@ -26,13 +28,20 @@ from monai_fss.data.items import (
 )
 from monai_fss.data.output import check_output, finish_run, start_run
 from monai_fss.data.phantom import Phantom, phantom, write_phantom_dataset
-from monai_fss.data.preflight import check_inference, check_training, inference_problems, training_problems
+from monai_fss.data.preflight import (
+    check_inference,
+    check_scans,
+    check_training,
+    inference_problems,
+    training_problems,
+)
 from monai_fss.data.problems import InputWarning, ScanError
 from monai_fss.data.queries import check_not_support, check_queries, check_range
 from monai_fss.data.splits import Fold, make_folds
 
 if TYPE_CHECKING:
     from monai_fss.data.checkpoints import latest_checkpoint, load_model, read_model, restore, save_best, save_model
+    from monai_fss.data.content_cache import ContentCache
     from monai_fss.data.episodes import EpisodeDataset, EpisodeSampler
     from monai_fss.data.writer import AtomicNibabelWriter, CaseLayout
 
@@ -42,6 +51,8 @@ __all__ = [
     "Case",
     "CaseLayout",
     "CaseSummary",
+    "CodedName",
+    "ContentCache",
     "DatasetFolder",
     "EpisodeDataset",
     "EpisodeSampler",
@@ -55,6 +66,7 @@ __all__ = [
     "case_item",
     "case_name",
     "check_inference",
+    "check_scans",
     "check_label",
     "check_not_support",
     "check_output",
@@ -63,6 +75,8 @@ __all__ = [
     "check_scan",
     "check_support",
     "check_training",
+    "coded_name",
+    "dicom_seg_problems",
     "finish_run",
     "inference_problems",
     "label_names",
@@ -85,6 +99,7 @@ __all__ = [
     "training_problems",
     "validation_items",
     "write_dataset_json",
+    "write_dicom_seg",
     "write_json",
     "write_phantom_dataset",
     "write_text_atomic",
@@ -94,6 +109,7 @@ __all__ = [
 _LATER = {
     "AtomicNibabelWriter": "monai_fss.data.writer",
     "CaseLayout": "monai_fss.data.writer",
+    "ContentCache": "monai_fss.data.content_cache",
     "EpisodeDataset": "monai_fss.data.episodes",
     "EpisodeSampler": "monai_fss.data.episodes",
     "latest_checkpoint": "monai_fss.data.checkpoints",

@@ -22,7 +22,7 @@ from monai_fss.data.queries import check_queries
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["check_inference", "check_training", "inference_problems", "training_problems"]
+__all__ = ["check_inference", "check_scans", "check_training", "inference_problems", "training_problems"]
 
 
 def training_problems(folder: str | Path, cases: Sequence[str] | None = None) -> list[str]:
@@ -67,6 +67,16 @@ def check_training(folder: str | Path, cases: Sequence[str] | None = None) -> No
         SystemExit: 2, after the problems have been printed.
     """
     _end(training_problems(folder, cases))
+
+
+def check_scans(
+    support_image: str | Sequence[str],
+    support_label: str | Sequence[str],
+    labels: Sequence[int] | None,
+    images: str | Path,
+) -> None:
+    """:func:`check_inference` for a method without a model."""
+    _end(inference_problems(support_image, support_label, labels, images))
 
 
 def check_inference(

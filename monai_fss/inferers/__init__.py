@@ -4,19 +4,29 @@
 
 from __future__ import annotations
 
+from .atlas import Atlas, AtlasInferer, CarriedBack
 from .few_shot import FewShotInferer, conditioned
-from .protocols import EP1, EP2, Protocol, chunks
-from .quality import reverse_accuracy
+from .prior import PriorInferer, PriorProtocol, with_weight
+from .protocols import EP1, EP2, AtlasProtocol, Protocol, chunks
+from .quality import ReverseAccuracy, reverse_accuracy
 from .support import SupportSet, select_slices
 
 __all__ = [
+    "Atlas",
+    "AtlasInferer",
+    "AtlasProtocol",
+    "CarriedBack",
     "EP1",
     "EP2",
     "FewShotInferer",
+    "PriorInferer",
+    "PriorProtocol",
     "Protocol",
+    "ReverseAccuracy",
     "SupportSet",
     "chunks",
     "conditioned",
     "reverse_accuracy",
     "select_slices",
+    "with_weight",
 ]

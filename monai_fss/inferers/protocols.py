@@ -6,16 +6,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from monai_fss.networks.nets import FewShotNet
 
+from .atlas import Atlas
 from .few_shot import conditioned
 from .support import SupportSet, select_slices
 
-__all__ = ["EP1", "EP2", "Protocol", "chunks"]
+__all__ = ["EP1", "EP2", "AtlasProtocol", "Protocol", "chunks"]
 
 Item = Mapping[str, torch.Tensor]
 
@@ -158,6 +160,38 @@ class EP1(Protocol):
             return {"image": item["image"], "label": kept}
 
         return SupportSet.from_volumes([keep(item) for item in support], values, "all")
+
+
+class AtlasProtocol(Protocol):
+    """EP1 or EP2 for an :class:`Atlas`: all slices of the support are labelled, the whole query is segmented.
+
+    Args:
+        name: "ep2"; or "ep1", which is told the slices of the query that show a class: elsewhere the probability is 0.
+        settings: arguments of :class:`Atlas`.
+    """
+
+    def __init__(self, name: str = "ep2", settings: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        if name not in ("ep1", "ep2"):
+            raise ValueError(f"protocol must be ep1 or ep2, got '{name}'.")
+        self.name = name
+        self.settings = dict(settings or {})
+
+    @property
+    def labelled_slices(self) -> str:
+        """All."""
+        return "all"
+
+    def __call__(
+        self, network: FewShotNet, support: Sequence[Item], query: Item, values: Sequence[int]
+    ) -> torch.Tensor:
+        """Register, fuse, refine; the network is not asked."""
+        result = Atlas(support, values, **self.settings)(query["image"]).as_tensor()
+        if self.name == "ep1":
+            truth = _plain(query["truth"])[0]
+            for way, value in enumerate(values):
+                result[way, ..., ~(truth == value).flatten(0, 1).any(0)] = 0
+        return result
 
 
 def _plain(array: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ from monai_fss.networks.nets import FewShotNet
 
 from .protocols import EP2, Item
 
-__all__ = ["reverse_accuracy"]
+__all__ = ["ReverseAccuracy", "reverse_accuracy"]
 
 
 def reverse_accuracy(
@@ -53,3 +54,24 @@ def reverse_accuracy(
             if truth.any():
                 scores[value].append(strict_dice(((way == index) & (best > 0.5)).numpy(), truth))
     return {value: sum(s) / len(s) if s else 0.0 for value, s in scores.items()}
+
+
+class ReverseAccuracy:
+    """:func:`reverse_accuracy` for what an inference evaluator puts out.
+
+    Args:
+        network, support, values, slices: see there.
+    """
+
+    def __init__(
+        self, network: FewShotNet, support: Sequence[Item], values: Sequence[int], slices: int | str = "middle"
+    ) -> None:
+        self.network = network
+        self.support = support
+        self.values = values
+        self.slices = slices
+
+    def __call__(self, output: Mapping[str, Any]) -> dict[int, float]:
+        """Score one scan: ``image`` as preprocessed, and the result ``working`` (1, H, W, D) on the same grid."""
+        query = {"image": output["image"].as_tensor().cpu(), "label": output["working"].cpu()}
+        return reverse_accuracy(self.network, query, self.support, self.values, self.slices)

@@ -6,22 +6,32 @@ from __future__ import annotations
 
 from .baselines import affine_moved_mask, best_threshold_mask
 from .dice import STATES, Score, mean_dice, per_class, score, strict_dice
+from .quality import Agreement, Auroc, auroc, within_group_spearman
+from .selection import Choice, coverage, farthest_first, medoid
 from .statistics import Test, holm, wilcoxon_one_sided
 from .surface import assd, hd95, surface_distances
 
 __all__ = [
     "STATES",
+    "Agreement",
+    "Auroc",
+    "Choice",
     "Score",
     "Test",
     "affine_moved_mask",
     "assd",
+    "auroc",
     "best_threshold_mask",
+    "coverage",
+    "farthest_first",
     "hd95",
     "holm",
     "mean_dice",
+    "medoid",
     "per_class",
     "score",
     "strict_dice",
     "surface_distances",
     "wilcoxon_one_sided",
+    "within_group_spearman",
 ]

@@ -6,5 +6,6 @@ from __future__ import annotations
 
 from .overlays import COLOURS, overlay, to_png
 from .plots import dice_bars, threshold_curve
+from .quality import quality_scatter
 
-__all__ = ["COLOURS", "dice_bars", "overlay", "threshold_curve", "to_png"]
+__all__ = ["COLOURS", "dice_bars", "overlay", "quality_scatter", "threshold_curve", "to_png"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from monai_fss.apps.bundles import bundle_names, bundle_path, config_keys, parse_settings, recipe_names
+from monai_fss.apps.bundles import bundle_names, bundle_path, config_keys, is_trained, parse_settings, recipe_names
 from monai_fss.apps.errors import UsageError
 
 CONFIG = """
@@ -37,8 +37,9 @@ def config(tmp_path: Path) -> list[Path]:
 def test_the_bundles_are_found_with_their_configurations() -> None:
     assert "adnet" in bundle_names()
     for name in bundle_names():
-        assert (bundle_path(name) / "configs" / "train.yaml").is_file()
+        assert (bundle_path(name) / "configs" / "inference.yaml").is_file()
         assert not {"train", "inference", "evaluate", "multi_gpu_train"} & set(recipe_names(name))
+    assert is_trained("adnet") and not is_trained("atlas")
 
 
 def test_an_unknown_bundle_is_refused_with_those_that_exist() -> None:

@@ -13,7 +13,7 @@ import pytest
 from monai_fss.apps import demo as module
 from monai_fss.apps.cli import main
 
-ROWS = ["ADNet, one labelled slice", "best threshold", "affinely moved mask"]
+ROWS = ["atlas, whole labelled scan", "ADNet, one labelled slice", "best threshold", "affinely moved mask"]
 ORGANS = ["liver", "right kidney", "left kidney", "spleen", "aorta"]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -27,6 +27,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, small: object) -> None:
     monkeypatch.setattr(module, "QUERIES", 3)
     monkeypatch.setattr(module, "PHANTOM", {"shape": (64, 64, 12), "spacing": (5, 5, 16)})
     monkeypatch.setattr(module, "SETTINGS", settings)
+    monkeypatch.setattr(module, "ATLAS_SETTINGS", {"starts": 1, "spacing": [5, 5, 8], "quality": False})
 
 
 def words(folder: Path, *more: str) -> list[str]:
@@ -52,17 +53,20 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert sorted(p.name for p in (folder / "masks").glob("*.nii.gz")) == [f"{case}.nii.gz" for case in cases]
     assert len(list((folder / "masks" / "overlays").glob("*.png"))) == 3
     assert "liver" in (folder / "masks" / "quality.csv").read_text()
-    masks = [(read(folder / "masks" / f"{c}.nii.gz"), read(folder / "test" / "labels" / f"{c}.nii.gz")) for c in cases]
-    expected = [100 * np.mean([dice(mask == v, truth == v) for mask, truth in masks]) for v in range(1, 6)]
-    found = [float(cell) for cell in cells[2][1:]]
-    np.testing.assert_allclose(found, [*expected, np.mean(expected)], atol=0.051)
+    truths = [read(folder / "test" / "labels" / f"{case}.nii.gz") for case in cases]
+    for part, row in (("atlas", cells[2]), ("masks", cells[3])):
+        masks = [read(folder / part / f"{case}.nii.gz") for case in cases]
+        pairs = list(zip(masks, truths, strict=True))
+        expected = [100 * np.mean([dice(mask == v, truth == v) for mask, truth in pairs]) for v in range(1, 6)]
+        np.testing.assert_allclose([float(cell) for cell in row[1:]], [*expected, np.mean(expected)], atol=0.051)
 
     assert main(words(folder)) == 2
     assert "table.md: exists already." in capsys.readouterr().err
 
     # killed between the masks and the table: neither trained nor segmented again
     (folder / "table.md").unlink()
-    before = {p: p.stat().st_mtime_ns for part in ("model", "masks", "training") for p in (folder / part).rglob("*")}
+    parts = ("atlas", "model", "masks", "training")
+    before = {p: p.stat().st_mtime_ns for part in parts for p in (folder / part).rglob("*")}
     assert main(words(folder)) == 0
     assert (folder / "table.md").read_text().splitlines() == lines
     assert {p: p.stat().st_mtime_ns for p in before} == before
@@ -84,7 +88,7 @@ def test_an_interrupted_demo_makes_its_scans_anew_and_overwriting_leaves_other_f
 
     monkeypatch.setattr(module, "train", stop)
     assert main(words(tmp_path, "--overwrite")) == 1
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.txt", "test", "training"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["atlas", "mine.txt", "queries", "test", "training"]
     assert sorted(p.name for p in (tmp_path / "training" / "images").iterdir()) == [
         f"case_{number:02d}.nii.gz" for number in (1, 2, 3, 4)
     ]

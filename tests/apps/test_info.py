@@ -25,7 +25,7 @@ def test_json_holds_versions_devices_and_bundles(capsys: pytest.CaptureFixture[s
     assert len(facts["devices"]) == 1 + torch.cuda.device_count()
     assert [bundle["name"] for bundle in facts["bundles"]] == bundle_names()
     for bundle in facts["bundles"]:
-        assert (Path(bundle["configs"]) / "train.yaml").is_file()
+        assert (Path(bundle["configs"]) / "inference.yaml").is_file()
         assert bundle["weights"] is None or Path(bundle["weights"]).is_file()
 
 

@@ -20,8 +20,12 @@ from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metad
 
 from monai_fss.data import load_model, read_model
 
-BUNDLES = sorted(p.name for p in (Path(__file__).resolve().parents[2] / "bundles").iterdir() if p.is_dir())
+FOLDER = Path(__file__).resolve().parents[2] / "bundles"
+BUNDLES = sorted(p.name for p in FOLDER.iterdir() if (p / "configs").is_dir())
+TRAINED = [name for name in BUNDLES if (FOLDER / name / "configs" / "train.yaml").is_file()]
+UNTRAINED = sorted(set(BUNDLES) - set(TRAINED))
 SUPPORT, QUERIES = "case_01", ("case_02", "case_03")
+SMALL_INFERENCE: dict[str, dict[str, Any]] = {"atlas": {"spacing": [5, 5, 8], "starts": 1, "quality": False}}
 Small = Callable[[str], dict[str, Any]]
 TENSOR_KEYS = ["type", "format", "num_channels", "spatial_shape", "dtype", "value_range"]
 TEXTS = ["schema", "version", "monai_version", "pytorch_version", "numpy_version"]
@@ -34,15 +38,22 @@ def bundle(request: pytest.FixtureRequest, repository: Path) -> Path:
     return repository / "bundles" / request.param
 
 
+@pytest.fixture(scope="module", params=TRAINED)
+def trained_bundle(request: pytest.FixtureRequest, repository: Path) -> Path:
+    return repository / "bundles" / request.param
+
+
 @pytest.fixture(scope="module")
-def training(bundle: Path, phantom_set: Path, small: Small, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def training(
+    trained_bundle: Path, phantom_set: Path, small: Small, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     """Two of four steps, then the rest: settings, output folder, and missing properties of the workflow."""
     torch.set_num_threads(1)
-    output = tmp_path_factory.mktemp(bundle.name) / "out"
-    settings = small(bundle.name) | {"steps": 4, "dataset_dir": str(phantom_set), "output_dir": str(output)}
-    missing, _ = run_workflow(bundle, "train", **settings, max_epochs=2)
+    output = tmp_path_factory.mktemp(trained_bundle.name) / "out"
+    settings = small(trained_bundle.name) | {"steps": 4, "dataset_dir": str(phantom_set), "output_dir": str(output)}
+    missing, _ = run_workflow(trained_bundle, "train", **settings, max_epochs=2)
     half = read_model(output / "model.pt")
-    run_workflow(bundle, "train", **settings, resume=True)
+    run_workflow(trained_bundle, "train", **settings, resume=True)
     return {"settings": settings, "output": output, "missing": missing, "half": half}
 
 
@@ -85,8 +96,19 @@ def network_of(bundle: Path, model: Path) -> torch.nn.Module:
     return load_model(model, parser.get_parsed_content("network_def")).eval()
 
 
+def check_masks(folder: Path) -> None:
+    """Masks of labels 1 and 4 in the grid of each query."""
+    for case in QUERIES:
+        mask, image = (nib.Nifti1Image.from_filename(folder / f / f"{case}.nii.gz") for f in ("out", "in"))
+        assert mask.shape == image.shape
+        np.testing.assert_allclose(mask.affine, image.affine, atol=1e-5)
+        values = set(np.unique(np.asarray(mask.dataobj)).tolist())
+        assert values <= {0, 1, 4} and len(values) > 1
+        assert np.issubdtype(mask.get_data_dtype(), np.integer)
+
+
 def test_required_files(bundle: Path) -> None:
-    files = ["LICENSE", "docs/README.md", "configs/train.yaml", "configs/inference.yaml", "configs/metadata.json"]
+    files = ["LICENSE", "docs/README.md", "configs/inference.yaml", "configs/evaluate.yaml", "configs/metadata.json"]
     missing = [f for f in [*files, "configs/logging.conf"] if not (bundle / f).is_file()]
     assert not missing
     assert not list(bundle.rglob("*.py")), "bundles hold configuration; code is in the package"
@@ -108,13 +130,13 @@ def test_training_goes_on(training: dict[str, Any], model: Path) -> None:
 
 
 def test_inference_writes_masks_in_the_grid_of_each_query(
-    bundle: Path, phantom_set: Path, model: Path, tmp_path: Path
+    trained_bundle: Path, phantom_set: Path, model: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "in").mkdir()
     for case in QUERIES:
         shutil.copy(phantom_set / "images" / f"{case}.nii.gz", tmp_path / "in")
     missing, network = run_workflow(
-        bundle,
+        trained_bundle,
         "inference",
         dataset_dir=str(tmp_path / "in"),
         support_image=str(phantom_set / "images" / f"{SUPPORT}.nii.gz"),
@@ -122,18 +144,31 @@ def test_inference_writes_masks_in_the_grid_of_each_query(
         labels=[1, 4],
         output_dir=str(tmp_path / "out"),
         model=str(model),
-        **known_settings(bundle, model),
+        **known_settings(trained_bundle, model),
     )
     assert missing == []
     weights = read_model(model)["model"]
     assert all(torch.equal(network.state_dict()[key], weights[key]) for key in weights), "of the model, not random"
+    check_masks(tmp_path)
+
+
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_inference_without_a_model(name: str, repository: Path, phantom_set: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
     for case in QUERIES:
-        mask, image = (nib.Nifti1Image.from_filename(tmp_path / f / f"{case}.nii.gz") for f in ("out", "in"))
-        assert mask.shape == image.shape
-        np.testing.assert_allclose(mask.affine, image.affine, atol=1e-5)
-        values = set(np.unique(np.asarray(mask.dataobj)).tolist())
-        assert values <= {0, 1, 4} and len(values) > 1
-        assert np.issubdtype(mask.get_data_dtype(), np.integer)
+        shutil.copy(phantom_set / "images" / f"{case}.nii.gz", tmp_path / "in")
+    missing, _ = run_workflow(
+        repository / "bundles" / name,
+        "inference",
+        dataset_dir=str(tmp_path / "in"),
+        support_image=str(phantom_set / "images" / f"{SUPPORT}.nii.gz"),
+        support_label=str(phantom_set / "labels" / f"{SUPPORT}.nii.gz"),
+        labels=[1, 4],
+        output_dir=str(tmp_path / "out"),
+        **SMALL_INFERENCE[name],
+    )
+    assert missing == []
+    check_masks(tmp_path)
 
 
 def test_metadata_follows_the_schema_of_the_zoo(bundle: Path, tmp_path: Path) -> None:
@@ -169,7 +204,8 @@ def test_metadata_names_this_version_and_what_it_needs(bundle: Path) -> None:
     assert metadata["schema"].endswith("meta_schema_20240725.json")
     formats = metadata["network_data_format"]
     assert next(iter(formats["inputs"])) == "image" and "pred" in formats["outputs"]
-    assert formats["outputs"]["pred"]["channel_def"]["0"] == "background"
+    if bundle.name in TRAINED:
+        assert formats["outputs"]["pred"]["channel_def"]["0"] == "background"
 
 
 def test_network_takes_and_gives_what_the_metadata_say(bundle: Path) -> None:
@@ -184,25 +220,27 @@ def test_network_takes_and_gives_what_the_metadata_say(bundle: Path) -> None:
     )
 
 
-def test_model_exports_to_torchscript(bundle: Path, model: Path, tmp_path: Path) -> None:
+def test_model_exports_to_torchscript(trained_bundle: Path, model: Path, tmp_path: Path) -> None:
     file = tmp_path / "model.ts"
     ckpt_export(
         net_id="network_def",
         filepath=str(file),
         ckpt_file=str(model),
-        meta_file=str(bundle / "configs" / "metadata.json"),
-        config_file=str(bundle / "configs" / "inference.yaml"),
+        meta_file=str(trained_bundle / "configs" / "metadata.json"),
+        config_file=str(trained_bundle / "configs" / "inference.yaml"),
         key_in_ckpt="model",
-        **known_settings(bundle, model),
+        **known_settings(trained_bundle, model),
     )
     exported, trained = torch.jit.load(file).state_dict(), read_model(model)["model"]
     assert trained.keys() <= exported.keys()
     assert all(torch.equal(exported[key], trained[key]) for key in trained)
 
 
-def test_conditioned_network_scripts_and_gives_the_same_logits(bundle: Path, model: Path, tmp_path: Path) -> None:
-    network = network_of(bundle, model)
-    inputs = json.loads((bundle / "configs" / "metadata.json").read_text())["network_data_format"]["inputs"]
+def test_conditioned_network_scripts_and_gives_the_same_logits(
+    trained_bundle: Path, model: Path, tmp_path: Path
+) -> None:
+    network = network_of(trained_bundle, model)
+    inputs = json.loads((trained_bundle / "configs" / "metadata.json").read_text())["network_data_format"]["inputs"]
     shape = (inputs["image"]["num_channels"], *[32] * len(inputs["image"]["spatial_shape"]))
     generator = torch.Generator().manual_seed(0)
     label = torch.zeros(3, 2, 1, *shape[1:])
@@ -218,7 +256,7 @@ def test_conditioned_network_scripts_and_gives_the_same_logits(bundle: Path, mod
 
 @pytest.mark.parametrize("place", ["repository", "bundle"])
 def test_training_command_from_the_root_and_from_the_bundle(
-    bundle: Path,
+    trained_bundle: Path,
     place: str,
     repository: Path,
     phantom_set: Path,
@@ -226,24 +264,26 @@ def test_training_command_from_the_root_and_from_the_bundle(
     environment: dict[str, str],
     tmp_path: Path,
 ) -> None:
-    folder = repository if place == "repository" else bundle
-    config = (bundle / "configs" / "train.yaml").relative_to(folder)
-    settings = small(bundle.name) | {"dataset_dir": phantom_set, "output_dir": tmp_path / "out"}
+    folder = repository if place == "repository" else trained_bundle
+    config = (trained_bundle / "configs" / "train.yaml").relative_to(folder)
+    settings = small(trained_bundle.name) | {"dataset_dir": phantom_set, "output_dir": tmp_path / "out"}
     words = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
     command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(config), *words]
-    before = {p for p in bundle.rglob("*")}
+    before = {p for p in trained_bundle.rglob("*")}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "out" / "model.pt").is_file()
-    assert {p for p in bundle.rglob("*")} == before
+    assert {p for p in trained_bundle.rglob("*")} == before
 
 
 def test_training_command_refuses_a_folder_without_scans(
-    bundle: Path, environment: dict[str, str], tmp_path: Path
+    trained_bundle: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", "configs/train.yaml"]
     command += ["--dataset_dir", str(tmp_path / "none"), "--output_dir", str(tmp_path / "out")]
-    done = subprocess.run(command, cwd=bundle, env=environment, capture_output=True, text=True, encoding="utf-8")
+    done = subprocess.run(
+        command, cwd=trained_bundle, env=environment, capture_output=True, text=True, encoding="utf-8"
+    )
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith(f"{tmp_path / 'none'}: ")
     assert not (tmp_path / "out").exists()

@@ -1,0 +1,121 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""One fold of an evaluation: the method, its floors, and what is scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from monai_fss.apps.bundles import device_setting, is_trained
+from monai_fss.apps.evaluation import Evaluation
+from monai_fss.apps.inference_config import inference_parser
+from monai_fss.apps.results import Entry
+from monai_fss.apps.windows import ct_window
+from monai_fss.data import DatasetFolder, Fold, case_item
+
+if TYPE_CHECKING:
+    from monai_fss.inferers import Protocol
+
+__all__ = ["FoldTrial", "protocol_of"]
+
+
+class FoldTrial:
+    """One model, or a method without one, on one fold."""
+
+    def __init__(
+        self,
+        evaluation: Evaluation,
+        data: DatasetFolder,
+        fold: Fold,
+        names: dict[int, str],
+        model: Path | None,
+        cache: Path,
+    ) -> None:
+        from monai_fss.apps.scoring import FoldScorer
+        from monai_fss.data import load_model
+        from monai_fss.inferers import PriorProtocol
+
+        self.evaluation = evaluation
+        self.model = model
+        parser = self._parser(data, cache)
+        parser.update(device_setting(evaluation.device))
+        self.network = parser.get_parsed_content("network")
+        protocol = protocol_of(evaluation)
+        if model is None:
+            protocol = _atlas_protocol(evaluation, parser)
+        else:
+            self.network = load_model(model, self.network)
+        if evaluation.prior:
+            settings = parser.get_parsed_content("atlas_settings")
+            protocol = PriorProtocol(protocol, settings, evaluation.prior_weight)
+        support = case_item(data.cases[fold.support])
+        queries = [case_item(data.cases[name]) for name in fold.queries]
+        native, before = parser.get_parsed_content("to_native"), parser.get_parsed_content("preprocessing")
+        self.scorer = FoldScorer(before, native, support, queries, names, protocol, evaluation.ways)
+
+    def _parser(self, data: DatasetFolder, cache: Path) -> Any:
+        from monai_fss.data import read_model
+
+        kept = {"cache_dir": str(cache / "registrations")}
+        if self.model is not None:
+            return inference_parser(self.evaluation.bundle, read_model(self.model)["settings"], kept, self.model)
+        settings = {**kept, **ct_window(data.modality), **self.evaluation.settings}
+        return inference_parser(self.evaluation.bundle, {}, settings, self.evaluation.bundle)
+
+    @property
+    def method(self) -> str:
+        """Its name in the tables."""
+        return " + ".join(filter(None, [self.evaluation.bundle, self.evaluation.prior]))
+
+    def entries(self, fold: int, repetition: int) -> list[Entry]:
+        """The network's scores; in the first run those of the floors too."""
+        from monai_fss.inferers import EP1, EP2
+        from monai_fss.networks.nets import MaskPaste
+
+        found = self.scorer.entries(self.network, self.method, fold, repetition)
+        if repetition > 0:
+            return found
+        if self.model is not None:
+            found += self.scorer.entries(self._untrained(), "untrained network", fold, repetition, surface=False)
+        self.scorer.protocol = EP1() if self.evaluation.protocol == "ep1" else EP2(_pasted(self.evaluation))
+        return found + self.scorer.entries(MaskPaste(), "mask paste", fold, repetition, surface=False)
+
+    def curve(self) -> list[tuple[float, np.ndarray]]:
+        """Learned threshold and Dice over thresholds around it; none for a method without a threshold."""
+        from monai_fss.apps.evaluation_plots import OFFSETS
+        from monai_fss.apps.scoring import threshold_scores
+
+        if not hasattr(self.network, "threshold"):
+            return []
+        return [(float(self.network.threshold.detach()), threshold_scores(self.scorer, self.network, OFFSETS))]
+
+    def _untrained(self) -> Any:
+        import torch
+
+        from monai_fss.data import read_model
+
+        torch.manual_seed(self.evaluation.seed)
+        model = cast("Path", self.model)
+        parser = inference_parser(self.evaluation.bundle, read_model(model)["settings"], {}, model)
+        return parser.get_parsed_content("network_def").to(next(self.network.parameters()).device)
+
+
+def protocol_of(evaluation: Evaluation) -> Protocol:
+    """The protocol of a method that is conditioned on labelled slices."""
+    from monai_fss.inferers import EP1, EP2
+
+    return EP1() if evaluation.protocol == "ep1" else EP2(evaluation.support_slices)
+
+
+def _atlas_protocol(evaluation: Evaluation, parser: Any) -> Protocol:
+    from monai_fss.inferers import AtlasProtocol
+
+    return AtlasProtocol(evaluation.protocol, parser.get_parsed_content("atlas_settings"))
+
+
+def _pasted(evaluation: Evaluation) -> int | str:
+    """Slices of the floor "mask paste": the union of all of them would be no mask of the organ anywhere."""
+    return evaluation.support_slices if is_trained(evaluation.bundle) else "middle"

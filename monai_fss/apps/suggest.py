@@ -1,0 +1,179 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""`monai-fss suggest`: which scan to label first, and which next."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.results_tables import markdown_table
+from monai_fss.apps.windows import SOFT_TISSUE
+from monai_fss.data import Case, DatasetFolder, ScanError, check_output, natural_key, write_text_atomic
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from monai.data import MetaTensor
+
+__all__ = ["COLUMNS", "Suggestion", "add_arguments", "run", "suggest"]
+
+COLUMNS = ("rank", "case", "why", "mean_distance", "nearest_chosen", "coverage_mean", "coverage_worst")
+FIRST, NEXT = "closest to the average", "worst covered so far"
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One line of the ranking; distances are in units of the average pair of scans.
+
+    Args:
+        rank: 1 for the scan to label first.
+        case: its name.
+        why: the rule that chose it.
+        mean_distance: to the other scans: how far it is from the average.
+        nearest_chosen: to the nearest of those labelled already or ranked before; nan for the first of all.
+        coverage_mean: mean distance of all scans to the nearest chosen one, this one included.
+        coverage_worst: the largest of these distances.
+    """
+
+    rank: int
+    case: str
+    why: str
+    mean_distance: float
+    nearest_chosen: float
+    coverage_mean: float
+    coverage_worst: float
+
+    def cells(self) -> list[str]:
+        """As text, in the order of :data:`COLUMNS`; nothing for what is undefined."""
+        numbers = (self.mean_distance, self.nearest_chosen, self.coverage_mean, self.coverage_worst)
+        return [str(self.rank), self.case, self.why, *("" if math.isnan(x) else f"{x:.3f}" for x in numbers)]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("data", metavar="DATASET_DIR", help="folder with images/ (see `check`); labels are not used")
+    parser.add_argument("--labelled", metavar="A,B", help="cases that are labelled already: suggest what to add")
+    parser.add_argument("--count", type=int, metavar="N", help="how many scans to suggest (default: rank all)")
+    parser.add_argument("--output", metavar="FILE.csv", help="write the table to this file too")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE.csv if it exists")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    file = Path(args.output) if args.output else None
+    if file is not None:
+        check_output(file.parent, [file.name], overwrite=args.overwrite)
+    data = DatasetFolder.read(args.data)
+    labelled = [name.strip() for name in (args.labelled or "").split(",") if name.strip()]
+    _check(data, labelled, args.count)
+    data.check()
+    rows = suggest(data, labelled, args.count)
+    print(f"{data.name}{f' ({data.modality})' if data.modality else ''}: {data.root}\n")
+    print(_format(rows, labelled))
+    if file is not None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([COLUMNS, *(row.cells() for row in rows)])
+        write_text_atomic(file, text.getvalue())
+    return 0
+
+
+def suggest(data: DatasetFolder, labelled: Sequence[str] = (), count: int | None = None) -> list[Suggestion]:
+    """
+    Rank the scans of a data set for labelling.
+
+    All are registered affinely to the one of median body size and compared there (see
+    :mod:`monai_fss.inferers.suggestion`). The first is the scan closest to the average, OrganNet's rule for its
+    anchor; each next one is the scan whose distance to the nearest chosen one is largest. Equal scans go by name.
+
+    Args:
+        data: the scans; its labels are not used. CT is clipped to soft tissue where dataset.json says that it is CT,
+            other scans to their 0th to 99.5th percentile, as in training.
+        labelled: cases that are labelled already: the ranking goes on from them.
+        count: how many to rank at most. Default: all that are left.
+
+    Returns:
+        The ranking, in order.
+
+    Raises:
+        ScanError: a scan cannot be registered.
+    """
+    from monai_fss.metrics import farthest_first
+
+    names = sorted(data.cases, key=natural_key)
+    distances = _distances([data.cases[name] for name in names], data.modality)
+    chosen = [names.index(name) for name in labelled]
+    others = distances.sum(1) / max(len(names) - 1, 1)
+    return [
+        Suggestion(
+            rank,
+            names[choice.index],
+            FIRST if math.isnan(choice.nearest) else NEXT,
+            float(others[choice.index]),
+            choice.nearest,
+            choice.mean,
+            choice.largest,
+        )
+        for rank, choice in enumerate(farthest_first(distances, chosen, count), 1)
+    ]
+
+
+def _check(data: DatasetFolder, labelled: Sequence[str], count: int | None) -> None:
+    problems = []
+    missing = [name for name in labelled if name not in data.cases]
+    if missing:
+        problems.append(f"--labelled {','.join(missing)}: no such case. {data.root} has {', '.join(data.cases)}.")
+    elif set(labelled) == set(data.cases):
+        problems.append(f"--labelled: names all {len(data.cases)} case(s) of {data.root}. Nothing is left to suggest.")
+    if count is not None and count < 1:
+        problems.append(f"--count {count}: is less than 1. Ask for at least one scan, or leave it out.")
+    if len(data.cases) < 2:
+        problems.append(f"{data.root}: has {len(data.cases)} scan(s), so there is no choice. Give two or more.")
+    if problems:
+        raise UsageError(problems)
+
+
+def _distances(cases: Sequence[Case], modality: str) -> np.ndarray:
+    from tqdm.auto import tqdm
+
+    from monai_fss.inferers.suggestion import median_body, pairwise_distances, signature, thumbnail
+    from monai_fss.registration.body import RegistrationError
+
+    images = [thumbnail(_scaled(case, modality)) for case in tqdm(cases, "reading", unit="scan", disable=None)]
+    centre = median_body(images)
+    signatures: list[torch.Tensor] = []
+    for index, case in enumerate(tqdm(cases, "registering", unit="scan", disable=None)):
+        try:
+            signatures.append(signature(images[centre], None if index == centre else images[index]))
+        except RegistrationError as error:
+            raise ScanError(
+                f"{case.image}: cannot be registered to {cases[centre].image} ({str(error).rstrip('.')}). "
+                "Leave it out of 'cases' in dataset.json, or put scans of different parts of the body in folders apart."
+            ) from error
+    return pairwise_distances(signatures)
+
+
+def _scaled(case: Case, modality: str) -> MetaTensor:
+    """A scan with its intensities scaled to 0..1 as in training."""
+    from monai.transforms import LoadImage, ScaleIntensityRange, ScaleIntensityRangePercentiles
+
+    image = LoadImage(image_only=True, ensure_channel_first=True)(str(case.image))
+    if modality.upper() == "CT":
+        return ScaleIntensityRange(*SOFT_TISSUE, b_min=0, b_max=1, clip=True)(image)
+    return ScaleIntensityRangePercentiles(0, 99.5, b_min=0, b_max=1, clip=True)(image)
+
+
+def _format(rows: Sequence[Suggestion], labelled: Sequence[str]) -> str:
+    head = ["rank", "case", "why", "to the others", "to the nearest chosen", "then on average", "then at worst"]
+    known = f" beside {', '.join(labelled)}" if labelled else ""
+    lines = [markdown_table(head, [row.cells() for row in rows]), ""]
+    lines += ["Distances: 1 is an average pair of these scans. 'Then': from any scan to the nearest chosen one."]
+    return "\n".join([*lines, f"Label {rows[0].case} first{known}."])

@@ -1,0 +1,33 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Which intensities of CT are looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+__all__ = ["SOFT_TISSUE", "ct_window", "guessed_window"]
+
+SOFT_TISSUE = [-125, 275]  # HU, of abdominal CT in the few-shot papers
+AIR = -100  # HU: CT reaches below; MR, as scanners write it, does not
+
+
+def ct_window(modality: str) -> dict[str, Any]:
+    """The setting ``window`` for a data set: soft tissue where its dataset.json says CT, else none."""
+    return {"window": list(SOFT_TISSUE)} if modality.upper() == "CT" else {}
+
+
+def guessed_window(scan: str | Path) -> dict[str, Any]:
+    """The setting ``window`` for a scan of unknown modality: soft tissue where its least value is that of CT.
+
+    Args:
+        scan: a file or DICOM folder.
+    """
+    from monai_fss.data import check_scan
+
+    if check_scan(scan).minimum > AIR:
+        return {}
+    low, high = SOFT_TISSUE
+    print(f"CT: intensities are clipped to {low} to {high} HU (soft tissue); --set window=[LOW,HIGH] for others")
+    return ct_window("CT")

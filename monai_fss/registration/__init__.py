@@ -1,0 +1,41 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""
+Registration of two scans, affine and deformable, and fusion of the labels that registered atlases bring along.
+
+Everything lies in the world of NIfTI and MONAI (mm, RAS), so that orientation, spacing and field of view of the scans
+may differ. A map goes from the fixed scan's world to the moving scan's: what resampling onto the fixed grid needs.
+"""
+
+from __future__ import annotations
+
+from .affine import affine
+from .body import RegistrationError
+from .deformable import deformable
+from .dictionary import Registerd
+from .field import DisplacementField
+from .fusion import local_weighted_vote, majority_vote, pbaf, staple
+from .grid import Grid, default_spacing
+from .matching import match
+from .refinement import AppearanceRefinement
+from .register import register
+from .resample import inside, resample
+
+__all__ = [
+    "AppearanceRefinement",
+    "DisplacementField",
+    "Grid",
+    "Registerd",
+    "RegistrationError",
+    "affine",
+    "default_spacing",
+    "deformable",
+    "inside",
+    "local_weighted_vote",
+    "majority_vote",
+    "match",
+    "pbaf",
+    "register",
+    "resample",
+    "staple",
+]

@@ -1,0 +1,11 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Label fusion: from the labels of several atlases on the query's grid to one probability map for each class."""
+
+from __future__ import annotations
+
+from .pbaf import pbaf
+from .staple import staple
+from .votes import local_weighted_vote, majority_vote
+
+__all__ = ["local_weighted_vote", "majority_vote", "pbaf", "staple"]

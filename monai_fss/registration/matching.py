@@ -1,0 +1,108 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Dense matching of two volumes: the discrete stage of ConvexAdam, composed of its package's functions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from types import ModuleType
+
+import torch
+import torch.nn.functional as F
+
+__all__ = ["convex_adam", "features", "match", "match_features", "quiet"]
+
+# Along each axis: convexAdam averages over three cells.
+FEWEST_CELLS = 3
+
+
+@cache
+def convex_adam(module: str) -> ModuleType:
+    """Import a module of convexAdam, late since it takes seconds, and without its switching off all warnings.
+
+    Args:
+        module: ``"convex_adam_utils"`` or ``"convex_adam_MIND"``.
+
+    Raises:
+        ImportError: if the package is not installed.
+    """
+    from importlib import import_module
+
+    with warnings.catch_warnings():
+        try:
+            return import_module(f"convexAdam.{module}")
+        except ImportError as error:
+            raise ImportError(f"convexAdam: {error}. Registration needs it: pip install convexAdam.") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep back torch's remark on a default that convexAdam's code relies on knowingly."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*align_corners.*")
+        yield
+
+
+def features(image: torch.Tensor, cell: int) -> torch.Tensor:
+    """Averages of MIND-SSC descriptors over cells.
+
+    Args:
+        image: (h, w, d), float32, not constant.
+        cell: edge of a cell in voxels.
+
+    Returns:
+        (1, 12, h', w', d') with h' = h // cell, but 3 at least (the edge is repeated), which the smoothing of
+        :func:`match_features` needs. What is left over at the far edges belongs to no cell.
+
+    Source: M. P. Heinrich et al., Towards realtime multimodal fusion for image-guided interventions using
+    self-similarities, MICCAI 2013.
+    """
+    pad = [n for size in reversed(image.shape) for n in (0, max(0, FEWEST_CELLS * cell - size))]
+    volume = F.pad(image[None, None], pad, mode="replicate")
+    with torch.no_grad():
+        mind = convex_adam("convex_adam_utils").MINDSSC(volume, 1, 2, device=image.device)
+        return F.avg_pool3d(mind, cell, stride=cell)
+
+
+def match(fixed: torch.Tensor, moving: torch.Tensor, cell: int, reach: int) -> torch.Tensor:
+    """Where each cell of a volume lies in another of the same shape.
+
+    Args:
+        fixed: (h, w, d), float32.
+        moving: (h, w, d), float32.
+        cell: edge of a cell in voxels.
+        reach: largest displacement that is looked for, in cells; time and memory grow with its cube.
+
+    Returns:
+        (3, h', w', d') displacements in voxels, for the cells of :func:`features`: cell ``i`` has its middle at the
+        voxel index ``i * cell + (cell - 1) / 2``.
+    """
+    return match_features(features(fixed, cell), features(moving, cell), cell, reach)
+
+
+def match_features(fixed: torch.Tensor, moving: torch.Tensor, cell: int, reach: int) -> torch.Tensor:
+    """:func:`match` for descriptors (1, 12, h', w', d') that are there already.
+
+    A cost volume of all displacements, two coupled convex problems (data term, smoothness), solved both ways and made
+    inverse consistent.
+
+    Source: H. Siebert, L. Hansen and M. P. Heinrich, Fast 3D registration with accurate optimisation and little
+    learning for Learn2Reg 2021, 2022 (ConvexAdam).
+    """
+    tools = convex_adam("convex_adam_utils")
+    cells = tuple(fixed.shape[2:])
+    shape = tuple(n * cell for n in cells)
+    window = [1, 1, *[2 * reach + 1] * 3]
+    mesh = F.affine_grid(reach * torch.eye(3, 4)[None], window, align_corners=True)
+    mesh = mesh.permute(0, 4, 1, 2, 3).reshape(3, -1, 1).to(fixed.device)
+    with quiet(), torch.no_grad():
+        there, back = (
+            tools.coupled_convex(*tools.correlate(one, other, reach, cell, shape), mesh, cell, shape)
+            for one, other in ((fixed, moving), (moving, fixed))
+        )
+        scale = torch.tensor(cells, device=fixed.device).sub(1).view(1, 3, 1, 1, 1) / 2
+        both, _ = tools.inverse_consistency((there / scale).flip(1), (back / scale).flip(1), iter=15)
+        return (both.flip(1) * scale * cell)[0]

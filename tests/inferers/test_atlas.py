@@ -1,0 +1,185 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""The atlas: propagated, fused and carried back labels, with registrations that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor, list_data_collate
+
+from monai_fss.data import ContentCache
+from monai_fss.inferers import Atlas, AtlasInferer, AtlasProtocol, CarriedBack
+from monai_fss.registration import DisplacementField, Grid
+
+SHAPE, SPACING = (32, 32, 10), (4.0, 4.0, 8.0)
+AFFINE = torch.diag(torch.tensor([*SPACING, 1.0], dtype=torch.float64))
+
+
+def scan(shift: int = 0, values: tuple[int, ...] = (1, 3)) -> dict[str, Any]:
+    """A body with two boxes in it, moved along the first axis by some voxels."""
+    image = torch.zeros(1, *SHAPE)
+    image[:, 2:30, 2:30] = 0.3
+    label = torch.zeros(1, *SHAPE)
+    for value, (start, brightness) in zip((1, 3), ((6, 0.6), (18, 0.9)), strict=True):
+        box = (slice(None), slice(start + shift, start + shift + 7), slice(8, 20), slice(2, 8))
+        image[box] = brightness
+        label[box] = value if value in values else 0
+    return {"image": MetaTensor(image, affine=AFFINE), "label": MetaTensor(label, affine=AFFINE), "shift": shift}
+
+
+@pytest.fixture
+def registrations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
+    """``register`` replaced by a field that is right: the translation between two scans of :func:`scan`."""
+    calls: list[tuple[float, float]] = []
+
+    def place(image: MetaTensor) -> float:
+        bright = torch.nonzero((image[0] > 0.8).any(1).any(1))
+        return float(bright.float().mean()) * SPACING[0]
+
+    def register(fixed: MetaTensor, moving: MetaTensor, **settings: Any) -> DisplacementField:
+        calls.append((place(fixed), place(moving)))
+        matrix = np.eye(4)
+        matrix[0, 3] = place(moving) - place(fixed)
+        return DisplacementField.from_affine(matrix, Grid.of(fixed))
+
+    monkeypatch.setattr("monai_fss.inferers.atlas.register", register)
+    return calls
+
+
+def labels(probabilities: torch.Tensor, values: tuple[int, ...]) -> torch.Tensor:
+    best, way = probabilities.as_tensor().max(0)  # type: ignore[attr-defined]
+    return torch.where(best > 0.5, torch.tensor(values)[way], 0)
+
+
+def agreement(found: torch.Tensor, truth: torch.Tensor, value: int) -> float:
+    a, b = found == value, truth == value
+    return 2 * float((a & b).sum()) / float(a.sum() + b.sum())
+
+
+@pytest.mark.parametrize("refine", [False, True])
+def test_labels_follow_the_registration(registrations: list[tuple[float, float]], refine: bool) -> None:
+    support, query = scan(0), scan(2)
+    atlas = Atlas([support], spacing=SPACING) if refine else Atlas([support], spacing=SPACING, refinement=None)
+    result = atlas(query["image"])
+    assert atlas.values == (1, 3)
+    assert result.shape == (2, *SHAPE) and torch.equal(result.affine, query["image"].affine)
+    found, truth = labels(result, atlas.values), query["label"][0].as_tensor()
+    for value in (1, 3):
+        assert agreement(found, truth, value) > 0.95
+    assert registrations == [(92.0, 84.0)]
+
+
+def test_several_supports_are_averaged_and_the_nearest_chosen(registrations: list[tuple[float, float]]) -> None:
+    right, wrong, query = scan(0), scan(0), scan(2)
+    wrong["label"] = MetaTensor(torch.where(wrong["label"].as_tensor() == 1, 3.0, 0.0), affine=AFFINE)
+    wrong["image"] = MetaTensor(wrong["image"].as_tensor() * 1.05, affine=AFFINE)
+    settings: dict[str, Any] = {"spacing": SPACING, "refinement": None}
+    both = Atlas([right, wrong], [1, 3], **settings)(query["image"]).as_tensor()
+    alone = Atlas([right], [1, 3], **settings)(query["image"]).as_tensor()
+    other = Atlas([wrong], [3], **settings)(query["image"]).as_tensor()
+    torch.testing.assert_close(both[0], alone[0] / 2)
+    torch.testing.assert_close(both[1], (alone[1] + other[0]) / 2)
+    nearest = Atlas([wrong, right], [1, 3], nearest=1, **settings)(query["image"]).as_tensor()
+    torch.testing.assert_close(nearest, alone)
+
+
+@pytest.mark.parametrize("fusion", ["majority", "local", "staple", "pbaf"])
+def test_every_fusion_of_three_that_agree_gives_what_they_say(
+    registrations: list[tuple[float, float]], fusion: str
+) -> None:
+    supports, query = [scan(0), scan(1), scan(3)], scan(2)
+    atlas = Atlas(supports, spacing=SPACING, refinement=None, fusion=fusion)
+    found = labels(atlas(query["image"]), atlas.values)
+    for value in (1, 3):
+        assert agreement(found, query["label"][0].as_tensor(), value) == 1.0
+
+
+def test_carried_back_by_a_registration_of_its_own(registrations: list[tuple[float, float]]) -> None:
+    support, query = scan(0), scan(2)
+    atlas = Atlas([support], spacing=SPACING)
+    right = atlas.carried_back(query["image"], query["label"])
+    assert right[1] > 0.95 and right[3] > 0.95
+    assert registrations == [(84.0, 92.0)], "support fixed, query moving"
+    swapped = query["label"].as_tensor()
+    swapped = torch.where(swapped == 1, 3.0, torch.where(swapped == 3, 1.0, 0.0))
+    assert atlas.carried_back(query["image"], MetaTensor(swapped, affine=AFFINE)) == {1: 0.0, 3: 0.0}
+    nothing = MetaTensor(torch.zeros(1, *SHAPE), affine=AFFINE)
+    assert CarriedBack(atlas)({"image": query["image"], "working": nothing}) == {1: 0.0, 3: 0.0}
+
+
+def test_the_cache_saves_the_second_registration(registrations: list[tuple[float, float]], tmp_path: Path) -> None:
+    support, query = scan(0), scan(2)
+    settings: dict[str, Any] = {"spacing": SPACING, "cache": ContentCache(tmp_path)}
+    first = Atlas([support], [1], **settings)(query["image"])
+    second = Atlas([support], [1, 3], **settings)(query["image"])
+    assert len(registrations) == 1
+    torch.testing.assert_close(first[0].as_tensor(), second[0].as_tensor(), atol=0.2, rtol=0)
+    Atlas([support], [1], registration={"reach": 5}, **settings)(query["image"])
+    assert len(registrations) == 2, "other settings, another registration"
+
+
+def test_inferer_gives_logits_that_know_their_scan(registrations: list[tuple[float, float]]) -> None:
+    support, query = scan(0), scan(2)
+    atlas = Atlas([support], spacing=SPACING)
+    batch = list_data_collate([{"image": query["image"]}])["image"]
+    logits = AtlasInferer(atlas)(batch, torch.nn.Identity())
+    assert isinstance(logits, MetaTensor) and logits.shape == (1, 3, *SHAPE)
+    assert (logits[:, 0] == 0).all()
+    torch.testing.assert_close(
+        torch.sigmoid(logits[0, 1:].as_tensor()), atlas(query["image"]).as_tensor(), atol=1e-4, rtol=0
+    )
+    with pytest.raises(TypeError, match="give a MetaTensor"):
+        AtlasInferer(atlas)(torch.zeros(1, 1, *SHAPE))
+
+
+def test_protocols_use_the_whole_support(registrations: list[tuple[float, float]]) -> None:
+    support, query = scan(0), scan(2)
+    query["truth"] = query["label"]
+    settings = {"spacing": SPACING, "refinement": None}
+    whole = AtlasProtocol("ep2", settings)
+    told = AtlasProtocol("ep1", settings)
+    assert whole.labelled_slices == told.labelled_slices == "all"
+    everywhere, within = (p(None, [support], query, [1, 3]) for p in (whole, told))  # type: ignore[arg-type]
+    torch.testing.assert_close(within[..., 2:8], everywhere[..., 2:8])
+    assert (within[..., :2] == 0).all() and (within[..., 8:] == 0).all()
+    with pytest.raises(ValueError, match="ep1 or ep2, got 'ep3'"):
+        AtlasProtocol("ep3")
+
+
+def test_refusals() -> None:
+    with pytest.raises(
+        ValueError, match=r"label value\(s\) \[2\] do not occur in the 1 support scan\(s\); present are \[1, 3\]"
+    ):
+        Atlas([scan()], [1, 2])
+    with pytest.raises(ValueError, match="fusion must be one of .*, got 'mean'"):
+        Atlas([scan()], fusion="mean")
+    with pytest.raises(ValueError, match="nearest must be at least 1, got 0"):
+        Atlas([scan()], nearest=0)
+
+
+def test_real_registration_of_phantoms(phantom_set: Path, tmp_path: Path, one_thread: Callable[[], None]) -> None:
+    from monai.transforms import Compose, LoadImaged, ScaleIntensityRangePercentilesd
+
+    before = Compose(
+        [
+            LoadImaged(["image", "label"], ensure_channel_first=True),
+            ScaleIntensityRangePercentilesd("image", 0, 99.5, 0, 1, clip=True),
+        ]
+    )
+    support, query = (
+        before({key: phantom_set / f"{key}s" / f"{case}.nii.gz" for key in ("image", "label")})
+        for case in ("case_01", "case_02")
+    )
+    atlas = Atlas([support], cache=ContentCache(tmp_path))
+    found = labels(atlas(query["image"]), atlas.values)
+    truth = query["label"][0].as_tensor()
+    dices = {value: agreement(found, truth, value) for value in atlas.values}
+    assert np.mean(list(dices.values())) > 0.75, dices
+    quality = atlas.carried_back(query["image"], MetaTensor(found[None].float(), affine=query["image"].affine))
+    assert quality.keys() == dices.keys() and np.mean(list(quality.values())) > 0.6
