@@ -34,7 +34,7 @@ from monai_fss.data import (
     write_json,
 )
 
-__all__ = ["add_arguments", "run", "segment", "support_slices"]
+__all__ = ["add_arguments", "chosen_bundle", "run", "segment", "support_slices"]
 
 FORMATS = ("nifti", "dicom-seg", "both")
 RESERVED = {

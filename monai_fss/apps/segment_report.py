@@ -18,7 +18,7 @@ from monai_fss.visualize import overlay, to_png
 
 __all__ = ["QUALITY_COLUMNS", "SegmentReport", "read_quality"]
 
-QUALITY_COLUMNS = ("case", "label", "name", "volume_ml", "quality")
+QUALITY_COLUMNS = ("case", "label", "name", "volume_ml", "quality", "note")
 
 
 def read_quality(path: Path) -> list[dict[str, str]]:
@@ -32,9 +32,9 @@ def read_quality(path: Path) -> list[dict[str, str]]:
 class SegmentReport:
     """Handler of the inference evaluator that reports on each segmented scan.
 
-    `quality.csv` gets a row for each scan and class: its volume in ml and its label-free quality (empty where
-    switched off). `overlays/<case>.png` shows the contours. Every file is whole at any time, so an interrupted run goes
-    on with the scans that have no row.
+    `quality.csv` gets a row for each scan and class: its volume in ml, its label-free quality (empty where switched
+    off, 0 where nothing was found) and why nothing was found. `overlays/<case>.png` shows the contours. Every file is
+    whole at any time, so an interrupted run goes on with the scans that have no row.
 
     Args:
         output_dir: folder of the masks.
@@ -43,6 +43,8 @@ class SegmentReport:
         quality: gives the quality of each value from the evaluator's output for one scan, such as
             :class:`monai_fss.inferers.ReverseAccuracy`. None: no quality.
         overlays: draw the pictures.
+        left_out: why a class is empty, {name of the scan: {value: reason}}, filled while the scans are segmented. Where
+            it is silent, an empty class has the note "nothing found".
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class SegmentReport:
         names: Mapping[int, str] | None = None,
         quality: Callable[[Mapping[str, Any]], Mapping[int, float]] | None = None,
         overlays: bool = True,
+        left_out: Mapping[str, Mapping[int, str]] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.values = [int(v) for v in values]
         self.names = {v: str((names or {}).get(v, f"label_{v}")) for v in self.values}
         self.quality = quality
         self.overlays = overlays
+        self.left_out = {} if left_out is None else left_out
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
@@ -78,9 +82,10 @@ class SegmentReport:
         ml = abs(float(np.linalg.det(np.asarray(output["pred"].affine)[:3, :3]))) / 1000
         rows = [row for row in read_quality(self.output_dir / "quality.csv") if row["case"] != case]
         for value in self.values:
-            volume = f"{float((label == value).sum()) * ml:.2f}"
+            voxels = int((label == value).sum())
             score = f"{quality[value]:.4f}" if self.quality else ""
-            row = (case, value, self.names[value], volume, score)
+            note = self.left_out.get(case, {}).get(value, "" if voxels else "nothing found")
+            row = (case, value, self.names[value], f"{voxels * ml:.2f}", score, note)
             rows.append(dict(zip(QUALITY_COLUMNS, map(str, row), strict=True)))
         text = io.StringIO()
         writer = csv.DictWriter(text, QUALITY_COLUMNS, lineterminator="\n")

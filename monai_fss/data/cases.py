@@ -9,7 +9,7 @@ from pathlib import Path
 
 from monai_fss.data.problems import Findings, ScanError
 
-__all__ = ["SCAN_SUFFIXES", "case_name", "is_dicom_folder", "list_scans", "natural_key"]
+__all__ = ["SCAN_SUFFIXES", "case_name", "is_dicom_file", "is_dicom_folder", "list_scans", "natural_key"]
 
 SCAN_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
@@ -35,7 +35,7 @@ def case_name(path: str | Path) -> str:
 
 def is_dicom_folder(path: Path) -> bool:
     """Tell whether ``path`` is a folder with at least one DICOM file (by suffix .dcm or by the DICM mark) in it."""
-    return path.is_dir() and any(_is_dicom_file(p) for p in sorted(path.iterdir()) if not p.name.startswith("."))
+    return path.is_dir() and any(is_dicom_file(p) for p in sorted(path.iterdir()) if not p.name.startswith("."))
 
 
 def list_scans(folder: str | Path) -> dict[str, Path]:
@@ -81,7 +81,8 @@ def _is_scan(path: Path) -> bool:
     return is_dicom_folder(path) if path.is_dir() else path.name.lower().endswith(SCAN_SUFFIXES)
 
 
-def _is_dicom_file(path: Path) -> bool:
+def is_dicom_file(path: Path) -> bool:
+    """Tell whether ``path`` is a DICOM file, by suffix .dcm or by the DICM mark."""
     if not path.is_file():
         return False
     if path.suffix.lower() == ".dcm":

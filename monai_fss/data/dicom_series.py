@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_fss.data.cases import _is_dicom_file
+from monai_fss.data.cases import is_dicom_file
 from monai_fss.data.dicom_geometry import check_places
 from monai_fss.data.dicom_header import Header, read_header
 from monai_fss.data.problems import Findings
@@ -80,7 +80,7 @@ def check_series(folder: Path, found: Findings) -> np.ndarray | None:
 
 def _check_damaged(folder: Path, read: set[str], found: Findings) -> None:
     """GDCM leaves a damaged file out, and at an end of the series its slice would not be missed."""
-    files = [path for path in sorted(folder.iterdir()) if _is_dicom_file(path) and not path.name.startswith(".")]
+    files = [path for path in sorted(folder.iterdir()) if is_dicom_file(path) and not path.name.startswith(".")]
     lost = [path.name for path in files if path.name not in read and path.name.upper() != "DICOMDIR"]
     if lost:
         found.refuse(f"{_some(lost)} cannot be read as a DICOM image", f"{_AGAIN}, or remove what is no slice of it")

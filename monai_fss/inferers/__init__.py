@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from .atlas import Atlas, AtlasInferer, CarriedBack
+from .atlas import Atlas
+from .atlas_inferer import AtlasInferer, CarriedBack
 from .few_shot import FewShotInferer, conditioned
 from .prior import PriorInferer, PriorProtocol, with_weight
 from .protocols import EP1, EP2, AtlasProtocol, Protocol, chunks

@@ -4,18 +4,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor, decollate_batch
-from monai.inferers import Inferer
-from monai.utils import convert_to_dst_type
+from monai.data import MetaTensor
 
-from monai_fss.data import ContentCache
+from monai_fss.data import ContentCache, InputWarning, case_name
 from monai_fss.metrics import strict_dice
-from monai_fss.registration.body import body_grid
+from monai_fss.registration.body import RegistrationError, body_grid
 from monai_fss.registration.field import DisplacementField
 from monai_fss.registration.fusion import local_weighted_vote, majority_vote, pbaf, staple
 from monai_fss.registration.grid import Grid, default_spacing
@@ -23,10 +22,14 @@ from monai_fss.registration.refinement import AppearanceRefinement, winners
 from monai_fss.registration.register import register
 from monai_fss.registration.resample import resample
 
-__all__ = ["FUSIONS", "Atlas", "AtlasInferer", "CarriedBack"]
+__all__ = ["FUSIONS", "Atlas", "scan_name"]
 
+OUTSIDE = (
+    "the organ lies outside the scan, as far as registration shows. Check that both show the same part of the body"
+)
 FUSIONS = ("soft", "majority", "local", "staple", "pbaf")
 Item = Mapping[str, Any]
+Placed = tuple[Item, DisplacementField]
 
 
 class Atlas:
@@ -92,40 +95,76 @@ class Atlas:
             evidence: further log-odds of each class (W, H', W', D'), a network's say, on any grid of the same world.
 
         Returns:
-            probabilities (W, H, W, D) on the query's grid.
+            probabilities (W, H, W, D) on the query's grid. Its ``meta["left_out"]`` says why a class is 0 everywhere
+            although it was asked for: {value: reason}; empty where all were found.
+
+        Warns:
+            InputWarning: a labelled scan, or all of them, cannot be registered, or an organ lies outside the query.
+                The others are done all the same.
         """
         query = _first(image)
+        placed, failures = self._placed(query)
+        if not placed:
+            result = MetaTensor(torch.zeros(len(self.values), *query.shape[1:]), affine=query.affine)
+            return self._left_out(result, dict.fromkeys(self.values, f"not registered: {'; '.join(failures)}"), image)
         grid = self.grid(query)
         fixed = resample(query, grid)[0].as_tensor().numpy()
-        probabilities = self.propagate(query, grid, fixed)
+        probabilities = self._fused(placed, grid, fixed)
+        # Not one labelled scan puts a voxel of it into the query.
+        unseen = probabilities.reshape(len(probabilities), -1).max(1) < 0.5 / len(placed)
+        outside = {value: OUTSIDE for value, missing in zip(self.values, unseen, strict=True) if missing}
         if self.refinement is not None:
             odds = None if evidence is None else resample(evidence, grid, padding="border").as_tensor().numpy()
             probabilities = self.refinement(fixed, probabilities, grid.spacing.tolist(), odds)
-        return _on(probabilities, grid, Grid.of(query))
+        probabilities[unseen] = 0
+        return self._left_out(_on(probabilities, grid, Grid.of(query)), outside, image)
 
     def grid(self, image: MetaTensor) -> Grid:
         """The grid that the atlas works on for a scan: that of its registrations."""
         box = body_grid(image)
         return box.working(self.spacing or default_spacing(box))
 
-    def propagate(self, query: MetaTensor, grid: Grid, fixed: np.ndarray) -> np.ndarray:
+    def _placed(self, query: MetaTensor) -> tuple[list[Placed], list[str]]:
+        """The labelled scans with their registrations, and why others have none."""
+        placed, failures = [], []
+        for scan in self.scans:
+            try:
+                placed.append((scan, self.field(query, _first(scan["image"]))))
+            except RegistrationError as error:
+                failures.append(str(error))
+                warnings.warn(
+                    f"{scan_name(query)}: the labelled scan {scan_name(scan['image'])} is left out: {error}",
+                    InputWarning,
+                    stacklevel=4,
+                )
+        return placed, failures
+
+    def _fused(self, placed: list[Placed], grid: Grid, fixed: np.ndarray) -> np.ndarray:
         """Registered and fused labels, (W, h, w, d) on the grid."""
-        fields = [self.field(query, _first(scan["image"])) for scan in self.scans]
-        images = [
-            resample(_first(scan["image"]), grid, f)[0].as_tensor().numpy()
-            for scan, f in zip(self.scans, fields, strict=True)
-        ]
-        chosen = self._nearest(fixed, images)
-        masks = np.stack([self._masks(self.scans[i], grid, fields[i]) for i in chosen])
+        images: list[np.ndarray] = []
+        fewer = self.nearest is not None and self.nearest < len(placed)
+        if fewer or (len(placed) > 1 and self.fusion in ("local", "pbaf")):
+            images = [resample(_first(scan["image"]), grid, f)[0].as_tensor().numpy() for scan, f in placed]
+        chosen = self._nearest(fixed, images) if fewer else range(len(placed))
+        masks = np.stack([self._masks(placed[i][0], grid, placed[i][1]) for i in chosen])
         if self.fusion == "soft" or len(chosen) == 1:
             return masks.mean(0)
         labels = np.stack([np.array([*self.values, 0])[winners(mask)] for mask in masks])
+        if self.fusion in ("majority", "staple"):
+            return (majority_vote if self.fusion == "majority" else staple)(labels, self.values)
         stack = np.stack([images[i] for i in chosen])
         if self.fusion == "local":
             return local_weighted_vote(fixed, stack, labels, self.values)
-        if self.fusion == "pbaf":
-            return pbaf(fixed, stack, labels, self.values, spacing=grid.spacing.tolist(), normalise=True)
-        return (majority_vote if self.fusion == "majority" else staple)(labels, self.values)
+        return pbaf(fixed, stack, labels, self.values, spacing=grid.spacing.tolist(), normalise=True)
+
+    def _left_out(self, result: MetaTensor, reasons: dict[int, str], image: MetaTensor) -> MetaTensor:
+        """Say which classes are missing, in a warning and in the result's meta data."""
+        if reasons:
+            values = ", ".join(map(str, reasons))
+            text = f"{scan_name(image)}: label value(s) {values} left out: {'; '.join(dict.fromkeys(reasons.values()))}"
+            warnings.warn(text, InputWarning, stacklevel=3)
+        result.meta["left_out"] = reasons
+        return result
 
     def field(self, fixed: MetaTensor, moving: MetaTensor) -> DisplacementField:
         """Registration of one scan to another, from the cache where it is known."""
@@ -145,13 +184,21 @@ class Atlas:
             image, label: the query and its result (1, H, W, D).
 
         Returns:
-            Dice for each value, the mean over the labelled scans that show it; 0 where nothing was found.
+            Dice for each value, the mean over the labelled scans that show it; 0 where nothing was found, or where
+            the query cannot be registered to a labelled scan.
         """
-        query, scores = _first(image), {value: [0.0][:0] for value in self.values}
-        for scan in self.scans:
+        scores: dict[int, list[float]] = {value: [] for value in self.values}
+        found = [value for value in self.values if bool((label == value).any())]
+        for scan in self.scans if found else []:
             known = _first(scan["image"])
-            grid, field = self.grid(known), self.field(known, query)
-            for value in self.values:
+            try:
+                grid, field = self.grid(known), self.field(known, _first(image))
+            except RegistrationError as error:
+                warnings.warn(
+                    f"{scan_name(image)}: quality 0, since it cannot be carried back: {error}", InputWarning, 2
+                )
+                return dict.fromkeys(self.values, 0.0)
+            for value in found:
                 truth = _mask(scan["label"], value, grid, None) > 0.5
                 if truth.any():
                     scores[value].append(strict_dice(_mask(label, value, grid, field) > 0.5, truth))
@@ -159,49 +206,16 @@ class Atlas:
 
     def _nearest(self, fixed: np.ndarray, images: Sequence[np.ndarray]) -> list[int]:
         order = sorted(range(len(images)), key=lambda i: float(np.abs(images[i] - fixed).mean()))
-        return sorted(order[: self.nearest]) if self.nearest else sorted(order)
+        return sorted(order[: self.nearest])
 
     def _masks(self, scan: Item, grid: Grid, field: DisplacementField) -> np.ndarray:
         return np.stack([_mask(scan["label"], value, grid, field) for value in self.values])
 
 
-class AtlasInferer(Inferer):
-    """An :class:`Atlas` where MONAI expects an inferer; the network is not asked.
-
-    Args:
-        atlas: the labelled scans.
-    """
-
-    def __init__(self, atlas: Atlas) -> None:
-        self.atlas = atlas
-
-    def __call__(self, inputs: torch.Tensor, network: Any = None, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """(B, C, H, W, D) MetaTensor -> logits (B, 1 + W, H, W, D), background 0."""
-        if not isinstance(inputs, MetaTensor):
-            raise TypeError("the atlas needs to know where the scan lies: give a MetaTensor, as LoadImage makes it.")
-        results = []
-        for image in decollate_batch(inputs):
-            odds = torch.logit(self.atlas(image.cpu()).as_tensor(), eps=1e-6)
-            results.append(torch.cat([torch.zeros_like(odds[:1]), odds]))
-        # With the meta data of the scans, as MONAI's inferers return it: what follows names and places results by it.
-        return convert_to_dst_type(torch.stack(results), inputs)[0]
-
-
-class CarriedBack:
-    """:meth:`Atlas.carried_back` for what an inference evaluator puts out.
-
-    Args:
-        atlas: the labelled scans.
-    """
-
-    def __init__(self, atlas: Atlas) -> None:
-        self.atlas = atlas
-
-    def __call__(self, output: Mapping[str, Any]) -> dict[int, float]:
-        """Score one scan: ``image`` as preprocessed, and the result ``working`` (1, H, W, D) on the same grid."""
-        image = output["image"].cpu()
-        label = MetaTensor(torch.as_tensor(output["working"].cpu()), affine=image.affine)
-        return self.atlas.carried_back(image, label)
+def scan_name(image: MetaTensor) -> str:
+    """The case that a scan belongs to, for messages; "the scan" where its file is not known."""
+    file = getattr(image, "meta", {}).get("filename_or_obj")
+    return case_name(file) if file else "the scan"
 
 
 def _first(image: MetaTensor) -> MetaTensor:

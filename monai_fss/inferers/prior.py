@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from monai.data import MetaTensor, decollate_batch
 from monai.inferers import Inferer
-from monai.utils import convert_to_dst_type
 
 from monai_fss.networks.nets import FewShotNet
 from monai_fss.registration import AppearanceRefinement
 
 from .atlas import Atlas
-from .protocols import Item, Protocol
+from .atlas_inferer import AtlasInferer
+from .protocols import Item, Protocol, within_told_slices
 
 __all__ = ["PriorInferer", "PriorProtocol", "with_weight"]
 
@@ -38,26 +38,19 @@ def with_weight(settings: Mapping[str, Any], weight: float) -> dict[str, Any]:
     return {**settings, "refinement": replace(refinement, evidence_weight=weight)}
 
 
-def combine(atlas: Atlas, image: MetaTensor, probabilities: torch.Tensor) -> torch.Tensor:
-    """Weighted log-odds of the registered prior (distance to its boundary), the network and the intensities.
-
-    The two-stage paper multiplies probabilities instead, by which a prior of 0 is final. Here the distance to the
-    propagated boundary is a floor under it: within ``zone`` mm anything can still be found.
-
-    Args:
-        atlas: with the labelled scans.
-        image: the query (C, H, W, D), channel 0 scaled to 0..1.
-        probabilities: the network's, each class against the background (W, H, W, D).
-
-    Returns:
-        probabilities (W, H, W, D).
-    """
+def as_evidence(image: MetaTensor, probabilities: torch.Tensor) -> MetaTensor:
+    """Log-odds of each class (W, H, W, D) from a network's probabilities, bounded, on the grid of the scan."""
     odds = torch.logit(probabilities.float().cpu(), eps=1e-6).clamp(-LARGEST, LARGEST)
-    return atlas(image.cpu(), MetaTensor(odds, affine=image.affine)).as_tensor()
+    return MetaTensor(odds, affine=image.affine)
 
 
-class PriorInferer(Inferer):
+class PriorInferer(AtlasInferer):
     """A few-shot inferer whose answer is combined with an atlas.
+
+    The refinement of the atlas adds weighted log-odds: of the registered prior (distance to its boundary), of the
+    network and of the intensities. The two-stage paper multiplies probabilities instead, by which a prior of 0 is
+    final. Here the distance to the propagated boundary is a floor under it: within ``zone`` mm anything can still be
+    found.
 
     Args:
         inferer: gives logits (B, 1 + W, H, W, D), such as :class:`monai_fss.inferers.FewShotInferer`.
@@ -65,20 +58,16 @@ class PriorInferer(Inferer):
     """
 
     def __init__(self, inferer: Inferer, atlas: Atlas) -> None:
+        super().__init__(atlas)
         self.inferer = inferer
-        self.atlas = atlas
 
-    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """(B, C, H, W, D) MetaTensor -> logits (B, 1 + W, H, W, D), background 0."""
-        if not isinstance(inputs, MetaTensor):
-            raise TypeError("the atlas needs to know where the scan lies: give a MetaTensor, as LoadImage makes it.")
+    def evidence(self, inputs: MetaTensor, network: Any) -> Sequence[MetaTensor | None]:
+        """The network's say."""
         logits = torch.as_tensor(self.inferer(inputs, network))
-        results = []
-        for image, answer in zip(decollate_batch(inputs), logits, strict=True):
-            both = combine(self.atlas, image, torch.sigmoid(answer[1:] - answer[:1]))
-            odds = torch.logit(both, eps=1e-6)
-            results.append(torch.cat([torch.zeros_like(odds[:1]), odds]))
-        return convert_to_dst_type(torch.stack(results), inputs)[0]
+        return [
+            as_evidence(image, torch.sigmoid(answer[1:] - answer[:1]))
+            for image, answer in zip(decollate_batch(inputs), logits, strict=True)
+        ]
 
 
 class PriorProtocol(Protocol):
@@ -106,9 +95,6 @@ class PriorProtocol(Protocol):
     ) -> torch.Tensor:
         """Segment by the network, then combine."""
         alone = self.protocol(network, support, query, values)
-        both = combine(Atlas(support, values, **self.settings), query["image"], alone)
-        if self.name == "ep1":
-            truth = torch.as_tensor(query["truth"])[0]
-            for way, value in enumerate(values):
-                both[way, ..., ~(truth == value).flatten(0, 1).any(0)] = 0
-        return both
+        image = query["image"]
+        both = Atlas(support, values, **self.settings)(image, as_evidence(image, alone)).as_tensor()
+        return within_told_slices(both, query["truth"], values) if self.name == "ep1" else both

@@ -17,7 +17,7 @@ from .atlas import Atlas
 from .few_shot import conditioned
 from .support import SupportSet, select_slices
 
-__all__ = ["EP1", "EP2", "AtlasProtocol", "Protocol", "chunks"]
+__all__ = ["EP1", "EP2", "AtlasProtocol", "Protocol", "chunks", "within_told_slices"]
 
 Item = Mapping[str, torch.Tensor]
 
@@ -187,11 +187,21 @@ class AtlasProtocol(Protocol):
     ) -> torch.Tensor:
         """Register, fuse, refine; the network is not asked."""
         result = Atlas(support, values, **self.settings)(query["image"]).as_tensor()
-        if self.name == "ep1":
-            truth = _plain(query["truth"])[0]
-            for way, value in enumerate(values):
-                result[way, ..., ~(truth == value).flatten(0, 1).any(0)] = 0
-        return result
+        return within_told_slices(result, query["truth"], values) if self.name == "ep1" else result
+
+
+def within_told_slices(probabilities: torch.Tensor, truth: torch.Tensor, values: Sequence[int]) -> torch.Tensor:
+    """What EP1 is told: probabilities (W, H, W, D), set to 0 in place in slices without the class of the way.
+
+    Args:
+        probabilities: one channel for each of ``values``.
+        truth: (1, H', W', D), label of the query.
+        values: label value of each way.
+    """
+    told = _plain(truth)[0]
+    for way, value in enumerate(values):
+        probabilities[way, ..., ~(told == value).flatten(0, 1).any(0)] = 0
+    return probabilities
 
 
 def _plain(array: torch.Tensor) -> torch.Tensor:

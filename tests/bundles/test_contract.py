@@ -129,23 +129,30 @@ def test_training_goes_on(training: dict[str, Any], model: Path) -> None:
     assert checkpoint["trainer"]["iteration"] == 4
 
 
-def test_inference_writes_masks_in_the_grid_of_each_query(
-    trained_bundle: Path, phantom_set: Path, model: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "in").mkdir()
+def run_inference(
+    bundle: Path, phantom_set: Path, folder: Path, **settings: Any
+) -> tuple[list[str] | None, torch.nn.Module]:
+    """Segment the queries in ``folder/in`` into ``folder/out``."""
+    (folder / "in").mkdir()
     for case in QUERIES:
-        shutil.copy(phantom_set / "images" / f"{case}.nii.gz", tmp_path / "in")
-    missing, network = run_workflow(
-        trained_bundle,
+        shutil.copy(phantom_set / "images" / f"{case}.nii.gz", folder / "in")
+    return run_workflow(
+        bundle,
         "inference",
-        dataset_dir=str(tmp_path / "in"),
+        dataset_dir=str(folder / "in"),
         support_image=str(phantom_set / "images" / f"{SUPPORT}.nii.gz"),
         support_label=str(phantom_set / "labels" / f"{SUPPORT}.nii.gz"),
         labels=[1, 4],
-        output_dir=str(tmp_path / "out"),
-        model=str(model),
-        **known_settings(trained_bundle, model),
+        output_dir=str(folder / "out"),
+        **settings,
     )
+
+
+def test_inference_writes_masks_in_the_grid_of_each_query(
+    trained_bundle: Path, phantom_set: Path, model: Path, tmp_path: Path
+) -> None:
+    settings = {"model": str(model), **known_settings(trained_bundle, model)}
+    missing, network = run_inference(trained_bundle, phantom_set, tmp_path, **settings)
     assert missing == []
     weights = read_model(model)["model"]
     assert all(torch.equal(network.state_dict()[key], weights[key]) for key in weights), "of the model, not random"
@@ -154,19 +161,7 @@ def test_inference_writes_masks_in_the_grid_of_each_query(
 
 @pytest.mark.parametrize("name", UNTRAINED)
 def test_inference_without_a_model(name: str, repository: Path, phantom_set: Path, tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    for case in QUERIES:
-        shutil.copy(phantom_set / "images" / f"{case}.nii.gz", tmp_path / "in")
-    missing, _ = run_workflow(
-        repository / "bundles" / name,
-        "inference",
-        dataset_dir=str(tmp_path / "in"),
-        support_image=str(phantom_set / "images" / f"{SUPPORT}.nii.gz"),
-        support_label=str(phantom_set / "labels" / f"{SUPPORT}.nii.gz"),
-        labels=[1, 4],
-        output_dir=str(tmp_path / "out"),
-        **SMALL_INFERENCE[name],
-    )
+    missing, _ = run_inference(repository / "bundles" / name, phantom_set, tmp_path, **SMALL_INFERENCE[name])
     assert missing == []
     check_masks(tmp_path)
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from monai.data import MetaTensor, list_data_collate
 
-from monai_fss.data import ContentCache
+from monai_fss.data import ContentCache, InputWarning
 from monai_fss.inferers import Atlas, AtlasInferer, AtlasProtocol, CarriedBack
-from monai_fss.registration import DisplacementField, Grid
+from monai_fss.registration import DisplacementField, Grid, RegistrationError
 
 SHAPE, SPACING = (32, 32, 10), (4.0, 4.0, 8.0)
 AFFINE = torch.diag(torch.tensor([*SPACING, 1.0], dtype=torch.float64))
@@ -183,3 +183,39 @@ def test_real_registration_of_phantoms(phantom_set: Path, tmp_path: Path, one_th
     assert np.mean(list(dices.values())) > 0.75, dices
     quality = atlas.carried_back(query["image"], MetaTensor(found[None].float(), affine=query["image"].affine))
     assert quality.keys() == dices.keys() and np.mean(list(quality.values())) > 0.6
+
+
+def test_an_organ_outside_the_query_is_left_out_in_words(registrations: list[tuple[float, float]]) -> None:
+    support, query = scan(0), scan(2)
+    # The query ends below voxel 18 + 2: the second box lies beyond it.
+    cut = MetaTensor(query["image"].as_tensor()[:, :18], affine=AFFINE, meta={"filename_or_obj": "in/case_07.nii.gz"})
+    cut[:, 16:] = 0.9  # what the known registration goes by
+    support["image"][:, 18:25] = 0.3
+    support["image"][:, 14:16] = 0.9
+    inferer = AtlasInferer(Atlas([support], spacing=SPACING))
+    with pytest.warns(InputWarning, match=r"case_07: label value\(s\) 3 left out: the organ lies outside the scan"):
+        logits = inferer(list_data_collate([{"image": cut}])["image"])
+    assert list(inferer.left_out["case_07"]) == [3]
+    assert bool((logits[0, 1] > 0).any()) and float(logits[0, 2].max()) < -10
+
+
+def test_no_registration_is_said_and_nothing_else_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def register(fixed: MetaTensor, moving: MetaTensor, **settings: Any) -> DisplacementField:
+        if float(moving.max()) > 0.95:
+            raise RegistrationError("no overlap")
+        return DisplacementField.from_affine(np.eye(4), Grid.of(fixed))
+
+    monkeypatch.setattr("monai_fss.inferers.atlas.register", register)
+    good, bad, query = scan(), scan(), scan()
+    bad["image"] = bad["image"] + 0.1
+    settings: dict[str, Any] = {"spacing": SPACING, "refinement": None}
+    with pytest.warns(InputWarning, match="the scan: the labelled scan the scan is left out: no overlap"):
+        both = Atlas([bad, good], **settings)(query["image"])
+    assert both.meta["left_out"] == {}
+    torch.testing.assert_close(both.as_tensor(), Atlas([good], **settings)(query["image"]).as_tensor())
+    lost = Atlas([bad], **settings)
+    with pytest.warns(InputWarning, match=r"label value\(s\) 1, 3 left out: not registered: no overlap"):
+        nothing = lost(query["image"])
+    assert nothing.shape == (2, *SHAPE) and not nothing.any()
+    with pytest.warns(InputWarning, match="quality 0, since it cannot be carried back: no overlap"):
+        assert Atlas([good], **settings).carried_back(bad["image"], bad["label"]) == {1: 0.0, 3: 0.0}

@@ -12,7 +12,7 @@ import torch
 from monai.data import MetaTensor, list_data_collate
 
 from monai_fss.inferers import Atlas, PriorInferer, PriorProtocol, Protocol, with_weight
-from monai_fss.inferers.prior import combine
+from monai_fss.inferers.prior import as_evidence
 from monai_fss.registration import AppearanceRefinement, DisplacementField, Grid
 
 SHAPE, SPACING = (32, 32, 10), (4.0, 4.0, 8.0)
@@ -55,14 +55,15 @@ def atlas(weight: float) -> Atlas:
 def test_the_network_moves_the_boundary_as_far_as_its_weight_allows() -> None:
     query = scan()["image"]
     # Column 20 lies 4 mm outside the propagated box, 0.8 units of log-odds; the network says up to 4 times its weight.
-    found = {w: combine(atlas(w), query, says(20))[0, 20, 15, 5] > 0.5 for w in (0.0, 0.1, 1.0)}
+    found = {w: atlas(w)(query, as_evidence(query, says(20)))[0, 20, 15, 5] > 0.5 for w in (0.0, 0.1, 1.0)}
     assert found == {0.0: False, 0.1: False, 1.0: True}
-    inside = combine(atlas(1.0), query, says(20))[0][BOX]
+    inside = atlas(1.0)(query, as_evidence(query, says(20)))[0][BOX]
     assert bool((inside > 0.5).all())
 
 
 def test_what_the_network_sees_far_away_is_not_the_organ() -> None:
-    both = combine(atlas(1.0), scan()["image"], says(28))
+    query = scan()["image"]
+    both = atlas(1.0)(query, as_evidence(query, says(28)))
     assert not bool((both[0, 28] > 0.5).any())
 
 
@@ -76,7 +77,7 @@ def test_inferer_and_protocol_combine_the_same() -> None:
         def __call__(self, *args: Any) -> torch.Tensor:
             return says(20)
 
-    expected = combine(atlas(1.0), item["image"], says(20))
+    expected = atlas(1.0)(item["image"], as_evidence(item["image"], says(20))).as_tensor()
     told = PriorProtocol(Known(), {"spacing": SPACING}, 1.0)
     assert told.name == "ep1" and told.labelled_slices == "all"
     result = told(None, [item], item, [1])  # type: ignore[arg-type]
