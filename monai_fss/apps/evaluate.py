@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ways", choices=("independent", "compete"), default="independent")
     parser.add_argument("--runs", type=int, default=1, help="repetitions with other seeds (the papers: 3)")
     parser.add_argument("--fold", type=int, help="only this fold, counted from 0")
+    parser.add_argument("--supports", type=int, default=1, help="labelled scans of each fold (default: 1)")
     parser.add_argument("--support-slices", help="for ep2: middle (default, the paper's), a number, or all; atlas: all")
     parser.add_argument("--prior", choices=("atlas",), help="combine the network with the registered labelled scan")
     parser.add_argument("--prior-weight", type=float, default=0.1, help="of the network then (default: 0.1)")
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         ways=args.ways,
         runs=args.runs,
         fold=args.fold,
+        supports=args.supports,
         support_slices=_slices(args.bundle, args.support_slices),
         model=args.model,
         prior=args.prior,
@@ -111,7 +113,7 @@ def evaluate(
     values = sorted({value for label in labels.values() for value in label.counts})
     names = {value: name for name, value in data.names_for(values).items()}
     folds = _folds(evaluation, data)
-    _check_supports([labels[fold.support] for _, fold in folds])
+    _check_supports([labels[name] for _, fold in folds for name in fold.support])
     entries: list[Entry] = []
     curves: list[tuple[float, np.ndarray]] = []
     notes: list[str] = []
@@ -187,7 +189,7 @@ def _check_supports(labels: Sequence[Label]) -> None:
 
 def _folds(evaluation: Evaluation, data: DatasetFolder) -> list[tuple[int, Fold]]:
     labelled = [case.name for case in data.labelled]
-    folds = list(enumerate(make_folds(evaluation.split, labelled, data.folds)))
+    folds = list(enumerate(make_folds(evaluation.split, labelled, data.folds, evaluation.supports)))
     if evaluation.fold is None:
         return folds
     if not 0 <= evaluation.fold < len(folds):
@@ -205,10 +207,11 @@ def _settings(
         "protocol": evaluation.protocol,
         "ways": evaluation.ways,
         "runs": evaluation.runs,
+        "labelled_scans": "/".join(map(str, sorted({len(fold.support) for _, fold in folds}))),
         "labelled_slices": _labelled_slices(evaluation),
         "prior": f"{evaluation.prior}, weight of the network {evaluation.prior_weight}" if evaluation.prior else "none",
         "folds": [number for number, _ in folds],
-        "support": [fold.support for _, fold in folds],
+        "support": [", ".join(fold.support) for _, fold in folds],
         "seed": evaluation.seed,
         "model": evaluation.model or _model_note(evaluation.bundle),
         "training_settings": evaluation.settings,

@@ -22,6 +22,7 @@ class Evaluation:
         ways: "independent" or "compete".
         runs: repetitions; run r has seed ``seed + r``.
         fold: one fold alone.
+        supports: labelled scans of each fold, see :func:`monai_fss.data.make_folds`.
         support_slices: labelled slices of EP2.
         model: a model file for all folds; None: train one for each fold and run on the fold's training cases.
         prior: "atlas": combine the network with the registered labelled scan. Default: the network alone.
@@ -39,6 +40,7 @@ class Evaluation:
     ways: str = "independent"
     runs: int = 1
     fold: int | None = None
+    supports: int = 1
     support_slices: int | str = "middle"
     model: str | None = None
     prior: str | None = None

@@ -51,7 +51,7 @@ class FoldTrial:
         if evaluation.prior:
             settings = parser.get_parsed_content("atlas_settings")
             protocol = PriorProtocol(protocol, settings, evaluation.prior_weight)
-        support = case_item(data.cases[fold.support])
+        support = [case_item(data.cases[name]) for name in fold.support]
         queries = [case_item(data.cases[name]) for name in fold.queries]
         native, before = parser.get_parsed_content("to_native"), parser.get_parsed_content("preprocessing")
         self.scorer = FoldScorer(before, native, support, queries, names, protocol, evaluation.ways)

@@ -27,7 +27,7 @@ class FoldScorer:
     Args:
         preprocessing: of the bundle; items come with ``image``, ``label``, ``truth`` and ``case``.
         to_native: of the bundle: logits-free part of the postprocessing, from the network's grid to the scan's.
-        support: item of the labelled scan.
+        support: items of the labelled scans.
         queries: items of the scans to segment.
         names: label value to name, the classes to score. Those that the support does not show are left out, and
             listed in :attr:`left_out`.
@@ -40,7 +40,7 @@ class FoldScorer:
         self,
         preprocessing: Any,
         to_native: Any,
-        support: Mapping[str, Any],
+        support: Sequence[Mapping[str, Any]],
         queries: Sequence[Mapping[str, Any]],
         names: Mapping[int, str],
         protocol: Protocol,
@@ -50,9 +50,9 @@ class FoldScorer:
             raise ValueError(f"ways must be one of {', '.join(WAYS)}, got '{ways}'.")
         self.preprocessing = preprocessing
         self.to_native = to_native
-        self.support = preprocessing(dict(support))
+        self.support = [preprocessing(dict(item)) for item in support]
         self.queries = [preprocessing(dict(item)) for item in queries]
-        shown = {int(v) for v in torch.unique(self.support["label"].as_tensor())}
+        shown = {int(v) for item in self.support for v in torch.unique(item["label"].as_tensor())}
         self.names = {value: name for value, name in names.items() if value in shown}
         self.left_out = [name for value, name in names.items() if value not in shown]
         self.protocol = protocol
@@ -62,7 +62,7 @@ class FoldScorer:
         """Each query with its probabilities (W, H, W, D) on the network's grid."""
         network.eval()
         for query in self.queries:
-            yield query, self.protocol(network, [self.support], query, list(self.names))
+            yield query, self.protocol(network, self.support, query, list(self.names))
 
     def entries(self, network: Any, method: str, fold: int, run: int, surface: bool = True) -> list[Entry]:
         """Score every query and class.

@@ -27,44 +27,55 @@ class Fold:
 
     Args:
         train: cases to train on.
-        support: the labelled case that the network is shown.
+        support: the labelled cases that the method is shown.
         queries: cases to segment and to score.
     """
 
     train: tuple[str, ...]
-    support: str
+    support: tuple[str, ...]
     queries: tuple[str, ...]
 
 
-def make_folds(split: str | Path, cases: Sequence[str], folds: Sequence[Sequence[str]] | None = None) -> list[Fold]:
+def make_folds(
+    split: str | Path, cases: Sequence[str], folds: Sequence[Sequence[str]] | None = None, supports: int = 1
+) -> list[Fold]:
     """
     Make the rounds of a cross-validation.
 
     Splits by name:
 
     - ``"within"``: the fold's last case is the support, its other cases are the queries, all other folds train.
-      The support is never a query, so that one case per fold is never scored.
+      The support is never a query, so that one case per fold is never scored. Several supports are the last cases.
     - ``"corrected"``: the whole fold are queries, the support is the next fold's first case (the last fold takes the
-      first fold's), and all other cases outside the fold train. Every case is scored exactly once.
+      first fold's), and all other cases outside the fold train. Every case is scored exactly once. Several supports
+      are the next fold's first cases, so their number does not change which queries are scored.
     - ``"paper"``: the index lists of ADNet's public code, for exactly 20 (CHAOS) or 35 (MS-CMRSeg) cases in natural
       order: {0-4}, {4-8}, {8-12}, {12-16}, {16-19, 0}, or {0-7}, {7-14}, {14-21}, {21-28}, {28-34, 0}. The support is
       the last of the sorted list. In the last list that is 19 (34), since 0 sorts first: volume 0 is scored twice,
       volume 19 (34) never.
 
-    Anything else is a JSON file ``{"folds": [{"train": [...], "support": "case", "queries": [...]}]}``.
+    Anything else is a JSON file ``{"folds": [{"train": [...], "support": "case", "queries": [...]}]}``; "support" may
+    be a list too.
 
     Args:
         split: one of the three names, or a file.
         cases: all cases of the data set that are labelled.
         folds: the folds of dataset.json, for ``"within"`` and ``"corrected"``.
+        supports: how many cases of each round are labelled, for these two.
 
     Returns:
         one :class:`Fold` per round.
 
     Raises:
-        ScanError: unknown split, missing or too small folds, a number of cases the paper's lists are not for, or a file
-            that names unknown cases or mixes support, queries and training.
+        ScanError: unknown split, missing or too small folds, a number of cases the paper's lists are not for, several
+            supports where the split has one, or a file that names unknown cases or mixes support, queries and
+            training.
     """
+    if supports < 1 or (supports > 1 and split not in ("within", "corrected")):
+        raise ScanError(
+            f"{supports} supports: split '{split}' says itself which cases are labelled. Give at least 1 with splits"
+            " 'within' and 'corrected', else leave it out."
+        )
     if split == "paper":
         return _paper(cases)
     if split not in _NAMED:
@@ -79,32 +90,36 @@ def make_folds(split: str | Path, cases: Sequence[str], folds: Sequence[Sequence
         raise ScanError(
             f"dataset.json: folds name {', '.join(unknown)}, not a labelled case. Add the label or leave it out."
         )
-    return _within(folds) if split == "within" else _corrected(cases, folds)
+    return _within(folds, supports) if split == "within" else _corrected(cases, folds, supports)
 
 
-def _within(folds: Sequence[Sequence[str]]) -> list[Fold]:
-    small = [i for i, fold in enumerate(folds) if len(fold) < 2]
+def _within(folds: Sequence[Sequence[str]], supports: int) -> list[Fold]:
+    small = [i for i, fold in enumerate(folds) if len(fold) <= supports]
     if small:
         raise ScanError(
-            f"dataset.json: fold {small[0]} has {len(folds[small[0]])} case(s); split 'within' needs a support and a"
-            " query in each. Make the folds larger, or use split 'corrected'."
+            f"dataset.json: fold {small[0]} has {len(folds[small[0]])} case(s); split 'within' needs {supports}"
+            " support(s) and a query in each. Make the folds larger, or use split 'corrected'."
         )
     return [
-        Fold(tuple(n for j, other in enumerate(folds) if j != i for n in other), fold[-1], tuple(fold[:-1]))
+        Fold(
+            tuple(n for j, other in enumerate(folds) if j != i for n in other),
+            tuple(fold[-supports:]),
+            tuple(fold[:-supports]),
+        )
         for i, fold in enumerate(folds)
     ]
 
 
-def _corrected(cases: Sequence[str], folds: Sequence[Sequence[str]]) -> list[Fold]:
-    if len(folds) < 2 or not all(folds):
+def _corrected(cases: Sequence[str], folds: Sequence[Sequence[str]], supports: int) -> list[Fold]:
+    if len(folds) < 2 or any(len(fold) < supports for fold in folds):
         raise ScanError(
-            f"dataset.json: folds have {[len(f) for f in folds]} cases; split 'corrected' takes each support from the"
-            " next fold. Write at least two folds, none of them empty."
+            f"dataset.json: folds have {[len(f) for f in folds]} cases; split 'corrected' takes {supports} support(s)"
+            " from the next fold. Write at least two folds of at least that many cases."
         )
     made = []
     for i, fold in enumerate(folds):
-        support = folds[(i + 1) % len(folds)][0]
-        made.append(Fold(tuple(n for n in cases if n not in fold and n != support), support, tuple(fold)))
+        support = tuple(folds[(i + 1) % len(folds)][:supports])
+        made.append(Fold(tuple(n for n in cases if n not in (*fold, *support)), support, tuple(fold)))
     return made
 
 
@@ -121,7 +136,7 @@ def _paper(cases: Sequence[str]) -> list[Fold]:
         indices = sorted({i % len(cases) for i in range(first, last + 1)})
         names = [ordered[i] for i in indices]
         train = tuple(name for i, name in enumerate(ordered) if i not in indices)
-        made.append(Fold(train, names[-1], tuple(names[:-1])))
+        made.append(Fold(train, (names[-1],), tuple(names[:-1])))
     return made
 
 
@@ -152,26 +167,28 @@ def _fold(entry: Any, i: int, form: str, found: Findings) -> Fold | None:
 
     if not isinstance(entry, dict) or set(entry) != {"train", "support", "queries"}:
         found.refuse(f"fold {i} is {entry!r}", form)
-    elif not (names(entry["train"]) and names(entry["queries"]) and isinstance(entry["support"], str)):
+        return None
+    support = [entry["support"]] if isinstance(entry["support"], str) else entry["support"]
+    if not (names(entry["train"]) and names(entry["queries"]) and names(support)):
         found.refuse(f"fold {i} has a wrong type in {entry!r}", form)
-    else:
-        return Fold(tuple(entry["train"]), entry["support"], tuple(entry["queries"]))
-    return None
+        return None
+    return Fold(tuple(entry["train"]), tuple(support), tuple(entry["queries"]))
 
 
 def _validate(fold: Fold, what: str, cases: Sequence[str], found: Findings) -> None:
-    unknown = [name for name in (*fold.train, fold.support, *fold.queries) if name not in cases]
+    unknown = [name for name in (*fold.train, *fold.support, *fold.queries) if name not in cases]
     if unknown:
         found.refuse(f"{what} names {', '.join(unknown)}, not a labelled case", f"Labelled are {', '.join(cases)}")
-    if not fold.queries:
-        found.refuse(f"{what} has no query", "Name at least one")
-    if fold.support in fold.queries:
-        found.refuse(f"{what} has its support {fold.support} among the queries", "Leave it out of one of them")
-    if fold.support in fold.train:
-        found.refuse(f"{what} has its support {fold.support} among the training cases", "Leave it out of one of them")
+    for part, names in (("support", fold.support), ("query", fold.queries)):
+        if not names:
+            found.refuse(f"{what} has no {part}", "Name at least one")
+    for part, names in (("queries", fold.queries), ("training cases", fold.train)):
+        shared = [name for name in fold.support if name in names]
+        if shared:
+            found.refuse(f"{what} has its support {', '.join(shared)} among the {part}", "Leave it out of one of them")
     both = [name for name in fold.queries if name in fold.train]
     if both:
         found.refuse(f"{what} trains on its queries {', '.join(both)}", "Leave them out of one of them")
-    twice = sorted({n for part in (fold.train, fold.queries) for n in part if part.count(n) > 1})
+    twice = sorted({n for part in (fold.train, fold.support, fold.queries) for n in part if part.count(n) > 1})
     if twice:
         found.refuse(f"{what} names {', '.join(twice)} more than once", "Name each case once")

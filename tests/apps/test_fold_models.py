@@ -15,7 +15,7 @@ from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
 from monai_fss.data import DatasetFolder, Fold
 
-FOLD = Fold(train=("case_03", "case_04"), support="case_02", queries=("case_01",))
+FOLD = Fold(train=("case_03", "case_04"), support=("case_02",), queries=("case_01",))
 DATA = DatasetFolder(root=Path("sets/phantoms"), name="phantom_mr")
 
 

@@ -17,17 +17,17 @@ FOLDS = [["a1", "a2", "a3"], ["b1", "b2", "b3"], ["c1", "c2", "c3"]]
 
 def test_within_by_hand() -> None:
     assert make_folds("within", CASES, FOLDS) == [
-        Fold(("b1", "b2", "b3", "c1", "c2", "c3"), "a3", ("a1", "a2")),
-        Fold(("a1", "a2", "a3", "c1", "c2", "c3"), "b3", ("b1", "b2")),
-        Fold(("a1", "a2", "a3", "b1", "b2", "b3"), "c3", ("c1", "c2")),
+        Fold(("b1", "b2", "b3", "c1", "c2", "c3"), ("a3",), ("a1", "a2")),
+        Fold(("a1", "a2", "a3", "c1", "c2", "c3"), ("b3",), ("b1", "b2")),
+        Fold(("a1", "a2", "a3", "b1", "b2", "b3"), ("c3",), ("c1", "c2")),
     ]
 
 
 def test_corrected_by_hand() -> None:
     assert make_folds("corrected", CASES, FOLDS) == [
-        Fold(("b2", "b3", "c1", "c2", "c3"), "b1", ("a1", "a2", "a3")),
-        Fold(("a1", "a2", "a3", "c2", "c3"), "c1", ("b1", "b2", "b3")),
-        Fold(("a2", "a3", "b1", "b2", "b3"), "a1", ("c1", "c2", "c3")),
+        Fold(("b2", "b3", "c1", "c2", "c3"), ("b1",), ("a1", "a2", "a3")),
+        Fold(("a1", "a2", "a3", "c2", "c3"), ("c1",), ("b1", "b2", "b3")),
+        Fold(("a2", "a3", "b1", "b2", "b3"), ("a1",), ("c1", "c2", "c3")),
     ]
 
 
@@ -55,7 +55,7 @@ def test_paper_by_hand(number: int) -> None:
     made = make_folds("paper", sorted(cases))
     assert len(made) == 5
     for fold, (support, queries, train) in zip(made, PAPER[number], strict=True):
-        assert fold.support == cases[support]
+        assert fold.support == (cases[support],)
         assert fold.queries == tuple(cases[i] for i in queries)
         assert fold.train == tuple(cases[i] for i in train)
     queried = [name for fold in made for name in fold.queries]
@@ -69,10 +69,18 @@ def test_paper_needs_the_papers_number_of_cases() -> None:
         make_folds("paper", CASES)
 
 
+def test_several_supports_by_hand() -> None:
+    assert make_folds("within", CASES, FOLDS, supports=2)[0] == Fold(tuple(CASES[3:]), ("a2", "a3"), ("a1",))
+    made = make_folds("corrected", CASES, FOLDS, supports=2)
+    assert made[2] == Fold(("a3", "b1", "b2", "b3"), ("a1", "a2"), ("c1", "c2", "c3"))
+    assert [fold.queries for fold in made] == [fold.queries for fold in make_folds("corrected", CASES, FOLDS)]
+
+
+@pytest.mark.parametrize("supports", [1, 2])
 @pytest.mark.parametrize("split", ["within", "corrected"])
-def test_no_case_is_on_two_sides(split: str) -> None:
-    for fold in make_folds(split, CASES, FOLDS):
-        sides = [*fold.train, fold.support, *fold.queries]
+def test_no_case_is_on_two_sides(split: str, supports: int) -> None:
+    for fold in make_folds(split, CASES, FOLDS, supports):
+        sides = [*fold.train, *fold.support, *fold.queries]
         assert len(sides) == len(set(sides))
 
 
@@ -86,12 +94,20 @@ def test_missing_folds_are_explained(split: str, folds: list[list[str]] | None) 
 
 
 def test_small_and_unknown_folds_are_refused() -> None:
-    with pytest.raises(ScanError, match=r"fold 1 has 1 case\(s\); split 'within' needs a support and a query"):
+    with pytest.raises(ScanError, match=r"fold 1 has 1 case\(s\); split 'within' needs 1 support\(s\) and a query"):
         make_folds("within", CASES, [["a1", "a2"], ["b1"]])
-    with pytest.raises(ScanError, match=r"folds have \[9\] cases; split 'corrected' takes each support from the next"):
+    with pytest.raises(
+        ScanError, match=r"folds have \[9\] cases; split 'corrected' takes 1 support\(s\) from the next"
+    ):
         make_folds("corrected", CASES, [CASES])
     with pytest.raises(ScanError, match="folds name x, y, not a labelled case"):
         make_folds("corrected", CASES, [["a1", "x"], ["y"]])
+    with pytest.raises(ScanError, match=r"fold 0 has 3 case\(s\); split 'within' needs 3 support"):
+        make_folds("within", CASES, FOLDS, supports=3)
+    with pytest.raises(ScanError, match=r"folds have \[3, 3, 3\] cases; split 'corrected' takes 4 support"):
+        make_folds("corrected", CASES, FOLDS, supports=4)
+    with pytest.raises(ScanError, match="2 supports: split 'paper' says itself which cases are labelled"):
+        make_folds("paper", CASES, FOLDS, supports=2)
 
 
 def _file(folder: Path, content: object) -> Path:
@@ -102,7 +118,9 @@ def _file(folder: Path, content: object) -> Path:
 
 def test_file_by_hand(tmp_path: Path) -> None:
     path = _file(tmp_path, {"folds": [{"train": ["a1"], "support": "b2", "queries": ["c1", "c2"]}]})
-    assert make_folds(path, CASES) == make_folds(str(path), CASES) == [Fold(("a1",), "b2", ("c1", "c2"))]
+    assert make_folds(path, CASES) == make_folds(str(path), CASES) == [Fold(("a1",), ("b2",), ("c1", "c2"))]
+    several = _file(tmp_path, {"folds": [{"train": [], "support": ["b2", "b1"], "queries": ["c1"]}]})
+    assert make_folds(several, CASES) == [Fold((), ("b2", "b1"), ("c1",))]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +134,8 @@ def test_file_by_hand(tmp_path: Path) -> None:
         ({"folds": [{"train": [], "support": "a2", "queries": []}]}, "fold 0 has no query"),
         ({"folds": [{"train": ["x"], "support": "a2", "queries": ["a3"]}]}, "fold 0 names x, not a labelled case"),
         ({"folds": [{"train": [], "support": "a2", "queries": ["a2"]}]}, "its support a2 among the queries"),
+        ({"folds": [{"train": [], "support": [], "queries": ["a3"]}]}, "fold 0 has no support"),
+        ({"folds": [{"train": [], "support": ["a2", "a2"], "queries": ["a3"]}]}, "names a2 more than once"),
         ({"folds": [{"train": ["a2"], "support": "a2", "queries": ["a3"]}]}, "its support a2 among the training"),
         ({"folds": [{"train": ["a3"], "support": "a2", "queries": ["a3"]}]}, "trains on its queries a3"),
         ({"folds": [{"train": [], "support": "a2", "queries": ["a3", "a3"]}]}, "names a3 more than once"),
