@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--support-slices", help="for ep2: middle (default, the paper's), a number, or all; atlas: all")
     parser.add_argument("--prior", choices=("atlas",), help="combine the network with the registered labelled scan")
     parser.add_argument("--prior-weight", type=float, default=0.1, help="of the network then (default: 0.1)")
+    parser.add_argument("--quality", action="store_true", help="also compare the label-free quality with the Dice")
     parser.add_argument("--model", help="evaluate this model.pt instead of training one for each fold")
     parser.add_argument("--models", help="where trained models are kept and found again (default: OUTPUT/models)")
     parser.add_argument("--output", required=True, help="folder for results.json, .csv, .md and the threshold curve")
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
         model=args.model,
         prior=args.prior,
         prior_weight=args.prior_weight,
+        quality=args.quality,
         seed=args.seed,
         device=args.device,
         settings=parse_settings(args.set, files, RESERVED),

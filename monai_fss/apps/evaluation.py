@@ -27,6 +27,7 @@ class Evaluation:
         model: a model file for all folds; None: train one for each fold and run on the fold's training cases.
         prior: "atlas": combine the network with the registered labelled scan. Default: the network alone.
         prior_weight: of the network's log-odds then.
+        quality: also measure the label-free quality of each mask, to compare it with the Dice score.
         seed: of the first run.
         device: "cpu" or "cuda"; None: cuda where there is one.
         settings: of the bundle's ``configs/train.yaml``.
@@ -45,6 +46,7 @@ class Evaluation:
     model: str | None = None
     prior: str | None = None
     prior_weight: float = 0.1
+    quality: bool = False
     seed: int = 0
     device: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import numpy as np
 from monai_fss.apps.results import Results
 from monai_fss.apps.results_tables import summarize
 from monai_fss.data import atomic_path
-from monai_fss.visualize import dice_bars, threshold_curve, to_png
+from monai_fss.visualize import dice_bars, quality_scatter, threshold_curve, to_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +25,10 @@ OFFSETS = np.linspace(-6.0, 6.0, 49)  # to the learned threshold
 
 
 def draw(results: Results, curves: Sequence[tuple[float, np.ndarray]], output: Path) -> None:
-    """Write ``dice.png``, Dice of each organ and method, and ``threshold.png`` (Fig. 7 of the ADNet paper).
+    """Write the pictures.
+
+    ``dice.png`` has the Dice of each organ and method, ``threshold.png`` is Fig. 7 of the ADNet paper, ``quality.png``
+    shows the label-free quality where it was measured.
 
     Args:
         results: the scores.
@@ -35,6 +39,10 @@ def draw(results: Results, curves: Sequence[tuple[float, np.ndarray]], output: P
     settings = results.settings
     title = f"{settings['bundle']} on {settings['dataset']}, {settings['protocol'].upper()}"
     _write(dice_bars(summarize(results), title), output / "dice.png")
+    own = [entry for entry in results.entries if not math.isnan(entry.quality)]
+    if own:
+        scores, dices = [entry.quality for entry in own], [entry.dice for entry in own]
+        _write(quality_scatter(scores, dices, [entry.name for entry in own], title), output / "quality.png")
     learned = [threshold for threshold, _ in curves]
     if not curves or max(learned) - min(learned) >= OFFSETS[-1] - OFFSETS[0]:
         return

@@ -17,6 +17,7 @@ from monai_fss.apps.windows import ct_window
 from monai_fss.data import DatasetFolder, Fold, case_item
 
 if TYPE_CHECKING:
+    from monai_fss.apps.scoring import QualityFunction
     from monai_fss.inferers import Protocol
 
 __all__ = ["FoldTrial", "protocol_of"]
@@ -54,7 +55,8 @@ class FoldTrial:
         support = [case_item(data.cases[name]) for name in fold.support]
         queries = [case_item(data.cases[name]) for name in fold.queries]
         native, before = parser.get_parsed_content("to_native"), parser.get_parsed_content("preprocessing")
-        self.scorer = FoldScorer(before, native, support, queries, names, protocol, evaluation.ways)
+        quality = _quality(evaluation, parser) if evaluation.quality else None
+        self.scorer = FoldScorer(before, native, support, queries, names, protocol, evaluation.ways, quality)
 
     def _parser(self, data: DatasetFolder, cache: Path) -> Any:
         from monai_fss.data import read_model
@@ -119,3 +121,18 @@ def _atlas_protocol(evaluation: Evaluation, parser: Any) -> Protocol:
 def _pasted(evaluation: Evaluation) -> int | str:
     """Slices of the floor "mask paste": the union of all of them would be no mask of the organ anywhere."""
     return evaluation.support_slices if is_trained(evaluation.bundle) else "middle"
+
+
+def _quality(evaluation: Evaluation, parser: Any) -> QualityFunction:
+    """The quality that ``segment`` reports: by a registration of its own, or by the network the other way round."""
+    from monai_fss.inferers import Atlas, reverse_accuracy
+
+    settings = None if is_trained(evaluation.bundle) else parser.get_parsed_content("atlas_settings")
+    slices = "middle" if evaluation.protocol == "ep1" else evaluation.support_slices
+
+    def quality(network: Any, support: Any, image: Any, label: Any, values: list[int]) -> dict[int, float]:
+        if settings is not None:
+            return Atlas(support, values, **settings).carried_back(image, label)
+        return reverse_accuracy(network, {"image": image, "label": label}, support, values, slices)
+
+    return quality

@@ -23,7 +23,7 @@ FORMAT = "monai_fss results"
 VERSION = 1
 REQUIRED_SETTINGS = ("bundle", "dataset", "split", "protocol", "ways", "runs", "labelled_slices")
 _KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "str": (str,), "float": (int, float)}
-_MEASURES = ("dice", "hd95", "assd")
+_MEASURES = ("dice", "hd95", "assd", "quality", "volume_ml")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Entry:
         hd95: 95th percentile Hausdorff distance in mm; nan where it is undefined.
         assd: average symmetric surface distance in mm; nan where it is undefined.
         state: "scored", "absent_predicted" or "absent" (see :py:class:`monai_fss.metrics.Score`).
+        quality: label-free quality of the mask, 0..1; nan where it was not asked for.
+        volume_ml: of the mask; nan where it was not asked for.
 
     Raises:
         ValueError: where a value is of the wrong kind, the state is unknown, or a Dice score does not fit it.
@@ -56,6 +58,8 @@ class Entry:
     hd95: float
     assd: float
     state: str
+    quality: float = math.nan
+    volume_ml: float = math.nan
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -151,9 +155,9 @@ def read_results(path: str | Path) -> Results:
     entries = []
     for number, row in enumerate(content["entries"]):
         try:
-            undefined = {key: math.nan for key in _MEASURES if row[key] is None}
+            undefined = {key: math.nan for key in _MEASURES if row.get(key) is None}
             entries.append(Entry(**{**row, **undefined}))
-        except (TypeError, KeyError, ValueError) as error:
+        except (TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{source}: entry {number} is damaged ({error}). Run the evaluation again.") from error
     try:
         return Results(content["settings"], entries)

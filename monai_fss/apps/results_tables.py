@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from monai_fss.metrics import auroc, within_group_spearman
+
 if TYPE_CHECKING:
     from monai_fss.apps.results import Entry, Results
 
 __all__ = ["MEAN", "Cell", "format_results", "markdown_table", "summarize"]
 
 MEAN = "Mean"
+BAD = 0.6  # masks of a lower Dice score have to be drawn anew, not corrected
 DEFINITION = (
     "Organ cells: mean ± population standard deviation (ddof 0) over the (fold, run) values, each the mean over that "
     "fold's queries. Mean column: mean ± population standard deviation over the organ means."
@@ -75,7 +78,7 @@ def format_results(results: Results) -> str:
     """
     blocks = [_header(results), "## Dice (%)", _measure_table(results, "dice"), DEFINITION, _absent(results)]
     blocks += ["## HD95 (mm)", _measure_table(results, "hd95"), "## ASSD (mm)", _measure_table(results, "assd")]
-    return "\n\n".join([*blocks, _undefined(results)]) + "\n"
+    return "\n\n".join([*blocks, _undefined(results), *_quality(results)]) + "\n"
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -150,3 +153,19 @@ def _undefined(results: Results) -> str:
     missing = [_where(entry) for entry in results.entries if entry.state == "scored" and math.isnan(entry.hd95)]
     text = f"Distances are undefined, and left out, where nothing was predicted of a present organ: {len(missing)}"
     return text + (":\n\n" + "\n".join(f"- {item}" for item in missing) if missing else ".")
+
+
+def _quality(results: Results) -> list[str]:
+    """How well the label-free quality, and the mere volume, rank the masks; nothing where it was not measured."""
+    own = [entry for entry in results.entries if not math.isnan(entry.quality)]
+    if not own:
+        return []
+    dices, organs = [entry.dice for entry in own], [entry.name for entry in own]
+    rows = []
+    for title, scores in (("quality", [e.quality for e in own]), ("organ volume", [e.volume_ml for e in own])):
+        ranks, found = within_group_spearman(scores, dices, organs), auroc(scores, dices, BAD)
+        rows.append(
+            [title, f"{ranks.rho:.2f}", str(len(ranks.groups)), f"{found.value:.2f}", str(found.bad), str(len(own))]
+        )
+    head = ["Score", "Spearman (median over organs)", "organs", f"AUROC (Dice < {BAD})", "of these", "masks"]
+    return ["## Label-free quality against the Dice score", markdown_table(head, rows)]

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,12 @@ from monai_fss.inferers import Protocol
 from monai_fss.metrics import Score, score, strict_dice
 from monai_fss.transforms import largest_component
 
-__all__ = ["WAYS", "FoldScorer", "threshold_scores"]
+__all__ = ["WAYS", "FoldScorer", "QualityFunction", "threshold_scores"]
 
 WAYS = ("independent", "compete")
+QualityFunction = Callable[[Any, Sequence[Mapping[str, Any]], Any, MetaTensor, list[int]], dict[int, float]]
+"""(network, preprocessed support scans, preprocessed query image, its result (1, H, W, D), label values) -> quality of
+each value."""
 
 
 class FoldScorer:
@@ -32,6 +36,7 @@ class FoldScorer:
         names: label value to name, the classes to score. Those that the support does not show are left out, and
             listed in :attr:`left_out`.
         protocol: EP1 or EP2.
+        quality: label-free quality of a result; default: none. See :data:`QualityFunction`.
         ways: "independent": each class by itself in binary, as the papers do; "compete": a voxel belongs to its most
             probable class, and each class keeps its largest piece, what users get.
     """
@@ -45,6 +50,7 @@ class FoldScorer:
         names: Mapping[int, str],
         protocol: Protocol,
         ways: str = "independent",
+        quality: QualityFunction | None = None,
     ) -> None:
         if ways not in WAYS:
             raise ValueError(f"ways must be one of {', '.join(WAYS)}, got '{ways}'.")
@@ -57,6 +63,7 @@ class FoldScorer:
         self.left_out = [name for value, name in names.items() if value not in shown]
         self.protocol = protocol
         self.ways = ways
+        self.quality = quality
 
     def probabilities(self, network: Any) -> Iterator[tuple[Mapping[str, Any], torch.Tensor]]:
         """Each query with its probabilities (W, H, W, D) on the network's grid."""
@@ -71,19 +78,31 @@ class FoldScorer:
             network: few-shot network.
             method: its name in the tables.
             fold, run: numbers of the fold and of the repetition.
-            surface: also measure HD95 and ASSD; floors of scattered voxels take long and are compared by Dice alone.
+            surface: also measure HD95, ASSD and the quality; floors of scattered voxels take long and are compared by
+                Dice alone.
         """
         found = []
         for query, probability in self.probabilities(network):
             prediction = self._native(query, probability)
             truth = self._truth(query)
             spacing = np.linalg.norm(np.asarray(truth.affine)[:3, :3], axis=0).tolist()
+            quality = self._quality(network, query, probability) if surface and self.quality else {}
             for way, (value, name) in enumerate(self.names.items()):
                 mask, known = prediction[way], np.asarray(truth[0]) == value
-                found.append(
-                    _entry(_score(mask, known, spacing, surface), fold, run, query["case"], value, name, method)
-                )
+                entry = _entry(_score(mask, known, spacing, surface), fold, run, query["case"], value, name, method)
+                ml = float(mask.sum() * np.prod(spacing) / 1000)
+                found.append(replace(entry, quality=quality[value], volume_ml=ml) if quality else entry)
         return found
+
+    def _quality(self, network: Any, query: Mapping[str, Any], probability: torch.Tensor) -> dict[int, float]:
+        """Label-free quality of what a user would get: one label map, the largest piece of each class."""
+        best, way = torch.as_tensor(probability).max(0)
+        label = torch.zeros(1, *best.shape)
+        for index, value in enumerate(self.names):
+            label[0][torch.from_numpy(largest_component(((way == index) & (best > 0.5)).numpy()))] = value
+        assert self.quality is not None
+        result = MetaTensor(label, affine=query["image"].affine)
+        return self.quality(network, self.support, query["image"], result, list(self.names))
 
     def _native(self, query: Mapping[str, Any], probability: torch.Tensor) -> np.ndarray:
         """Binary masks (W, H, W, D) in the scan's own grid."""

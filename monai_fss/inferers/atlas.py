@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from monai_fss.registration.field import DisplacementField
 from monai_fss.registration.fusion import local_weighted_vote, majority_vote, pbaf, staple
 from monai_fss.registration.grid import Grid, default_spacing
 from monai_fss.registration.refinement import AppearanceRefinement, winners
-from monai_fss.registration.register import register
+from monai_fss.registration.register import PRESETS, register
 from monai_fss.registration.resample import resample
 
 __all__ = ["FUSIONS", "Atlas", "scan_name"]
@@ -49,6 +50,8 @@ class Atlas:
             see :mod:`monai_fss.registration.fusion`. One scan alone needs none.
         refinement: None leaves the registered labels as they are.
         registration: further arguments of ``register``.
+        back: arguments of the ``register`` of :meth:`carried_back`. Default: the fast preset, since it need only tell
+            good results from bad ones.
         cache: where registrations are kept, so that another run or organ costs nothing. Default: nowhere.
 
     Raises:
@@ -64,6 +67,7 @@ class Atlas:
         fusion: str = "soft",
         refinement: AppearanceRefinement | None = AppearanceRefinement(),  # noqa: B008  (frozen)
         registration: Mapping[str, Any] | None = None,
+        back: Mapping[str, Any] | None = None,
         cache: ContentCache | None = None,
     ) -> None:
         present = sorted({int(v) for scan in scans for v in torch.unique(torch.as_tensor(scan["label"]))} - {0})
@@ -85,6 +89,7 @@ class Atlas:
         self.fusion = fusion
         self.refinement = refinement
         self.registration = dict(registration or {})
+        self.back = {"preset": "fast"} if back is None else dict(back)
         self.cache = cache
 
     def __call__(self, image: MetaTensor, evidence: MetaTensor | None = None) -> MetaTensor:
@@ -166,12 +171,24 @@ class Atlas:
         result.meta["left_out"] = reasons
         return result
 
-    def field(self, fixed: MetaTensor, moving: MetaTensor) -> DisplacementField:
-        """Registration of one scan to another, from the cache where it is known."""
-        settings = {**self.registration, "spacing": None if self.spacing is None else list(self.spacing)}
+    def field(
+        self, fixed: MetaTensor, moving: MetaTensor, settings: Mapping[str, Any] | None = None
+    ) -> DisplacementField:
+        """Registration of one scan to another, from the cache where it is known.
+
+        Args:
+            fixed, moving: (1, H, W, D), scaled to 0..1.
+            settings: arguments of ``register``. Default: those of the atlas.
+        """
+        settings = {
+            **(self.registration if settings is None else settings),
+            "spacing": None if self.spacing is None else list(self.spacing),
+        }
         if self.cache is None:
             return register(fixed, moving, **settings)
-        known = self.cache("register", lambda: register(fixed, moving, **settings).tensors(), [fixed, moving], settings)
+        # What a preset means may change from version to version, what is kept under its name may not.
+        key = {**settings, "work": asdict(PRESETS[settings.get("preset", "accurate")])}
+        known = self.cache("register", lambda: register(fixed, moving, **settings).tensors(), [fixed, moving], key)
         return DisplacementField(**known)
 
     def carried_back(self, image: MetaTensor, label: MetaTensor) -> dict[int, float]:
@@ -192,7 +209,7 @@ class Atlas:
         for scan in self.scans if found else []:
             known = _first(scan["image"])
             try:
-                grid, field = self.grid(known), self.field(known, _first(image))
+                grid, field = self.grid(known), self.field(known, _first(image), self.back)
             except RegistrationError as error:
                 warnings.warn(
                     f"{scan_name(image)}: quality 0, since it cannot be carried back: {error}", InputWarning, 2

@@ -18,13 +18,15 @@ from .fusion import local_weighted_vote, majority_vote, pbaf, staple
 from .grid import Grid, default_spacing
 from .matching import match
 from .refinement import AppearanceRefinement
-from .register import register
+from .register import PRESETS, Preset, register
 from .resample import inside, resample
 
 __all__ = [
     "AppearanceRefinement",
     "DisplacementField",
     "Grid",
+    "PRESETS",
+    "Preset",
     "Registerd",
     "RegistrationError",
     "affine",

@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 
 from .body import RegistrationError, body_grid, prepared
 from .field import DisplacementField
-from .grid import default_spacing
+from .grid import Grid, default_spacing
 from .matching import FEWEST_CELLS, convex_adam, quiet
 from .resample import inside, resample
 
@@ -26,11 +26,12 @@ _ADAM_STRIDE = 2
 def deformable(
     fixed: MetaTensor,
     moving: MetaTensor,
-    initial: np.ndarray | None = None,
+    initial: np.ndarray | DisplacementField | None = None,
     *,
     spacing: Sequence[float] | None = None,
-    cell: int = 3,
-    reach: int = 4,
+    coarser: float = 1.0,
+    cell: int = 4,
+    reach: int = 3,
     smoothness: float = 0.6,
     iterations: int = 80,
     device: torch.device | str = "cpu",
@@ -39,17 +40,20 @@ def deformable(
 
     Args:
         fixed, moving: (1, H, W, D), scaled to 0..1 with air at 0.
-        initial: (4, 4), fixed mm to moving mm, as :func:`monai_fss.registration.affine` returns it. Default: identity.
+        initial: what is known of the map: (4, 4), fixed mm to moving mm, as :func:`monai_fss.registration.affine`
+            returns it, or the field of a coarser registration. Default: identity.
         spacing: of the grid that is worked on, mm along the canonical axes; it covers the fixed scan's body. Default:
             see ``default_spacing``.
+        coarser: no edge of a voxel of that grid is shorter than this times the shortest one.
         cell: edge of a cell of the discrete search, in voxels of that grid.
-        reach: of that search, in cells: 4 x 3 voxels of 2.5 mm are 30 mm.
+        reach: of that search, in cells: 3 x 4 voxels of 2.5 mm are 30 mm.
         smoothness: weight of the squared differences of displacements in the continuous refinement.
-        iterations: of the continuous refinement by Adam.
+        iterations: of the continuous refinement by Adam. Default: convexAdam's. A first stage needs no more than 20;
+            a scan registered with itself is moved by 1.8 mm after 20 iterations, 0.2 mm after 60 (5 mm voxels).
         device: where it is computed. The default gives the same field every time.
 
     Returns:
-        the field, affine part included: on the working grid.
+        the field, ``initial`` included: on the working grid.
 
     Raises:
         RegistrationError: if a scan shows no body, or they do not overlap after ``initial``.
@@ -59,22 +63,33 @@ def deformable(
     learning for Learn2Reg 2021, 2022 (ConvexAdam).
     """
     fixed, moving = prepared(fixed, "fixed"), prepared(moving, "moving")
-    matrix = np.eye(4) if initial is None else np.asarray(initial, dtype=np.float64)
+    start = np.eye(4) if initial is None else initial
     box = body_grid(fixed)
-    grid = box.working(default_spacing(box) if spacing is None else spacing)
-    if not bool(inside(moving, grid, matrix).any()):
+    finest = np.asarray(default_spacing(box) if spacing is None else spacing, dtype=float)
+    grid = box.working(np.maximum(finest, coarser * finest.min()).tolist())
+    if not bool(inside(moving, grid, start).any()):
         raise RegistrationError(
             "no overlap: the initial map takes nothing of the fixed scan's body into the moving scan's field of view. "
             "Register affinely first, or check that both show the same part of the body."
         )
-    here, there = resample(fixed, grid), resample(moving, grid, matrix)
+    here, there = resample(fixed, grid), resample(moving, grid, start)
     # A caller's inference mode must not mark the field, which is kept, as unfit for anything but inference.
     with torch.inference_mode(False):
         shift = _convex_adam(here, there, cell, reach, smoothness, iterations, torch.device(device))
-        # x + u(x) = A (x + v(x)), so u = (A x - x) + L v with L the linear part of A.
-        linear = torch.as_tensor(matrix[:3, :3] @ grid.affine[:3, :3], dtype=torch.float32)
-        total = DisplacementField.from_affine(matrix, grid).data + torch.tensordot(linear, shift, 1)
-        return DisplacementField(total, torch.from_numpy(grid.affine))
+        return _composed(start, grid, shift)
+
+
+def _composed(initial: np.ndarray | DisplacementField, grid: Grid, shift: torch.Tensor) -> DisplacementField:
+    """``initial`` after displacements v in voxels of a grid: x + u(x) = initial(x + v(x))."""
+    voxels = torch.as_tensor(grid.affine[:3, :3], dtype=torch.float32)
+    if isinstance(initial, DisplacementField):
+        moved = torch.tensordot(voxels, shift, 1)
+        total = moved + initial.at(grid.points() + moved.movedim(0, -1)).movedim(-1, 0)
+    else:
+        # u = (A x - x) + L v with L the linear part of A: exact beyond any grid.
+        linear = torch.as_tensor(initial[:3, :3], dtype=torch.float32) @ voxels
+        total = DisplacementField.from_affine(initial, grid).data + torch.tensordot(linear, shift, 1)
+    return DisplacementField(total, torch.from_numpy(grid.affine))
 
 
 def _convex_adam(

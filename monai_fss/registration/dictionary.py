@@ -27,7 +27,7 @@ class Registerd(MapTransform):
             D) of the same subject, which follow the first. Interpolated linearly.
         fixed_key: the fixed image, (1, H, W, D), scaled to 0..1. Left as it is.
         label_keys: labels of the moving image, (C, H, W, D). Interpolated by the nearest voxel.
-        method, spacing, starts: as in :func:`monai_fss.registration.register`.
+        method, preset, spacing, starts: as in :func:`monai_fss.registration.register`.
         field_key: where to put the :class:`DisplacementField`. Default: nowhere.
         allow_missing_keys: whether all keys but the first may be missing.
 
@@ -42,6 +42,7 @@ class Registerd(MapTransform):
         label_keys: KeysCollection | None = None,
         *,
         method: str = "deformable",
+        preset: str = "accurate",
         spacing: Sequence[float] | None = None,
         starts: int = 3,
         field_key: str | None = None,
@@ -51,6 +52,7 @@ class Registerd(MapTransform):
         self.fixed_key = fixed_key
         self.label_keys: tuple[Hashable, ...] = ensure_tuple(label_keys) if label_keys is not None else ()
         self.method = method
+        self.preset = preset
         self.spacing = spacing
         self.starts = starts
         self.field_key = field_key
@@ -62,7 +64,7 @@ class Registerd(MapTransform):
             if key not in data:
                 raise KeyError(f"{key!r}: is not in the data, which has {sorted(map(str, data))}. Load it first.")
         fixed, moving = data[self.fixed_key], data[self.keys[0]]
-        field = register(fixed, moving, self.method, spacing=self.spacing, starts=self.starts)
+        field = register(fixed, moving, self.method, preset=self.preset, spacing=self.spacing, starts=self.starts)
         for keys, mode in ((self.keys, "bilinear"), (self.label_keys, "nearest")):
             for key in keys:
                 if key in data or not self.allow_missing_keys:

@@ -4,19 +4,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from .affine import affine
+from .affine import LEVELS, affine
 from .body import body_grid, prepared
 from .deformable import deformable
 from .field import DisplacementField
 from .grid import default_spacing
 
-__all__ = ["register"]
+__all__ = ["PRESETS", "Preset", "register"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much work a registration is.
+
+    Args:
+        levels: of :func:`monai_fss.registration.affine`.
+        stages: arguments of :func:`monai_fss.registration.deformable`, which starts from the affine map at first, and
+            then from the field of the stage before.
+    """
+
+    levels: Sequence[tuple[float, int, int]]
+    stages: Sequence[Mapping[str, Any]]
+
+
+PRESETS = {
+    "accurate": Preset(
+        LEVELS,
+        ({"cell": 4, "reach": 3, "iterations": 20}, {"cell": 3, "reach": 1, "iterations": 60}),
+    ),
+    "fast": Preset(
+        ((12.0, 2, 4), (8.0, 2, 2), (5.0, 1, 1)),
+        (
+            {"coarser": 1.6, "cell": 3, "reach": 3, "iterations": 20},
+            {"coarser": 1.6, "cell": 2, "reach": 1, "iterations": 60},
+        ),
+    ),
+}
+"""What :func:`register` offers. First stages look 30 mm and more around, in few iterations since the second corrects
+what they leave, up to 7.5 mm. On abdominal MR two stages gave better masks than one of as many iterations."""
 
 
 def register(
@@ -24,21 +57,21 @@ def register(
     moving: MetaTensor,
     method: str = "deformable",
     *,
+    preset: str = "accurate",
     spacing: Sequence[float] | None = None,
     starts: int | Sequence[np.ndarray] = 3,
     device: torch.device | str = "cpu",
-    **options: float,
 ) -> DisplacementField:
     """Find where each point of a fixed scan lies in a moving scan.
 
     Args:
         fixed, moving: (1, H, W, D), scaled to 0..1 with air at 0; any orientation, spacing and field of view.
         method: ``"affine"``, or ``"deformable"``: affine first, then deformable.
+        preset: ``"accurate"``, or ``"fast"``: see :data:`PRESETS`.
         spacing: of the field's grid, mm along the canonical axes. Default: 2.5 mm or half the voxel size where that
             is more, and coarser where the body would need more than 1.3 million voxels.
         starts: see :func:`monai_fss.registration.affine`.
         device: see :func:`monai_fss.registration.deformable`; only that part uses it.
-        options: further arguments of :func:`monai_fss.registration.deformable`.
 
     Returns:
         the field, on a grid around the fixed scan's body. Give it to :func:`monai_fss.registration.resample`.
@@ -53,8 +86,13 @@ def register(
     """
     if method not in ("affine", "deformable"):
         raise ValueError(f"method={method!r}: unknown. Give 'affine' or 'deformable'.")
-    matrix = affine(fixed, moving, starts=starts)
-    if method == "deformable":
-        return deformable(fixed, moving, matrix, spacing=spacing, device=device, **options)  # type: ignore[arg-type]
+    if preset not in PRESETS:
+        raise ValueError(f"preset={preset!r}: unknown. Give one of {', '.join(PRESETS)}.")
+    chosen = PRESETS[preset]
+    found: np.ndarray | DisplacementField = affine(fixed, moving, starts=starts, levels=chosen.levels)
+    for stage in chosen.stages if method == "deformable" else ():
+        found = deformable(fixed, moving, found, spacing=spacing, device=device, **stage)
+    if isinstance(found, DisplacementField):
+        return found
     box = body_grid(prepared(fixed, "fixed"))
-    return DisplacementField.from_affine(matrix, box.working(default_spacing(box) if spacing is None else spacing))
+    return DisplacementField.from_affine(found, box.working(default_spacing(box) if spacing is None else spacing))

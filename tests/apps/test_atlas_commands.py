@@ -83,6 +83,18 @@ def test_a_model_alone_means_the_method_it_is_of(scene: Scene) -> None:
     assert json.loads((scene.root / "out" / "report.json").read_text())["inputs"]["bundle"] == "adnet"
 
 
+def test_evaluation_with_several_supports_and_quality(phantom_set: Path, tmp_path: Path) -> None:
+    command = ["evaluate", "--bundle", "atlas", "--data", str(phantom_set), "--ways", "compete", "--fold", "0"]
+    command += ["--split", "corrected", "--supports", "2", "--quality", "--set", *FAST, "fusion=majority"]
+    assert main([*command, "--output", str(tmp_path / "out")]) == 0
+    results = read_results(tmp_path / "out")
+    assert results.settings["labelled_scans"] == "2" and len(results.settings["support"][0].split(", ")) == 2
+    own = [entry for entry in results.entries if entry.method == "atlas"]
+    assert own and all(0 <= entry.quality <= 1 and entry.volume_ml >= 0 for entry in own)
+    assert "organ volume" in (tmp_path / "out" / "results.md").read_text()
+    assert (tmp_path / "out" / "quality.png").is_file()
+
+
 def test_evaluation_says_that_all_slices_were_labelled(
     phantom_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

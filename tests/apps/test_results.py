@@ -132,6 +132,25 @@ def test_markdown_says_what_was_measured(tmp_path: Path) -> None:
     assert "## ASSD (mm)" in text
 
 
+def test_quality_beside_the_volume(tmp_path: Path) -> None:
+    dices = [0.1, 0.4, 0.7, 0.9]
+    rows = [entry(f"c{i}", d, quality=d / 2, volume_ml=10.0 - d, label=1) for i, d in enumerate(dices)]
+    rows += [entry("c0", 0.5, method="mask paste")]
+    write_results(tmp_path, Results(SETTINGS, rows))
+    text = (tmp_path / "results.md").read_text()
+    lines = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line.startswith("|")}
+    assert [float(cell) for cell in lines["quality"]] == [1.0, 1, 1.0, 2, 4]
+    assert [float(cell) for cell in lines["organ volume"]] == [-1.0, 1, 0.0, 2, 4]
+    back = read_results(tmp_path).entries
+    assert [e.quality for e in back[:4]] == [d / 2 for d in dices] and math.isnan(back[4].quality)
+    # A file from before these columns.
+    content = json.loads((tmp_path / "results.json").read_text())
+    for row in content["entries"]:
+        del row["quality"], row["volume_ml"]
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    assert all(math.isnan(e.quality) for e in read_results(tmp_path).entries)
+
+
 def test_not_a_result_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="results.json: no such file. Name a folder"):
         read_results(tmp_path)
