@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +15,12 @@ from monai_fss.apps.bundles import bundle_path, device_setting, is_trained, pars
 from monai_fss.apps.dicom_output import dicom_problems, write_dicom_masks
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.inference_config import inference_parser
+from monai_fss.apps.segment_folder import check_inputs_stay, depends_on, pending
 from monai_fss.apps.segment_report import read_quality
 from monai_fss.apps.versions import versions
 from monai_fss.apps.windows import guessed_window
 from monai_fss.data import (
     ScanError,
-    check_output,
     finish_run,
     inference_problems,
     label_names,
@@ -95,6 +94,11 @@ def run(args: argparse.Namespace) -> int:
         mask_format=args.format,
     )
     print(f"{len(done)} scan(s) segmented, see {args.output}")
+    table = Path(args.output) / "quality.csv"
+    empty = [row for row in read_quality(table) if row["case"] in done and row["note"]]
+    if empty:
+        cases = len({row["case"] for row in empty})
+        print(f"{len(empty)} organ(s) in {cases} scan(s) are empty: the notes in {table} say why")
     return 0
 
 
@@ -144,9 +148,9 @@ def segment(
     parser["labels"] = None if labels is None else list(labels)
     queries = list_scans(images)
     _refuse(dicom_problems(queries) if mask_format != "nifti" else [])
-    _check_inputs_stay([*queries.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), list(queries))
-    run_note = _note(bundle, model, *pairs, labels, settings)
-    todo = _pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
+    check_inputs_stay([*queries.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), list(queries))
+    run_note = depends_on(bundle, model, *pairs, labels, settings)
+    todo = pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
     parser["support_image"], parser["support_label"] = pairs
     parser["items"], parser["output_dir"] = query_items({case: queries[case] for case in todo}), str(output)
     # From here on nothing is set: the parser would build everything anew, and the network without its weights.
@@ -230,59 +234,6 @@ def _labels(text: str | None) -> list[int] | None:
 def _names(support_label: Sequence[str]) -> dict[str, Any]:
     names = label_names(support_label)
     return {"names": names} if names else {}
-
-
-def _note(
-    bundle: str,
-    model: str | Path | None,
-    support_image: Sequence[str],
-    support_label: Sequence[str],
-    labels: Sequence[int] | None,
-    settings: dict[str, Any],
-) -> dict[str, Any]:
-    """What the results depend on: an interrupted run goes on only with the same."""
-    files = [*([str(model)] if model else []), *support_image, *support_label]
-    return {
-        "bundle": bundle,
-        "model": str(model) if model else None,
-        "support_image": list(support_image),
-        "support_label": list(support_label),
-        "sha256": {file: _digest(Path(file)) for file in files if Path(file).is_file()},
-        "labels": None if labels is None else list(labels),
-        "settings": settings,
-    }
-
-
-def _digest(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _check_inputs_stay(inputs: Sequence[Path], output: Path, cases: Sequence[str]) -> None:
-    """Refuse an output folder in which a mask would take the place of a scan or of its label."""
-    masks = {(output / f"{case}.nii.gz").resolve() for case in cases}
-    lost = [file for file in inputs if file.resolve() in masks]
-    if lost:
-        raise UsageError(
-            f"{output}: a result would replace the input {', '.join(map(str, lost[:3]))}. Give another --output."
-        )
-
-
-def _pending(
-    output: Path, cases: list[str], overwrite: bool, note: dict[str, Any], quality: bool, overlays: bool
-) -> list[str]:
-    """Cases without a complete result: a mask, its rows in quality.csv and its picture."""
-    # The report is written last: where there is one, a run is finished, be it over other scans.
-    names = [*(f"{case}.nii.gz" for case in cases), "report.json"]
-    missing = check_output(output, names, overwrite, note)
-    if overwrite:
-        return cases
-    rows = {row["case"] for row in read_quality(output / "quality.csv")}
-    drawn = {p.stem for p in (output / "overlays").glob("*.png")} if overlays else set(cases)
-    return [c for c in cases if f"{c}.nii.gz" in missing or c not in rows or c not in drawn]
 
 
 def _refuse(problems: list[str]) -> None:

@@ -22,11 +22,11 @@ QUALITY_COLUMNS = ("case", "label", "name", "volume_ml", "quality", "note")
 
 
 def read_quality(path: Path) -> list[dict[str, str]]:
-    """Rows of a quality.csv; none where there is no file."""
+    """Rows of a quality.csv; none where there is no file. A column that it lacks is empty."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+        return [dict.fromkeys(QUALITY_COLUMNS, "") | row for row in csv.DictReader(stream)]
 
 
 class SegmentReport:

@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+from monai.data import MetaTensor
 from segment_scene import CASES, Scene, make_scene, tree
 
 from monai_fss.apps.cli import main
 from monai_fss.apps.results import read_results
 from monai_fss.apps.segment_report import read_quality
 from monai_fss.data import read_model
+from monai_fss.registration import DisplacementField, Grid
 
 FAST = ["spacing=[5,5,8]", "starts=1"]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -57,6 +60,36 @@ def test_without_a_model_a_scan_is_segmented_by_registration(scene: Scene, phant
     assert main(words(scene, "--labels", "3", "--overwrite", "--set", *FAST)) == 0
     assert set(np.unique(read(out / f"{CASES[0]}.nii.gz"))) == {0, 3}
     assert {p.name for p in (out / "cache").iterdir()} == before
+
+
+def test_what_the_query_does_not_show_is_left_out_in_words(
+    scene: Scene, phantom_set: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One query ends where an organ of the labelled scan begins; another shows everything."""
+
+    def register(fixed: MetaTensor, moving: MetaTensor, **settings: Any) -> DisplacementField:
+        return DisplacementField.from_affine(np.eye(4), Grid.of(fixed))
+
+    monkeypatch.setattr("monai_fss.inferers.atlas.register", register)
+    cut, whole = CASES
+    known = read(scene.label)
+    end = max(int(np.flatnonzero((known == v).any((0, 1)))[0]) for v in (1, 2, 3, 4)) - 1
+    file = scene.images / f"{cut}.nii.gz"
+    lower = nib.Nifti1Image.from_filename(file).slicer[..., :end]
+    nib.Nifti1Image(np.asarray(lower.dataobj), nib.Nifti1Image.from_filename(scene.support).affine).to_filename(file)
+    missing = [v for v in (1, 2, 3, 4) if not (known[..., :end] == v).any()]
+    assert main(words(scene, "--set", *FAST)) == 0
+    said = capsys.readouterr()
+    values = ", ".join(map(str, missing))
+    assert f"warning: {cut}: label value(s) {values} left out: the organ lies outside the scan" in said.err
+    assert f"{len(missing)} organ(s) in 1 scan(s) are empty: the notes in" in said.out
+    rows = read_quality(scene.root / "out" / "quality.csv")
+    for row in rows:
+        empty = row["case"] == cut and int(row["label"]) in missing
+        assert ("lies outside the scan" in row["note"]) == empty == (float(row["volume_ml"]) == 0)
+        assert float(row["quality"]) == 0 if empty else row["note"] == ""
+    assert {row["case"] for row in rows} == {cut, whole}
+    assert not np.isin(read(scene.root / "out" / f"{cut}.nii.gz"), missing).any()
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 import torch
 from registration_scenes import about, cut, dice, moved, scan, stored
 
-from monai_fss.registration import DisplacementField, Grid, RegistrationError, affine, register, resample
+from monai_fss.registration import PRESETS, DisplacementField, Grid, RegistrationError, affine, register, resample
 
-SPACING = (5.0, 5.0, 5.0)
+SPACING = (3.3, 3.3, 3.3)  # the organs of the scenes are a few cells wide
 
 
 def masks(field: DisplacementField, label: torch.Tensor, grid: Grid) -> torch.Tensor:
@@ -28,6 +28,15 @@ def test_deformable_is_better_than_affine_and_affine_than_nothing() -> None:
         dice(truth, masks(register(fixed, moving, spacing=SPACING, starts=1), label, grid)),
     ]
     assert scores[2] > scores[1] + 0.02 and scores[2] > scores[0] + 0.05, scores
+
+
+def test_a_scan_with_itself_is_the_identity_and_fast_is_coarser() -> None:
+    image, _ = scan()
+    points = Grid.of(image).points()[image.as_tensor()[0] > 0.08]
+    for preset in PRESETS:
+        field = register(image, image, preset=preset, spacing=SPACING, starts=1)
+        assert float(field.at(points).norm(dim=-1).max()) < 0.5 * 5, preset
+        assert field.grid.spacing == pytest.approx([5.28 if preset == "fast" else 3.3] * 3, rel=0.02)
 
 
 def test_affine_is_that_of_affine() -> None:
@@ -75,6 +84,8 @@ def test_wrong_calls_are_refused() -> None:
     image, _ = scan(shape=(16, 16, 8), spacing=(20, 20, 30))
     with pytest.raises(ValueError, match="method='rigid': unknown. Give 'affine' or 'deformable'"):
         register(image, image, "rigid")
+    with pytest.raises(ValueError, match="preset='best': unknown. Give one of accurate, fast"):
+        register(image, image, preset="best")
     far = about(Grid.of(image), (0, 0, 0), 1, np.array((0, 0, 9000)))
     with pytest.raises(RegistrationError, match="no overlap"):
         register(image, image, starts=[far])
