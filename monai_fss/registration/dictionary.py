@@ -44,7 +44,7 @@ class Registerd(MapTransform):
         method: str = "deformable",
         preset: str = "accurate",
         spacing: Sequence[float] | None = None,
-        starts: int = 3,
+        starts: int | None = None,
         field_key: str | None = None,
         allow_missing_keys: bool = False,
     ) -> None:

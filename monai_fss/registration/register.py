@@ -29,10 +29,12 @@ class Preset:
         levels: of :func:`monai_fss.registration.affine`.
         stages: arguments of :func:`monai_fss.registration.deformable`, which starts from the affine map at first, and
             then from the field of the stage before.
+        starts: of :func:`monai_fss.registration.affine`, where the caller gives none.
     """
 
     levels: Sequence[tuple[float, int, int]]
     stages: Sequence[Mapping[str, Any]]
+    starts: int = 3
 
 
 PRESETS = {
@@ -46,6 +48,7 @@ PRESETS = {
             {"coarser": 1.6, "cell": 3, "reach": 3, "iterations": 40},
             {"coarser": 1.6, "cell": 2, "reach": 1, "iterations": 60},
         ),
+        starts=2,
     ),
 }
 """What :func:`register` offers. The first stage looks 30 mm around and more, the second corrects what it leaves, up to
@@ -59,7 +62,7 @@ def register(
     *,
     preset: str = "accurate",
     spacing: Sequence[float] | None = None,
-    starts: int | Sequence[np.ndarray] = 3,
+    starts: int | Sequence[np.ndarray] | None = None,
     device: torch.device | str = "cpu",
 ) -> DisplacementField:
     """Find where each point of a fixed scan lies in a moving scan.
@@ -70,7 +73,7 @@ def register(
         preset: ``"accurate"``, or ``"fast"``: see :data:`PRESETS`.
         spacing: of the field's grid, mm along the canonical axes. Default: 2.5 mm or half the voxel size where that
             is more, and coarser where the body would need more than 1.3 million voxels.
-        starts: see :func:`monai_fss.registration.affine`.
+        starts: see :func:`monai_fss.registration.affine`. Default: that of the preset.
         device: see :func:`monai_fss.registration.deformable`; only that part uses it.
 
     Returns:
@@ -89,7 +92,9 @@ def register(
     if preset not in PRESETS:
         raise ValueError(f"preset={preset!r}: unknown. Give one of {', '.join(PRESETS)}.")
     chosen = PRESETS[preset]
-    found: np.ndarray | DisplacementField = affine(fixed, moving, starts=starts, levels=chosen.levels)
+    found: np.ndarray | DisplacementField = affine(
+        fixed, moving, starts=chosen.starts if starts is None else starts, levels=chosen.levels
+    )
     for stage in chosen.stages if method == "deformable" else ():
         found = deformable(fixed, moving, found, spacing=spacing, device=device, **stage)
     if isinstance(found, DisplacementField):
