@@ -13,18 +13,23 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # What makes a training tiny. Each bundle needs an entry here; tests/bundles runs every bundle through one contract.
+FEW_STEPS: dict[str, Any] = {
+    "steps": 2,
+    "steps_per_epoch": 1,
+    "batch_size": 1,
+    "size": [64, 64],
+    "pixdim": 5,
+    "supervoxel_ml": 40,
+    "tensorboard": False,
+    "val_queries": 1,
+    "val_interval": 1,
+}
 SMALL: dict[str, dict[str, Any]] = {
-    "adnet": {
-        "steps": 2,
-        "steps_per_epoch": 1,
-        "batch_size": 1,
-        "size": [64, 64],
-        "pixdim": 5,
-        "supervoxel_ml": 40,
-        "tensorboard": False,
-        "val_queries": 1,
-        "val_interval": 1,
-    },
+    "adnet": FEW_STEPS,
+    "adnet_3d": FEW_STEPS | {"size": [64, 64, 6]},
+    "alpnet": FEW_STEPS,
+    "crapnet": FEW_STEPS | {"blocks": 2},
+    "panet": FEW_STEPS,
 }
 
 

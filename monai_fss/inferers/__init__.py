@@ -11,6 +11,8 @@ from .prior import PriorInferer, PriorProtocol, with_weight
 from .protocols import EP1, EP2, AtlasProtocol, Protocol, chunks
 from .quality import ReverseAccuracy, reverse_accuracy
 from .support import SupportSet, select_slices
+from .volume import FewShotVolumeInferer
+from .volume_support import support_of, volume_support
 
 __all__ = [
     "Atlas",
@@ -20,6 +22,7 @@ __all__ = [
     "EP1",
     "EP2",
     "FewShotInferer",
+    "FewShotVolumeInferer",
     "PriorInferer",
     "PriorProtocol",
     "Protocol",
@@ -29,5 +32,7 @@ __all__ = [
     "conditioned",
     "reverse_accuracy",
     "select_slices",
+    "support_of",
+    "volume_support",
     "with_weight",
 ]

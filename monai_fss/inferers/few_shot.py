@@ -59,6 +59,10 @@ class FewShotInferer(Inferer):
                 "the network has not been conditioned: it knows no class to segment. "
                 "Give the inferer a support set, or call network.condition(support_image, support_label) first."
             )
+        return self.segment(inputs, net)
+
+    def segment(self, inputs: torch.Tensor, net: Any) -> torch.Tensor:
+        """Run a network that is conditioned."""
         return self.slices(inputs, net)
 
     @torch.no_grad()

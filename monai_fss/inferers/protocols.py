@@ -16,6 +16,8 @@ from monai_fss.networks.nets import FewShotNet
 from .atlas import Atlas
 from .few_shot import conditioned
 from .support import SupportSet, select_slices
+from .volume import FewShotVolumeInferer
+from .volume_support import support_of
 
 __all__ = ["EP1", "EP2", "AtlasProtocol", "Protocol", "chunks", "within_told_slices"]
 
@@ -35,8 +37,11 @@ def chunks(slices: Sequence[int], parts: int = 3) -> list[list[int]]:
 class Protocol(ABC):
     """How a support volume segments a query volume.
 
+    A network that segments volumes (``spatial_dims`` 3) gets them whole: the support by :func:`support_of`, with the
+    same slices labelled, and the query by :class:`FewShotVolumeInferer`.
+
     Args:
-        batch: slices in one forward pass.
+        batch: slices in one forward pass, of a network that segments slices.
     """
 
     name: str
@@ -69,6 +74,9 @@ class Protocol(ABC):
     def _forward(self, network: FewShotNet, image: torch.Tensor, slices: Sequence[int]) -> torch.Tensor:
         """Probabilities (W, H, W, len(slices)) of some slices."""
         device = next(network.parameters()).device
+        if network.spatial_dims == 3:
+            logits = FewShotVolumeInferer()(image[None].to(device), network).float()[0]
+            return torch.sigmoid(logits[1:] - logits[:1]).cpu()[..., list(slices)]
         results = []
         for start in range(0, len(slices), self.batch):
             stack = image[..., list(slices[start : start + self.batch])].permute(3, 0, 1, 2).to(device)
@@ -101,7 +109,7 @@ class EP2(Protocol):
     ) -> torch.Tensor:
         """Condition once, segment every slice."""
         image = _plain(query["image"])
-        with conditioned(network, SupportSet.from_volumes(support, values, self.slices)) as net:
+        with conditioned(network, support_of(network, support, values, self.slices)) as net:
             return self._forward(net, image, range(image.shape[-1]))
 
 
@@ -139,14 +147,14 @@ class EP1(Protocol):
             slices = sorted({z for way in wanted for z in way[part]})
             if not slices:
                 continue
-            with conditioned(network, self._support(support, values, part)) as net:
+            with conditioned(network, self._support(network, support, values, part)) as net:
                 probability = self._forward(net, image, slices)
             for way, own in enumerate(wanted):
                 for z in own[part]:
                     result[way, ..., z] = probability[way, ..., slices.index(z)]
         return result
 
-    def _support(self, support: Sequence[Item], values: Sequence[int], part: int) -> SupportSet:
+    def _support(self, network: FewShotNet, support: Sequence[Item], values: Sequence[int], part: int) -> SupportSet:
         """The middle slice of a part of each class, floor((2 part + 1) / (2 parts) n) of its n slices."""
 
         def keep(item: Item) -> Item:
@@ -159,7 +167,7 @@ class EP1(Protocol):
                     kept[..., z] = torch.where(label[..., z] == value, label[..., z], kept[..., z])
             return {"image": item["image"], "label": kept}
 
-        return SupportSet.from_volumes([keep(item) for item in support], values, "all")
+        return support_of(network, [keep(item) for item in support], values, "all")
 
 
 class AtlasProtocol(Protocol):

@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Support sets: which labelled slices stand for each class."""
+"""Support sets: which labelled slices or volumes stand for each class."""
 
 from __future__ import annotations
 
@@ -38,11 +38,12 @@ def select_slices(label: np.ndarray, slices: int | str = "middle") -> list[int]:
 
 @dataclass(frozen=True)
 class SupportSet:
-    """Labelled slices of every way, ready for ``FewShotNet.condition``.
+    """Labelled slices (or volumes, see :func:`volume_support`) of every way, ready for ``FewShotNet.condition``.
 
     Attributes:
-        image: (W, S, C, H, W).
-        label: (W, S, 1, H, W), binary. Ways with fewer shots than S are filled up with shots of an empty mask.
+        image: (W, S, C, H, W), or (W, S, C, H, W, D).
+        label: (W, S, 1, H, W), or (W, S, 1, H, W, D), binary. Ways with fewer shots than S are filled up with shots
+            of an empty mask.
         values: the label value of each way.
     """
 
@@ -52,7 +53,7 @@ class SupportSet:
 
     @property
     def shots(self) -> list[int]:
-        """Number of labelled slices of each way."""
+        """Number of labelled slices (or volumes) of each way."""
         return [int(n) for n in (self.label.flatten(2).sum(2) > 0).sum(1)]
 
     @classmethod
@@ -74,19 +75,25 @@ class SupportSet:
             ValueError: a value occurs in none of the scans, or nothing is labelled at all.
         """
         arrays = [(_plain(v["image"]), _plain(v["label"])[0]) for v in volumes]
-        present = sorted({int(x) for _, label in arrays for x in torch.unique(label)} - {0})
-        wanted = present if values is None else [int(v) for v in values]
-        missing = [v for v in wanted if v not in present]
-        if missing or not wanted:
-            raise ValueError(
-                f"label value(s) {missing or 'any'} do not occur in the {len(arrays)} support scan(s); "
-                f"present are {present}. Choose among them, or give another support scan."
-            )
+        wanted = present_values([label for _, label in arrays], values)
         ways = [_shots(arrays, value, slices) for value in wanted]
         shots = max(len(way) for way in ways)
         size = [max(shot[0].shape[i] for way in ways for shot in way) for i in (1, 2)]
         filled = [_fill(way, shots, size) for way in ways]
         return cls(torch.stack([f[0] for f in filled]), torch.stack([f[1] for f in filled]), tuple(wanted))
+
+
+def present_values(labels: Sequence[torch.Tensor], values: Sequence[int] | None = None) -> list[int]:
+    """Label values that are wanted, or all of the labels; raise a ValueError where one does not occur in any."""
+    present = sorted({int(x) for label in labels for x in torch.unique(label)} - {0})
+    wanted = present if values is None else [int(v) for v in values]
+    missing = [v for v in wanted if v not in present]
+    if missing or not wanted:
+        raise ValueError(
+            f"label value(s) {missing or 'any'} do not occur in the {len(labels)} support scan(s); "
+            f"present are {present}. Choose among them, or give another support scan."
+        )
+    return wanted
 
 
 def _plain(array: torch.Tensor) -> torch.Tensor:

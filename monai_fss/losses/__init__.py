@@ -5,5 +5,6 @@
 from __future__ import annotations
 
 from .adnet import ADNetLoss
+from .prototype import PrototypeLoss
 
-__all__ = ["ADNetLoss"]
+__all__ = ["ADNetLoss", "PrototypeLoss"]

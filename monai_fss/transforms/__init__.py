@@ -12,7 +12,9 @@ from .largest_component import LargestComponentd, largest_component
 from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
 from .position import BodyPosition, BodyPositiond
 from .probabilities import WayProbabilitiesd, WaysToLabeld
-from .supervoxels import Supervoxels, Supervoxelsd
+from .supervoxels import Supervoxels, Supervoxelsd, by_superpixels
+from .unless_empty import UnlessEmptyd
+from .volume_episodes import SampleVolumeEpisode, SupervoxelVolumeTabled
 
 __all__ = [
     "BodyPosition",
@@ -20,13 +22,17 @@ __all__ = [
     "LargestComponentd",
     "RandMaskContrastd",
     "SampleEpisode",
+    "SampleVolumeEpisode",
     "SliceOrientation",
     "SliceOrientationd",
     "SupervoxelTabled",
+    "SupervoxelVolumeTabled",
     "Supervoxels",
     "Supervoxelsd",
+    "UnlessEmptyd",
     "WayProbabilitiesd",
     "WaysToLabeld",
+    "by_superpixels",
     "felzenszwalb",
     "foreground_mask",
     "largest_component",

@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Self-supervised episodes: two neighbouring slices of one supervoxel as support and query."""
+"""Self-supervised episodes: two neighbouring slices of one supervoxel, or one slice twice, as support and query."""
 
 from __future__ import annotations
 
@@ -55,6 +55,10 @@ class SampleEpisode(Randomizable, Transform):
     two neighbouring slices of the list of slices that contain it, then which of the two is the support. As in the
     published code the size limit applies to the first slice drawn, the support.
 
+    With ``same_slice`` support and query are one slice of it, drawn from those in which it is large enough, and only
+    the transforms that follow set them apart: self-supervision with superpixels, as for ALPNet (Ouyang et al., ECCV
+    2020, whose code lets the only limit of size be that of the superpixels).
+
     Args:
         spatial_size: in-plane size of the window (H, W) cut around the supervoxel; slices must be at least as large.
             Both slices are cut at the same place.
@@ -62,6 +66,7 @@ class SampleEpisode(Randomizable, Transform):
             of 1.25 mm.
         volume_keys: items (C, H, W, D) that are cut along; each also appears as ``support_<key>``.
         supervoxels, table: keys of the supervoxels (1, H, W, D) and of their table.
+        same_slice: whether the query is the support slice. Default: it is a neighbour.
 
     Returns a dict: for each volume key ``key`` and ``support_<key>`` (C, h, w), and the masks ``label`` and
     ``support_label`` (1, h, w), float.
@@ -74,6 +79,7 @@ class SampleEpisode(Randomizable, Transform):
         volume_keys: Sequence[str] = ("image",),
         supervoxels: str = "supervoxels",
         table: str = "table",
+        same_slice: bool = False,
     ) -> None:
         if min_area <= 0:
             raise ValueError(f"min_area must be positive (mm^2), got {min_area}.")
@@ -82,11 +88,13 @@ class SampleEpisode(Randomizable, Transform):
         self.volume_keys = tuple(volume_keys)
         self.supervoxels = supervoxels
         self.table = table
+        self.same_slice = same_slice
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, torch.Tensor]:
         """Draw the episode."""
         volume = torch.as_tensor(data[self.supervoxels])
-        identity, support, query = self._draw(np.asarray(data[self.table]))
+        draw = self._draw_slice if self.same_slice else self._draw
+        identity, support, query = draw(np.asarray(data[self.table]))
         mask = torch.as_tensor(volume[0, :, :, [support, query]] == identity)
         window = self._window(mask[..., 0])
         result: dict[str, torch.Tensor] = {}
@@ -115,6 +123,20 @@ class SampleEpisode(Randomizable, Transform):
         identity, slices, pairs = candidates[self.R.randint(len(candidates))]
         first, second = pairs[self.R.randint(len(pairs))]
         return identity, int(slices[first]), int(slices[second])
+
+    def _draw_slice(self, table: np.ndarray) -> tuple[int, int, int]:
+        """Supervoxel, and twice the same slice."""
+        large = table >= self.min_area
+        candidates = 1 + np.flatnonzero(large[1:].any(axis=1))  # a volume has a thousand superpixels: no loop
+        if not candidates.size:
+            raise ValueError(
+                f"none of {len(table) - 1} superpixels has {self.min_area:.0f} mm^2 in a slice. "
+                "Lower min_area, or choose a larger minimum size of the superpixels."
+            )
+        identity = int(candidates[self.R.randint(candidates.size)])
+        slices = np.flatnonzero(large[identity])
+        only = int(slices[self.R.randint(slices.size)])
+        return identity, only, only
 
     def _window(self, mask: torch.Tensor) -> tuple[slice, ...]:
         """A window around the middle of the supervoxel or, where that would miss it, around one of its pixels."""

@@ -19,7 +19,9 @@ from monai.utils import TransformBackends, convert_to_dst_type, convert_to_numpy
 from .felzenszwalb import felzenszwalb
 from .foreground import foreground_mask
 
-__all__ = ["Supervoxels", "Supervoxelsd"]
+__all__ = ["Supervoxels", "Supervoxelsd", "by_superpixels"]
+
+Unit = Literal["voxels", "ml", "mm2"]
 
 
 class Supervoxels(Transform):
@@ -34,19 +36,20 @@ class Supervoxels(Transform):
         min_size: the smallest supervoxel allowed, in ``unit``; the one parameter that matters. It sets the scale of
             the pseudo-organs, so it has no default. The papers' 5000 voxels (abdominal MR of 1.25 x 1.25 x 7.7 mm) are
             60 ml, their 1000 voxels (cardiac MR, 1.25 x 1.25 x 8 mm) 12.5 ml.
-        unit: ``"ml"``, the default, gives the same supervoxels at every resolution; it needs an affine.
-            ``"voxels"`` is what the papers' code counts (pixels if ``dims`` is 2).
+        unit: ``"ml"``, the default, gives the same supervoxels at every resolution, ``"mm2"`` the same superpixels;
+            both need an affine. ``"voxels"`` is what the papers' code counts (pixels if ``dims`` is 2).
         scale: preference for larger segments, see :func:`~monai_fss.transforms.felzenszwalb`.
         sigma: smoothing, in voxels. 0 as for ADNet's supervoxels; take 1 for ALPNet's superpixels.
         dims: 3 for supervoxels, 2 for superpixels: each slice along the last axis by itself, over its own intensity
-            range, with ids that are unique in the volume. ALPNet: ``min_size=400, unit="voxels", sigma=1, dims=2``.
+            range, with ids that are unique in the volume. ALPNet: ``min_size=400, unit="voxels", sigma=1, dims=2`` of
+            pixels of 1.25 mm, that is ``min_size=625, unit="mm2", sigma=1.25 / pixel size, dims=2``.
         foreground: whether to remove what lies outside the body. The papers' codes do.
 
     Raises:
         TypeError: if the voxels are not real numbers.
         ValueError: if a parameter is out of range or unknown; for ``unit="ml"`` with ``dims=2`` (a slice has no
-            volume) or with an image that has no affine; if ``min_size`` is less than one voxel or more than the image;
-            if the image has more than one channel or NaN or infinite voxels.
+            volume), ``"mm2"`` with ``dims=3``, or either with an image that has no affine; if ``min_size`` is less than
+            one voxel or more than the image; if the image has more than one channel or NaN or infinite voxels.
 
     Source: S. Hansen et al., Anomaly detection-inspired few-shot medical image segmentation through self-supervision
     with supervoxels, Medical Image Analysis 78, 2022, section 3 (rho is ``min_size``); C. Ouyang et al.,
@@ -62,7 +65,7 @@ class Supervoxels(Transform):
     def __init__(
         self,
         min_size: float,
-        unit: Literal["voxels", "ml"] = "ml",
+        unit: Unit = "ml",
         scale: float = 1.0,
         sigma: float = 0.0,
         dims: Literal[2, 3] = 3,
@@ -70,16 +73,18 @@ class Supervoxels(Transform):
     ) -> None:
         if not (np.isfinite(min_size) and min_size > 0):
             raise ValueError(f"min_size: {min_size} is not a positive number. Pass the smallest size in {unit}.")
-        if unit not in ("voxels", "ml"):
-            raise ValueError(f"unit: {unit!r} is unknown. Pass 'voxels' or 'ml'.")
+        if unit not in ("voxels", "ml", "mm2"):
+            raise ValueError(f"unit: {unit!r} is unknown. Pass 'voxels', 'ml' or, for superpixels, 'mm2'.")
         if dims not in (2, 3):
             raise ValueError(f"dims: {dims!r}. Pass 3 for supervoxels or 2 for superpixels on each slice.")
         if dims == 2 and unit == "ml":
             raise ValueError(
-                "unit: 'ml' with dims=2, but a slice has no volume. Pass unit='voxels' (pixels) or dims=3."
+                "unit: 'ml' with dims=2, but a slice has no volume. Pass unit='mm2', unit='voxels' (pixels) or dims=3."
             )
+        if dims == 3 and unit == "mm2":
+            raise ValueError("unit: 'mm2' with dims=3, but a supervoxel has no area. Pass unit='ml' or dims=2.")
         if unit == "voxels" and min_size != int(min_size):
-            raise ValueError(f"min_size: {min_size} is no whole number of voxels. Round it or pass unit='ml'.")
+            raise ValueError(f"min_size: {min_size} is no whole number of voxels. Round it or pass a physical unit.")
         self.min_size = min_size
         self.unit = unit
         self.scale = scale
@@ -105,8 +110,10 @@ class Supervoxels(Transform):
             )
         volume = convert_to_numpy(img)[0]
         spacing = _spacing(img)
-        if self.unit == "ml" and not isinstance(img, MetaTensor):
-            raise ValueError(f"{name}: no affine, so unit 'ml' has no meaning. Pass a MetaTensor or unit='voxels'.")
+        if self.unit != "voxels" and not isinstance(img, MetaTensor):
+            raise ValueError(
+                f"{name}: no affine, so unit {self.unit!r} has no meaning. Pass a MetaTensor or unit='voxels'."
+            )
         try:
             labels = self._split(volume, spacing, self._voxels(spacing))
         except (TypeError, ValueError) as error:
@@ -120,12 +127,12 @@ class Supervoxels(Transform):
         """The smallest size in voxels."""
         if self.unit == "voxels":
             return int(self.min_size)
-        voxel = float(np.prod(spacing)) / 1000
+        voxel = float(np.prod(spacing)) / 1000 if self.unit == "ml" else float(np.prod(spacing[:2]))
         voxels = round(self.min_size / voxel) if voxel > 0 else 0
         if voxels < 1:
             raise ValueError(
-                f"min_size: {self.min_size} ml, less than one voxel of {voxel:.3g} ml (spacing {tuple(spacing)} mm). "
-                "Pass a larger one."
+                f"min_size: {self.min_size} {self.unit}, less than one voxel of {voxel:.3g} {self.unit} "
+                f"(spacing {tuple(spacing)} mm). Pass a larger one."
             )
         return voxels
 
@@ -162,7 +169,7 @@ class Supervoxelsd(MapTransform):
     Args:
         keys: the image or images to split.
         min_size: the smallest supervoxel allowed, in ``unit``.
-        unit: ``"ml"`` or ``"voxels"``.
+        unit: ``"ml"``, ``"mm2"`` or ``"voxels"``.
         scale: preference for larger segments.
         sigma: smoothing, in voxels.
         dims: 3 for supervoxels, 2 for superpixels.
@@ -186,7 +193,7 @@ class Supervoxelsd(MapTransform):
         self,
         keys: KeysCollection,
         min_size: float,
-        unit: Literal["voxels", "ml"] = "ml",
+        unit: Unit = "ml",
         scale: float = 1.0,
         sigma: float = 0.0,
         dims: Literal[2, 3] = 3,
@@ -209,6 +216,21 @@ class Supervoxelsd(MapTransform):
         for key, new in self.key_iterator(item, self.new_keys):
             item[new] = self.supervoxels(item[key])
         return item
+
+
+def by_superpixels(self_supervision: str) -> bool:
+    """Whether a training configuration asks for superpixels.
+
+    Args:
+        self_supervision: "supervoxels" (vSSL: support and query are two slices of one) or "superpixels" (pSSL: they are
+            the same slice, altered). Hansen et al. 2022 compare them, section 5.3.5.
+
+    Raises:
+        ValueError: it is another word.
+    """
+    if self_supervision not in ("supervoxels", "superpixels"):
+        raise ValueError(f"self_supervision: {self_supervision!r} is unknown. Set supervoxels or superpixels.")
+    return self_supervision == "superpixels"
 
 
 def _name(img: NdarrayOrTensor) -> str:

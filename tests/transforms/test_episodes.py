@@ -188,6 +188,35 @@ def test_nothing_to_draw_is_an_error_in_words() -> None:
         sampler()(item(np.zeros((40, 36, 3), np.int32)))
 
 
+def test_episodes_of_one_slice_twice() -> None:
+    """pSSL: support and query are the same slice, any in which the pseudo-label is large enough."""
+    array = boxes()
+    data, episode = item(array), sampler(same_slice=True)
+    seen: Counter[tuple[int, int]] = Counter()
+    for _ in range(600):
+        drawn = episode(data)
+        support, query = slices_of(drawn)
+        assert support == query
+        assert torch.equal(drawn["support_image"], drawn["image"])
+        assert torch.equal(drawn["support_label"], drawn["label"]) and drawn["label"].any()
+        y, x = (drawn["image"][k].long() for k in (0, 1))
+        (identity,) = set(array[y, x, support][drawn["label"][0].bool().numpy()].tolist())
+        np.testing.assert_array_equal(drawn["label"][0].numpy(), array[y, x, support] == identity)
+        seen[identity, support] += 1
+    assert set(seen) == {(1, z) for z in range(4)} | {(2, 2), (2, 3), (2, 6), (4, 5), (5, 5)}  # 3 is too small
+    per_identity = [sum(n for (i, _), n in seen.items() if i == identity) for identity in (1, 2, 4, 5)]
+    assert min(per_identity) > 105 and max(per_identity) < 195  # 150 +- 4.2 sd, whatever their number of slices
+
+
+def test_superpixels_of_a_volume_of_one_slice() -> None:
+    array = np.zeros((40, 36, 1), np.int32)
+    array[4:14, 4:14] = 3
+    drawn = sampler(same_slice=True)(item(array))
+    assert slices_of(drawn) == (0, 0) and drawn["label"].sum() == 100
+    with pytest.raises(ValueError, match=r"none of 3 superpixels has 301 mm\^2 in a slice. Lower min_area"):
+        sampler(same_slice=True, min_area=301.0)(item(array))
+
+
 def test_min_area_is_positive_and_inclusive() -> None:
     with pytest.raises(ValueError, match=r"min_area must be positive \(mm\^2\), got 0"):
         SampleEpisode((4, 4), min_area=0)

@@ -16,7 +16,7 @@ from monai.data.utils import pickle_hashing
 from monai.transforms import Compose, LoadImage, LoadImaged, ScaleIntensityd, Spacingd
 from scipy import ndimage
 
-from monai_fss.transforms import Supervoxels, Supervoxelsd, felzenszwalb, foreground_mask
+from monai_fss.transforms import Supervoxels, Supervoxelsd, by_superpixels, felzenszwalb, foreground_mask
 
 
 def scan(shape: tuple[int, ...] = (24, 20, 6), spacing: tuple[float, ...] = (1.25, 1.25, 8.0)) -> MetaTensor:
@@ -65,6 +65,20 @@ def test_geometry_and_metadata_are_kept_and_not_shared() -> None:
 def test_millilitres_are_voxels_by_the_affine() -> None:
     image = scan()
     np.testing.assert_array_equal(Supervoxels(0.5)(image), Supervoxels(40, unit="voxels")(image))
+
+
+def test_square_millimetres_are_pixels_by_the_affine() -> None:
+    image = scan((30, 28, 4))  # of 1.5625 mm^2: 46.9 are 30 pixels
+    for volume in (image, image[..., 2]):
+        found = Supervoxels(46.9, unit="mm2", sigma=1, dims=2)(volume)
+        np.testing.assert_array_equal(found, Supervoxels(30, unit="voxels", sigma=1, dims=2)(volume))
+    assert found.max() > 3
+
+
+def test_what_a_configuration_asks_for() -> None:
+    assert by_superpixels("superpixels") and not by_superpixels("supervoxels")
+    with pytest.raises(ValueError, match="self_supervision: 'pixels' is unknown. Set supervoxels or superpixels"):
+        by_superpixels("pixels")
 
 
 def test_millilitres_give_the_same_supervoxels_at_every_resolution() -> None:
@@ -167,9 +181,10 @@ def test_persistent_dataset_computes_once(tmp_path: Path, monkeypatch: pytest.Mo
     [
         ({"min_size": 0}, "min_size: 0 is not a positive number. Pass the smallest size in ml"),
         ({"min_size": float("nan")}, "min_size: nan is not"),
-        ({"min_size": 5, "unit": "mm"}, "unit: 'mm' is unknown. Pass 'voxels' or 'ml'"),
+        ({"min_size": 5, "unit": "mm"}, "unit: 'mm' is unknown. Pass 'voxels', 'ml' or"),
         ({"min_size": 5, "dims": 4}, "dims: 4. Pass 3"),
-        ({"min_size": 5, "dims": 2}, "a slice has no volume. Pass unit='voxels'"),
+        ({"min_size": 5, "dims": 2}, "a slice has no volume. Pass unit='mm2', unit='voxels'"),
+        ({"min_size": 5, "unit": "mm2"}, "unit: 'mm2' with dims=3, but a supervoxel has no area. Pass unit='ml'"),
         ({"min_size": 5.5, "unit": "voxels"}, "min_size: 5.5 is no whole number of voxels. Round it"),
     ],
 )
@@ -206,6 +221,18 @@ def singular() -> MetaTensor:
         (scan, {"min_size": 60}, ValueError, r"^case_01.nii.gz: min_size: 4800 voxels, but .* has 2880"),
         (singular, {"min_size": 9, "unit": "voxels"}, ValueError, r"spacing: \(1.25, 1.25, 0.0\).*positive"),
         (lambda: scan().to(torch.complex64), {"min_size": 1}, TypeError, "^case_01.nii.gz: voxels of type complex64"),
+        (
+            scan,
+            {"min_size": 0.5, "unit": "mm2", "dims": 2},
+            ValueError,
+            r"min_size: 0.5 mm2, less than one voxel of 1.56 mm2",
+        ),
+        (
+            lambda: scan().numpy(),
+            {"min_size": 9, "unit": "mm2", "dims": 2},
+            ValueError,
+            "no affine, so unit 'mm2' has no meaning",
+        ),
         (lambda: scan().numpy(), {"min_size": 1}, ValueError, "^image: no affine, so unit 'ml' has no meaning. Pass"),
     ],
 )

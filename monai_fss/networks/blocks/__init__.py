@@ -4,6 +4,23 @@
 
 from __future__ import annotations
 
+from .carafe import CarafeDownsample, CarafeUpsample, reassemble_down, reassemble_up
+from .cycle_resemblance import CycleResemblanceAttention, CycleResemblanceBlock, cycle_resemblance
+from .local_prototype import adaptive_local_prototypes, grid_prototypes, softmax_similarity
 from .prototype import cosine_similarity, masked_average_pooling, support_prototypes
 
-__all__ = ["cosine_similarity", "masked_average_pooling", "support_prototypes"]
+__all__ = [
+    "CarafeDownsample",
+    "CarafeUpsample",
+    "CycleResemblanceAttention",
+    "CycleResemblanceBlock",
+    "adaptive_local_prototypes",
+    "cosine_similarity",
+    "cycle_resemblance",
+    "grid_prototypes",
+    "masked_average_pooling",
+    "reassemble_down",
+    "reassemble_up",
+    "softmax_similarity",
+    "support_prototypes",
+]

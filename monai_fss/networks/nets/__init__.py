@@ -5,23 +5,33 @@
 from __future__ import annotations
 
 from .adnet import ADNet
+from .alpnet import ALPNet
 from .compact_encoder import CompactEncoder
+from .compact_encoder_3d import CompactEncoder3D
+from .crapnet import CRAPNet
 from .dilated_resnet import DilatedResNet
 from .factory import ENCODERS, build_encoder
 from .few_shot import FewShotNet
 from .mask_paste import MaskPaste
+from .panet import PANet
 from .positioned_encoder import PositionedEncoder
 from .pretrained import COCO_RESNET101, load_pretrained
+from .resnext3d import ResNeXt3D
 
 __all__ = [
     "ADNet",
+    "ALPNet",
     "COCO_RESNET101",
+    "CRAPNet",
     "CompactEncoder",
+    "CompactEncoder3D",
     "DilatedResNet",
     "ENCODERS",
     "FewShotNet",
     "MaskPaste",
+    "PANet",
     "PositionedEncoder",
+    "ResNeXt3D",
     "build_encoder",
     "load_pretrained",
 ]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from monai_fss.networks.blocks import cosine_similarity, support_prototypes
+from monai_fss.networks.blocks import cosine_similarity, masked_average_pooling, support_prototypes
 
 from .few_shot import FewShotNet, check_support
 
@@ -29,14 +29,19 @@ class ADNet(FewShotNet):
     way gives p, and the argmax over several gives a pixel that several claim to the most probable, and one that none
     claims (all p < 0.5) to the background.
 
+    Slices or volumes: the dimensions are the encoder's. In 3-D a shot is a whole support volume, whose mask may label
+    some of its slices alone (section 5.4, k = one or all). The published 3-D code encodes support and query of an
+    episode apart, so that batch statistics are those of one window; here, as in 2-D, they are common.
+
     Args:
-        encoder: maps images (B, C, H, W) to features (B, D, h, w), D = ``encoder.out_channels``.
+        encoder: maps images (B, C, *spatial) to features (B, D, *smaller), D = ``encoder.out_channels``; of three
+            dimensions if its ``spatial_dims`` says so.
         alpha: scale of the cosine (Eq. 2). Default 20, the paper's.
         kappa: steepness of the sigmoid (Eq. 3). Default 0.5, the paper's best (Table 6).
         threshold: initial value of T. Default -10, as in the published code (the paper gives none).
         ways: size of the zero-filled condition before :meth:`condition` or a state dict brings another. Default 1.
 
-    Shapes: B batch, W ways, S shots, C channels, D features.
+    Shapes: B batch, W ways, S shots, C channels, D features; *spatial is H, W or H, W, slices.
     """
 
     def __init__(
@@ -48,11 +53,12 @@ class ADNet(FewShotNet):
         self.encoder = encoder
         self.alpha = alpha
         self.kappa = kappa
+        self.spatial_dims = int(getattr(encoder, "spatial_dims", 2))
         self.threshold = nn.Parameter(torch.tensor(float(threshold)))
         self.register_condition("prototypes", torch.zeros(ways, int(encoder.out_channels)))
 
     def anomaly_score(self, features: torch.Tensor, prototypes: torch.Tensor) -> torch.Tensor:
-        """Eq. 2: -alpha cos(features, prototypes), (B, W, h, w), in [-alpha, alpha]."""
+        """Eq. 2: -alpha cos(features, prototypes), (B, W, *smaller), in [-alpha, alpha]."""
         return -self.alpha * cosine_similarity(features, prototypes)
 
     def probability(self, score: torch.Tensor) -> torch.Tensor:
@@ -69,13 +75,14 @@ class ADNet(FewShotNet):
         """Segment the queries.
 
         Args:
-            image: (B, C, H, W).
-            support_image: (B, S, C, H, W), training only: one one-way support set for each query.
-            support_label: (B, S, 1, H, W), binary.
+            image: (B, C, *spatial).
+            support_image: (B, S, C, *spatial), training only: one one-way support set for each query.
+            support_label: (B, S, 1, *spatial), binary.
 
         Returns:
-            logits (B, 1 + W, H, W) by the stored condition. With a support set: a dict of ``logits`` (B, 2, H, W),
-            ``aligned_logits`` (B, S, 2, H, W) of the support shots segmented by the query's predicted mask,
+            logits (B, 1 + W, *spatial) by the stored condition. With a support set: a dict of ``logits``
+            (B, 2, *spatial), ``aligned_logits`` (B, S, 2, *spatial) of the support shots segmented by the query's
+            predicted mask,
             ``aligned`` (B,) bool: whether the query's mask held anything, ``support_label``, ``threshold`` (),
             ``alpha``.
         """
@@ -91,15 +98,33 @@ class ADNet(FewShotNet):
         """Store the prototype of each way; see :meth:`FewShotNet.condition` for shapes."""
         check_support(support_image, support_label)
         with torch.no_grad():
+            if self.spatial_dims == 3:
+                self.prototypes = self._volume_prototypes(support_image, support_label)
+                return self
             slices = support_image.flatten(0, 1).split(SLICES_PER_PASS)
             features = torch.cat([self.encoder(part) for part in slices])
             features = features.reshape(*support_image.shape[:2], *features.shape[1:])
             self.prototypes = support_prototypes(features, support_label)
         return self
 
+    @torch.jit.ignore
+    def _volume_prototypes(self, support_image: torch.Tensor, support_label: torch.Tensor) -> torch.Tensor:
+        """:func:`support_prototypes` with one volume at a time in memory; one that ways share is encoded once."""
+        pooled: list[list[torch.Tensor]] = [[] for _ in support_image]
+        volume, features = torch.empty(0), torch.empty(0)
+        for shot in range(support_image.shape[1]):
+            for image, label, own in zip(support_image[:, shot], support_label[:, shot], pooled, strict=True):
+                if not label.any():
+                    continue
+                if not torch.equal(image, volume.to(image)):
+                    volume, features = image, self.encoder(image[None])
+                own.append(masked_average_pooling(features, label[None])[0])
+        return torch.stack([torch.stack(own).mean(0) for own in pooled])
+
     def _logits(self, probability: torch.Tensor, size: list[int]) -> torch.Tensor:
-        """(B, W, h, w) -> (B, 1 + W, H, W); probabilities, not scores, are interpolated, as in the published code."""
-        probability = F.interpolate(probability, size=size, mode="bilinear", align_corners=True)
+        """(B, W, *smaller) -> (B, 1 + W, *size); probabilities, not scores, are interpolated, as in the public code."""
+        mode = "bilinear" if probability.dim() == 4 else "trilinear"
+        probability = F.interpolate(probability, size=size, mode=mode, align_corners=True)
         foreground = torch.logit(probability, eps=1e-6)
         return torch.cat([torch.zeros_like(foreground[:, :1]), foreground], dim=1)
 

@@ -45,6 +45,9 @@ class DilatedResNet(ResNet):
         torch.Size([2, 256, 32, 32])
     """
 
+    kind = "ResNet"
+    remedy = "Give a torchvision checkpoint of this depth, or build the encoder with the checkpoint's depth."
+
     def __init__(self, depth: int = 101, in_channels: int = 3, out_channels: int | None = 256) -> None:
         if depth not in BLOCKS:
             raise ValueError(f"depth: {depth} is not among {sorted(BLOCKS)}. Choose one of them.")

@@ -9,43 +9,52 @@ from collections.abc import Sequence
 from torch import nn
 
 from .compact_encoder import CompactEncoder
+from .compact_encoder_3d import CompactEncoder3D
 from .dilated_resnet import DilatedResNet
 from .positioned_encoder import PositionedEncoder
 from .pretrained import load_pretrained
+from .resnext3d import ResNeXt3D
 
 __all__ = ["ENCODERS", "build_encoder"]
 
-ENCODERS = {"compact": None, "resnet18": 18, "resnet50": 50, "resnet101": 101}
+# Name and dimensions.
+ENCODERS = {"compact": 2, "resnet18": 2, "resnet50": 2, "resnet101": 2, "compact_3d": 3, "resnext101_3d": 3}
 
 
 def build_encoder(
-    name: str = "compact", in_channels: int = 1, pretrained: str | None = None, positions: Sequence[float] = ()
+    name: str = "compact",
+    in_channels: int = 1,
+    pretrained: str | None = None,
+    positions: Sequence[float] = (),
+    checkpointing: bool = False,
 ) -> nn.Module:
     """An encoder.
 
     Args:
-        name: "compact" (a U-Net of 1.9 M parameters for training from scratch) or "resnet18", "resnet50",
-            "resnet101" (dilated, output stride 8).
+        name: for slices "compact" (a U-Net of 1.9 M parameters for training from scratch) or "resnet18", "resnet50",
+            "resnet101" (dilated, output stride 8); for volumes "compact_3d" (2.7 M) or "resnext101_3d".
         in_channels: channels of the image, coordinates not counted.
-        pretrained: path or URL of a torchvision checkpoint for the body of a ResNet. Default: random weights.
+        pretrained: path or URL of a public checkpoint for the body of a ResNet or ResNeXt. Default: random weights.
         positions: weights of the coordinate channels that follow the image's, see :class:`PositionedEncoder`.
             Default: none.
+        checkpointing: less memory in training, of "resnext101_3d" alone, see :class:`ResNeXt3D`.
     """
-    encoder = _encoder(name, in_channels, pretrained)
+    encoder = _encoder(name, in_channels, pretrained, checkpointing)
     return PositionedEncoder(encoder, positions) if positions else encoder
 
 
-def _encoder(name: str, in_channels: int, pretrained: str | None) -> nn.Module:
+def _encoder(name: str, in_channels: int, pretrained: str | None, checkpointing: bool) -> nn.Module:
     if name not in ENCODERS:
         raise ValueError(f"encoder '{name}' is not known. Choose one of {', '.join(ENCODERS)}.")
-    depth = ENCODERS[name]
-    if depth is None:
+    if checkpointing and name != "resnext101_3d":
+        raise ValueError(f"encoder '{name}' has no activation checkpointing. Set checkpointing to false.")
+    if name in ("compact", "compact_3d"):
         if pretrained:
-            raise ValueError(
-                "the compact encoder has no pretrained weights. Leave pretrained out, or choose resnet101."
-            )
-        return CompactEncoder(in_channels=in_channels)
-    encoder = DilatedResNet(depth, in_channels=in_channels)
-    if pretrained:
-        load_pretrained(encoder, pretrained)
-    return encoder
+            other = "resnet101" if name == "compact" else "resnext101_3d"
+            raise ValueError(f"the compact encoder has no pretrained weights. Leave pretrained out, or choose {other}.")
+        return (CompactEncoder if name == "compact" else CompactEncoder3D)(in_channels=in_channels)
+    if name == "resnext101_3d":
+        volumes = ResNeXt3D(in_channels=in_channels, checkpointing=checkpointing)
+        return load_pretrained(volumes, pretrained) if pretrained else volumes
+    slices = DilatedResNet(int(name.removeprefix("resnet")), in_channels=in_channels)
+    return load_pretrained(slices, pretrained) if pretrained else slices

@@ -30,7 +30,12 @@ class FewShotNet(nn.Module):
     the incoming tensor when a state dict is loaded, and are left out of a state dict that is taken in training mode: a
     training checkpoint holds weights alone. They hold the condition itself, rather than a second conditioned module,
     so that one object is trained, evaluated, exported and loaded by MONAI's own tools.
+
+    Attributes:
+        spatial_dims: 2 for a network that segments slices, 3 for one that segments volumes; the protocols go by it.
     """
+
+    spatial_dims = 2
 
     __jit_unused_properties__ = ["is_conditioned", "ways"]
 

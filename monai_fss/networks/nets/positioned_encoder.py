@@ -28,11 +28,12 @@ class PositionedEncoder(nn.Module):
     across slices went to 0. The comparisons, each of one seed, are in the docs of the ADNet bundle.
 
     Args:
-        encoder: maps (B, C, H, W) to (B, D, h, w).
+        encoder: maps (B, C, *spatial) to (B, D, *smaller), in two or three dimensions.
         weights: w of each coordinate channel.
 
     Attributes:
         out_channels: D + 2 len(weights).
+        spatial_dims: the encoder's.
     """
 
     def __init__(self, encoder: nn.Module, weights: Sequence[float]) -> None:
@@ -41,13 +42,15 @@ class PositionedEncoder(nn.Module):
             raise ValueError(f"weights must be positive, one for each coordinate, got {list(weights)}.")
         self.encoder = encoder
         self.axes = len(weights)
+        self.spatial_dims = int(getattr(encoder, "spatial_dims", 2))
         self.register_buffer("weight", torch.tensor([float(w) for w in weights]))
         self.out_channels = int(encoder.out_channels) + 2 * self.axes
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, C + len(weights), H, W) -> (B, D + 2 len(weights), h, w)."""
+        """(B, C + len(weights), *spatial) -> (B, D + 2 len(weights), *smaller)."""
         features = F.normalize(self.encoder(image[:, : -self.axes]), dim=1)
-        position = F.interpolate(image[:, -self.axes :], size=features.shape[2:], mode="bilinear", align_corners=False)
+        mode = "bilinear" if features.dim() == 4 else "trilinear"
+        position = F.interpolate(image[:, -self.axes :], size=features.shape[2:], mode=mode, align_corners=False)
         angle = position * (math.pi / 2)
-        weight = self.weight[None, :, None, None]
+        weight = self.weight.reshape([1, self.axes] + [1] * (features.dim() - 2))
         return torch.cat([features, weight * torch.cos(angle), weight * torch.sin(angle)], dim=1)

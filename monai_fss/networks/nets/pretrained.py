@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Public weights of torchvision's ResNets, for a :class:`DilatedResNet`."""
+"""Public weights: torchvision's ResNets for a :class:`DilatedResNet`, Kinetics for a :class:`ResNeXt3D`."""
 
 from __future__ import annotations
 
@@ -10,35 +10,38 @@ import re
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
+from typing import TypeVar
 from urllib.error import URLError
 from urllib.parse import urlparse
 
 import torch
 
 from monai_fss.networks.nets.dilated_resnet import DilatedResNet
+from monai_fss.networks.nets.resnext3d import ResNeXt3D
 
 __all__ = ["COCO_RESNET101", "load_pretrained"]
 
+Encoder = TypeVar("Encoder", DilatedResNet, ResNeXt3D)
 COCO_RESNET101 = "https://download.pytorch.org/models/deeplabv3_resnet101_coco-586e9e4e.pth"
 
 
-def load_pretrained(
-    encoder: DilatedResNet, source: str | Path = COCO_RESNET101, sha256: str | None = None
-) -> DilatedResNet:
-    """Load a torchvision checkpoint into the body of an encoder; the 1x1 reduction keeps its values.
+def load_pretrained(encoder: Encoder, source: str | Path = COCO_RESNET101, sha256: str | None = None) -> Encoder:
+    """Load a public checkpoint into the body of an encoder; the 1x1 reduction keeps its values.
 
-    Segmentation checkpoints (``backbone.*``; their classifiers are left out) and ImageNet checkpoints (no prefix;
-    ``fc.*`` is left out) are read. Every tensor of the body has to be there and fit, or nothing is changed. The file
-    is read with ``weights_only=True``: no code in it is executed.
+    Segmentation checkpoints (``backbone.*``; their classifiers are left out), ImageNet checkpoints (no prefix;
+    ``fc.*`` is left out) and the Kinetics ones of the 3-D ResNeXt (``module.*`` under ``state_dict``, ``module.fc.*``
+    left out) are read. Every tensor of the body has to be there and fit, or nothing is changed. The file is read with
+    ``weights_only=True``: no code in it is executed.
 
-    torchvision's networks take three colours. For any other number of image channels the first convolution's weights
+    The public networks take three colours. For any other number of image channels the first convolution's weights
     are summed over the colours into channel 0, which is the same as showing the network that channel three times;
     further channels start at zero.
 
     Args:
         encoder: the network to fill, of the checkpoint's depth.
         source: a file, or an http(s) address that is downloaded once into ``<torch.hub.get_dir()>/checkpoints``. By
-            default DeepLabv3-ResNet-101 trained on COCO, from whose body ADNet (Hansen et al. 2022) starts.
+            default DeepLabv3-ResNet-101 trained on COCO, from whose body ADNet (Hansen et al. 2022) starts. (The
+            Kinetics weights have no plain address: give the file.)
         sha256: the file's SHA-256 or its first 8 or more hex digits. By default the digits at the end of the file's
             name, as torchvision puts them there (``...-586e9e4e.pth``); a file without them is not checked.
 
@@ -63,7 +66,7 @@ def load_pretrained(
     own = {name: tensor for name, tensor in encoder.state_dict().items() if not name.startswith("reduce.")}
     if "conv1.weight" in state:
         state["conv1.weight"] = _fit_colours(state["conv1.weight"], own["conv1.weight"].shape[1])
-    _check_fit(path, encoder.depth, own, state)
+    _check_fit(path, encoder, own, state)
     encoder.load_state_dict(state, strict=False)
     return encoder
 
@@ -113,27 +116,34 @@ def _read(path: Path) -> Mapping[str, torch.Tensor]:
             ) from error
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{path}: is not a readable checkpoint ({reason}). Download it again.") from error
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]  # beside it a training checkpoint has its epoch and the optimiser
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{path}: is not a mapping of names to tensors. Give a file that holds a state dict only.")
     return state
 
 
 def _body(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    prefix = "backbone."
-    if any(name.startswith(prefix) for name in state):
-        return {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
+    for prefix in ("module.", "backbone."):  # of DataParallel, of torchvision's segmentation networks
+        if any(name.startswith(prefix) for name in state):
+            state = {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
     return {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
 
 
 def _fit_colours(weight: torch.Tensor, channels: int) -> torch.Tensor:
-    if channels == 3 or weight.ndim != 4 or weight.shape[1] != 3:
+    if channels == 3 or weight.ndim not in (4, 5) or weight.shape[1] != 3:
         return weight
     fitted = weight.new_zeros(weight.shape[0], channels, *weight.shape[2:])
     fitted[:, 0] = weight.sum(dim=1)
     return fitted
 
 
-def _check_fit(path: Path, depth: int, own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> None:
+def _check_fit(
+    path: Path,
+    encoder: DilatedResNet | ResNeXt3D,
+    own: Mapping[str, torch.Tensor],
+    given: Mapping[str, torch.Tensor],
+) -> None:
     # num_batches_tracked came later than the oldest public files and has no part in what is computed.
     missing = [name for name in own if name not in given and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in given if name not in own]
@@ -145,10 +155,7 @@ def _check_fit(path: Path, depth: int, own: Mapping[str, torch.Tensor], given: M
     problems = {"missing": missing, "not expected": unexpected, "of another shape": misshapen}
     found = "; ".join(f"{len(names)} {what}: {_first(names)}" for what, names in problems.items() if names)
     if found:
-        raise ValueError(
-            f"{path}: does not fit a ResNet of depth {depth} ({found}). "
-            "Give a torchvision checkpoint of this depth, or build the encoder with the checkpoint's depth."
-        )
+        raise ValueError(f"{path}: does not fit a {encoder.kind} of depth {encoder.depth} ({found}). {encoder.remedy}")
 
 
 def _first(names: list[str], count: int = 3) -> str:

@@ -1,0 +1,59 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Loss of PANet and ALPNet: weighted cross-entropy of the query and prototype alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from .adnet import episode_cross_entropy
+
+__all__ = ["PrototypeLoss"]
+
+
+class PrototypeLoss(nn.Module):
+    """L = L_seg + align L_reg, the mean over episodes (Ouyang et al., ECCV 2020; Wang et al., ICCV 2019).
+
+    The mean is over per-episode losses, not over the pixels of the batch, so that the gradient of a batch is the mean
+    of the gradients of its episodes however they are spread over processes.
+
+    Args:
+        foreground_weight, background_weight: weights of the classes in L_seg. Defaults 1.0 and 0.05, ALPNet's, against
+            the class imbalance (PANet on photographs weighs them alike). The alignment loss is unweighted, as in the
+            published codes.
+        align: weight of the alignment loss (default 1); an episode whose predicted query mask is empty adds 0. The
+            mean is over the shots that have a mask.
+    """
+
+    class_weight: torch.Tensor
+
+    def __init__(self, foreground_weight: float = 1.0, background_weight: float = 0.05, align: float = 1.0) -> None:
+        super().__init__()
+        if min(foreground_weight, background_weight) <= 0 or align < 0:
+            raise ValueError(
+                f"class weights must be positive and the weight of alignment at least 0, got foreground "
+                f"{foreground_weight}, background {background_weight}, align {align}."
+            )
+        self.register_buffer("class_weight", torch.tensor([background_weight, foreground_weight]))
+        self.align = align
+
+    def forward(self, prediction: Mapping[str, torch.Tensor], label: torch.Tensor) -> torch.Tensor:
+        """Loss of a batch of episodes, a scalar.
+
+        Args:
+            prediction: what ``PANet.forward`` returns in training.
+            label: (B, 1, H, W), the query's mask.
+        """
+        segmentation = episode_cross_entropy(prediction["logits"], label, self.class_weight.to(label.device)).mean()
+        return segmentation + self.align * self._alignment(prediction)
+
+    @staticmethod
+    def _alignment(prediction: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        logits, support = prediction["aligned_logits"], prediction["support_label"]
+        losses = episode_cross_entropy(logits.flatten(0, 1), support.flatten(0, 1)).reshape(logits.shape[:2])
+        counts = (support.flatten(2).sum(2) > 0).to(losses.dtype)  # a shot without a mask is padding
+        per_episode = (losses * counts).sum(1) / counts.sum(1).clamp(min=1)
+        return (per_episode * prediction["aligned"].to(losses.dtype)).mean()

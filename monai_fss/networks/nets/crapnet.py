@@ -1,0 +1,219 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""CRAPNet: support and query refine each other by cycle-resemblance attention before prototypes are compared."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from monai_fss.networks.blocks import CarafeDownsample, CycleResemblanceAttention, reassemble_down, softmax_similarity
+
+from .adnet import SLICES_PER_PASS
+from .few_shot import FewShotNet, check_support
+
+__all__ = ["CRAPNet"]
+
+
+class CRAPNet(FewShotNet):
+    """Few-shot segmentation by local and class prototypes of features that saw the query.
+
+    Blocks of :class:`CycleResemblanceAttention` refine the support's features by the query's and the query's by the
+    support's (Eqs. 1-13). CARAFE++ reassembles the support's 32 x 32 features to 8 x 8 local prototypes (Eq. 14), and
+    the mean feature of the class joins them (Eq. 15). A class scores sum(S softmax(S)) over its prototypes, S = alpha
+    cos (Eqs. 16 and 17). Ding et al., "Few-shot medical image segmentation with cycle-resemblance attention",
+    WACV 2023, https://arxiv.org/abs/2212.03967. No code is public; what the paper leaves open is chosen as follows
+    (the blocks say what is chosen within them, ``PrototypeLoss`` what of Eqs. 18-20):
+
+    - The query's pixels and the class prototypes are refined features (z), as section 3.2 has it. Eqs. 15 and 16 print
+      the encoder's (x), by which the query's branch would have no effect; ``refined=False`` is that.
+    - Attention and prototypes work on ``grid`` x ``grid`` cells, means of the encoder's features, whatever its stride.
+      The query is classified at the encoder's own resolution: what the blocks add to it is interpolated.
+    - Masks become the share of each cell, and CARAFE's kernels reassemble them as they do the features: a local
+      prototype is foreground (background) where ``threshold`` of what it was made of is, as in SSL-ALPNet.
+    - A foreground too small for a local prototype has its class prototype alone. The background has no class
+      prototype (Eq. 15) unless no local one is left to it.
+    - Shots are refined one by one, and the query by each of them: its mean over the shots is classified. Local
+      prototypes of all shots form one bank, the class prototype is the mean over the shots.
+    - The alignment (Eq. 19) takes the predicted mask (p > 0.5, without gradient) with the query's features as support
+      and goes through the blocks again with the roles exchanged.
+
+    The features of the support depend on the query, so :meth:`condition` stores feature maps and masks, and each query
+    goes through the blocks with each labelled slice. Logits as in :class:`ADNet`: the background 0, a way log(p /
+    (1 - p)) = its score minus that of its background; each way is compared with its own background.
+
+    Args:
+        encoder: maps images (B, C, H, W) to features (B, D, h, w), D = ``encoder.out_channels``.
+        blocks: of a branch. Default 5, the paper's best (Table 3).
+        branches: 2 (default), or 1 that updates both kinds of features at once (Table 4).
+        refined: see above.
+        alpha: scale of the cosine. Default 20, the paper's.
+        sigma: downsampling of CARAFE++. Default 4, the paper's.
+        threshold: of local prototypes, above 0.5. Default 0.95, SSL-ALPNet's.
+        grid: cells along each side. Default 32, the paper's.
+        ways: size of the zero-filled condition before :meth:`condition` or a state dict brings another. Default 1.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    Shapes: B batch, W ways, S shots, C channels, D features, G grid.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        blocks: int = 5,
+        branches: int = 2,
+        refined: bool = True,
+        alpha: float = 20.0,
+        sigma: int = 4,
+        threshold: float = 0.95,
+        grid: int = 32,
+        ways: int = 1,
+    ) -> None:
+        super().__init__()
+        if min(alpha, sigma, grid, ways) <= 0 or not 0.5 <= threshold < 1:
+            raise ValueError(
+                f"alpha {alpha}, sigma {sigma}, grid {grid} and ways {ways} must be positive, "
+                f"threshold {threshold} from 0.5 to below 1."
+            )
+        self.encoder = encoder
+        self.refined = refined
+        self.alpha = float(alpha)
+        self.threshold = threshold
+        self.grid = grid
+        channels = int(encoder.out_channels)
+        self.attention = CycleResemblanceAttention(channels, blocks, branches, query=refined)
+        self.reassembly = CarafeDownsample(channels, sigma)
+        self.register_condition("support_features", torch.zeros(ways, 1, channels, grid, grid))
+        self.register_condition("support_masks", torch.zeros(ways, 1, 1, grid, grid))
+
+    def forward(
+        self,
+        image: torch.Tensor,
+        support_image: torch.Tensor | None = None,
+        support_label: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Segment the queries.
+
+        Args:
+            image: (B, C, H, W).
+            support_image: (B, S, C, H, W), training only: one one-way support set for each query.
+            support_label: (B, S, 1, H, W), binary.
+
+        Returns:
+            logits (B, 1 + W, H, W) by the stored condition. With a support set: a dict of ``logits`` (B, 2, H, W),
+            ``aligned_logits`` (B, S, 2, H, W) of the support shots segmented by the query's predicted mask,
+            ``aligned`` (B,) bool: whether the query's mask held anything, ``support_label``.
+        """
+        if support_image is not None and support_label is not None:
+            if not torch.jit.is_scripting():
+                return self._episode(image, support_image, support_label)
+            raise RuntimeError("A scripted network takes the image alone: condition it before scripting.")
+        query = self.encoder(image).float()
+        scores = [
+            self._score(
+                query,
+                self.support_features[way].unsqueeze(0).expand(query.shape[0], -1, -1, -1, -1),
+                self.support_masks[way].unsqueeze(0).expand(query.shape[0], -1, -1, -1, -1),
+            )
+            for way in range(self.support_features.shape[0])
+        ]
+        return self._logits(torch.cat(scores, dim=1), image.shape[2:])
+
+    @torch.jit.ignore
+    def condition(self, support_image: torch.Tensor, support_label: torch.Tensor) -> CRAPNet:
+        """Store the feature maps and masks of each way; see :meth:`FewShotNet.condition` for shapes."""
+        check_support(support_image, support_label)
+        with torch.no_grad():
+            slices = support_image.flatten(0, 1).split(SLICES_PER_PASS)
+            features = torch.cat([self._cells(self.encoder(part).float()) for part in slices])
+            self.support_features = features.reshape(*support_image.shape[:2], *features.shape[1:])
+            masks = self._cells(support_label.flatten(0, 1).to(features.dtype))
+            self.support_masks = masks.reshape(*support_image.shape[:2], *masks.shape[1:])
+        return self
+
+    def _cells(self, maps: torch.Tensor) -> torch.Tensor:
+        """(N, C, h, w) -> (N, C, G, G), means of the cells; features and masks alike, so that they stay in register."""
+        return F.adaptive_avg_pool2d(maps, [self.grid, self.grid])
+
+    def _logits(self, score: torch.Tensor, size: list[int]) -> torch.Tensor:
+        """(B, W, h, w) -> (B, 1 + W, H, W)."""
+        score = F.interpolate(score, size=size, mode="bilinear", align_corners=False)
+        return torch.cat([torch.zeros_like(score[:, :1]), score], dim=1)
+
+    def _score(self, query: torch.Tensor, support: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        """Foreground minus background score (B, 1, h, w) of queries (B, D, h, w), each with its own support.
+
+        ``support`` is (B, S, D, G, G), ``masks`` (B, S, 1, G, G).
+        """
+        valid = masks.flatten(2).sum(2) > 0  # (B, S): the others are padding
+        refined: list[torch.Tensor] = []
+        cells = self._cells(query)
+        added = torch.zeros_like(cells)
+        for shot in range(support.shape[1]):
+            z_s, z_q = support[:, shot], cells
+            if shot == 0 or bool(valid[:, shot].any()):  # the first always: every weight takes part in every step
+                z_s, z_q = self.attention(z_s, cells)
+            refined.append(z_s)
+            added = added + (z_q - cells) * valid[:, shot, None, None, None]
+        if self.refined:
+            added = added / valid.sum(1).clamp(min=1)[:, None, None, None]
+            query = query + F.interpolate(added, size=query.shape[2:], mode="bilinear", align_corners=False)
+        prototypes, known = self._prototypes(torch.stack(refined, dim=1), support, masks)
+        scores = softmax_similarity(query, prototypes, known, self.alpha)  # Eq. 16, and inside the brackets of Eq. 17
+        return scores[:, 1:] - scores[:, :1]
+
+    def _prototypes(
+        self, z_s: torch.Tensor, x_s: torch.Tensor, masks: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Banks of prototypes (B, 2, P, D), background first, and which of them count (B, 2, P)."""
+        batch, shots = z_s.shape[:2]
+        kernels = self.reassembly.kernels(z_s.flatten(0, 1))
+        local = reassemble_down(z_s.flatten(0, 1), kernels, self.reassembly.factor)  # Eq. 14
+        local = local.flatten(2).transpose(1, 2).reshape(batch, -1, z_s.shape[2])
+        share = reassemble_down(masks.flatten(0, 1), kernels.detach(), self.reassembly.factor).reshape(batch, shots, -1)
+        labelled = masks.flatten(2).sum(2, keepdim=True) > 0
+        background = (labelled & (1 - share > self.threshold)).flatten(1)
+        foreground = (labelled & (share > self.threshold)).flatten(1)
+        outside = (1 - masks) * labelled[..., None, None]
+        spare = ~background.any(1, keepdim=True) & (outside.flatten(1).sum(1, keepdim=True) > 0)
+        whole = z_s if self.refined else x_s
+        banks = [torch.cat([local, _mean(whole, mask).unsqueeze(1)], dim=1) for mask in (outside, masks)]  # Eq. 15
+        known = [
+            torch.cat([background, spare], dim=1),
+            torch.cat([foreground, labelled.any(1)], dim=1),
+        ]
+        return torch.stack(banks, dim=1), torch.stack(known, dim=1)
+
+    @torch.jit.ignore
+    def _episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+        batch, shots = support_image.shape[:2]
+        # One batch of supports and queries, so that batch statistics, where an encoder has them, are common to both.
+        features = self.encoder(torch.cat([support_image.flatten(0, 1), image])).float()
+        support, query = features[: batch * shots], features[batch * shots :]
+        masks = self._cells(support_label.flatten(0, 1).to(features.dtype))
+        score = self._score(
+            query, self._cells(support).unflatten(0, (batch, shots)), masks.unflatten(0, (batch, shots))
+        )
+        predicted = (score > 0).to(query.dtype).detach()
+        aligned = self._logits(self._align(query, predicted, support, shots), support_image.shape[3:])
+        return {
+            "logits": self._logits(score, image.shape[2:]),
+            "aligned_logits": aligned.unflatten(0, (batch, shots)),
+            "aligned": predicted.flatten(1).sum(1) > 0,
+            "support_label": support_label,
+        }
+
+    def _align(self, query: torch.Tensor, predicted: torch.Tensor, support: torch.Tensor, shots: int) -> torch.Tensor:
+        """Eq. 19: the query and its predicted mask (B, 1, h, w) segment the support shots (B S, D, h, w)."""
+        cells, masks = (self._cells(x).repeat_interleave(shots, dim=0)[:, None] for x in (query, predicted))
+        return self._score(support, cells, masks)
+
+
+def _mean(features: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """Mean over the shots of the mean feature under a soft mask: (B, S, D, G, G), (B, S, 1, G, G) -> (B, D)."""
+    area = masks.flatten(2).sum(2)
+    pooled = (features * masks).flatten(3).sum(3) / area.clamp(min=1e-5).unsqueeze(2)
+    return pooled.sum(1) / (area > 0).sum(1, keepdim=True).clamp(min=1)

@@ -1,0 +1,146 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""PANet: foreground and background prototypes, and their alignment between support and query."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from monai_fss.networks.blocks import softmax_similarity, support_prototypes
+
+from .adnet import SLICES_PER_PASS
+from .few_shot import FewShotNet, check_support
+
+__all__ = ["PANet"]
+
+
+class PANet(FewShotNet):
+    """Few-shot segmentation by the nearest prototype, foreground or background.
+
+    Masked average pooling gives one prototype of a class and one of its background; a query pixel's similarity to each
+    is alpha cos. Training adds the alignment of prototypes: the query with its predicted mask segments the support.
+    Wang et al., "PANet: Few-shot image semantic segmentation with prototype alignment", ICCV 2019,
+    https://arxiv.org/abs/1908.06391; for medical scans with self-supervision as in Ouyang et al., ECCV 2020.
+
+    As logits: the background has 0, a way its foreground similarity minus its background similarity, so that a softmax
+    over one way is the paper's. Choices where several classes are asked for together (the paper has one background,
+    what no class covers): each way is compared with a background of its own, everything outside its mask, other classes
+    included. A way's logit thus depends on no other way. The prototypes of several shots are averaged over the shots;
+    a shot whose mask is everything has no background, and where no shot has one, its similarity is 0.
+
+    Args:
+        encoder: maps images (B, C, H, W) to features (B, D, h, w), D = ``encoder.out_channels``.
+        alpha: scale of the cosine. Default 20, the paper's.
+        ways: size of the zero-filled condition before :meth:`condition` or a state dict brings another. Default 1.
+
+    The condition is ``prototypes`` (W, 2, P, D), background first, and ``valid`` (W, 2, P): here P = 1. A subclass
+    pools more prototypes by its own :meth:`pool`.
+
+    Shapes: B batch, W ways, S shots, C channels, D features, P prototypes.
+    """
+
+    def __init__(self, encoder: nn.Module, alpha: float = 20.0, ways: int = 1) -> None:
+        super().__init__()
+        if alpha <= 0 or ways < 1:
+            raise ValueError(f"alpha {alpha} and ways {ways} must be positive.")
+        self.encoder = encoder
+        self.alpha = float(alpha)
+        self.register_condition("prototypes", torch.zeros(ways, 2, 1, int(encoder.out_channels)))
+        self.register_condition("valid", torch.zeros(ways, 2, 1, dtype=torch.bool))
+
+    @torch.jit.ignore
+    def pool(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Prototypes (N, 2, P, D), background first, and which are valid (N, 2, P).
+
+        Args:
+            features: (N, S, D, h, w).
+            mask: (N, S, 1, H, W), binary. A shot with an empty mask is padding, its background too.
+        """
+        sides = [outside(mask), mask]
+        prototypes = torch.stack([support_prototypes(features, side) for side in sides], 1)
+        valid = torch.stack([side.flatten(1).sum(1) > 0 for side in sides], 1)
+        return prototypes[:, :, None], valid[:, :, None]
+
+    def score(self, features: torch.Tensor, prototypes: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """Foreground minus background similarity, (B, W, h, w).
+
+        Args:
+            features: (B, D, h, w).
+            prototypes: (W, 2, P, D), or (B, W, 2, P, D): each query with its own.
+            valid: (W, 2, P) or (B, W, 2, P).
+        """
+        similarity = softmax_similarity(features, prototypes.flatten(-4, -3), valid.flatten(-3, -2), self.alpha)
+        return similarity[:, 1::2] - similarity[:, 0::2]
+
+    def forward(
+        self,
+        image: torch.Tensor,
+        support_image: torch.Tensor | None = None,
+        support_label: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Segment the queries.
+
+        Args:
+            image: (B, C, H, W).
+            support_image: (B, S, C, H, W), training only: one one-way support set for each query.
+            support_label: (B, S, 1, H, W), binary.
+
+        Returns:
+            logits (B, 1 + W, H, W) by the stored condition. With a support set: a dict of ``logits`` (B, 2, H, W),
+            ``aligned_logits`` (B, S, 2, H, W) of the support shots segmented by the query's predicted mask,
+            ``aligned`` (B,) bool: whether that mask held anything, and ``support_label``.
+        """
+        if support_image is not None and support_label is not None:
+            if not torch.jit.is_scripting():
+                return self._episode(image, support_image, support_label)
+            raise RuntimeError("A scripted network takes the image alone: condition it before scripting.")
+        return self._logits(self.score(self.encoder(image).float(), self.prototypes, self.valid), image.shape[2:])
+
+    @torch.jit.ignore
+    def condition(self, support_image: torch.Tensor, support_label: torch.Tensor) -> PANet:
+        """Store the prototypes of each way; see :meth:`FewShotNet.condition` for shapes."""
+        check_support(support_image, support_label)
+        with torch.no_grad():
+            slices = support_image.flatten(0, 1).split(SLICES_PER_PASS)
+            features = torch.cat([self.encoder(part).float() for part in slices])
+            features = features.reshape(*support_image.shape[:2], *features.shape[1:])
+            self.prototypes, self.valid = self.pool(features, support_label)
+        return self
+
+    def _logits(self, score: torch.Tensor, size: list[int]) -> torch.Tensor:
+        """(B, W, h, w) -> (B, 1 + W, H, W); similarities are interpolated, as in the published codes."""
+        foreground = F.interpolate(score, size=size, mode="bilinear", align_corners=False)
+        return torch.cat([torch.zeros_like(foreground[:, :1]), foreground], dim=1)
+
+    @torch.jit.ignore
+    def _episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+        batch, shots = support_image.shape[:2]
+        # One batch of supports and queries, so that batch statistics, where an encoder has them, are common to both.
+        # Single precision under AMP too: half cannot hold the sum over a background of 256 x 256 pixels.
+        features = self.encoder(torch.cat([support_image.flatten(0, 1), image])).float()
+        support, query = features[: batch * shots], features[batch * shots :]
+        prototypes, valid = self.pool(support.reshape(batch, shots, *support.shape[1:]), support_label)
+        score = self.score(query, prototypes[:, None], valid[:, None])
+        predicted = (score > 0).to(query.dtype).detach()
+        size = support_image.shape[3:]
+        aligned = self._logits(self._align(query, predicted, support, shots), size)
+        return {
+            "logits": self._logits(score, image.shape[2:]),
+            "aligned_logits": aligned.reshape(batch, shots, 2, *size),
+            "aligned": predicted.flatten(1).sum(1) > 0,
+            "support_label": support_label,
+        }
+
+    def _align(self, query: torch.Tensor, predicted: torch.Tensor, support: torch.Tensor, shots: int) -> torch.Tensor:
+        """The roles reversed: the query and its predicted mask (B, 1, h, w) segment the support (B S, D, h, w)."""
+        prototypes, valid = self.pool(query[:, None], predicted[:, None])
+        prototypes, valid = (x.repeat_interleave(shots, dim=0)[:, None] for x in (prototypes, valid))
+        return self.score(support, prototypes, valid)
+
+
+def outside(mask: torch.Tensor) -> torch.Tensor:
+    """Background of each shot (N, S, 1, H, W); a shot with an empty mask is padding and has none."""
+    mask = mask > 0
+    return (~mask & mask.flatten(2).any(2)[..., None, None, None]).float()

@@ -1,0 +1,107 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Self-supervised episodes in 3-D: two windows of slices that show one supervoxel as support and query."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from .episodes import SampleEpisode, SupervoxelTabled
+
+__all__ = ["SampleVolumeEpisode", "SupervoxelVolumeTabled"]
+
+
+class SupervoxelVolumeTabled(SupervoxelTabled):
+    """Measure the volume of every supervoxel in every slice, once for each scan.
+
+    Args:
+        keys: the supervoxels, a MetaTensor (1, H, W, D), 0 = none.
+        new_key: where the table goes, a float32 tensor (N + 1, D) of mm^3, row i for supervoxel i.
+    """
+
+    @staticmethod
+    def _pixel_area(volume: torch.Tensor) -> float:
+        affine = getattr(volume, "affine", None)
+        if affine is None:
+            raise ValueError("supervoxels must be a MetaTensor: its affine says how many mm^3 a voxel has.")
+        return float(abs(np.linalg.det(np.asarray(affine, dtype=float)[:3, :3])))
+
+
+class SampleVolumeEpisode(SampleEpisode):
+    """Draw one 1-way 1-shot episode of volumes (paper, section 5.4, as the published code has it).
+
+    A window is a run of succeeding slices. Those that hold enough of a supervoxel are its candidates. A supervoxel is
+    drawn uniformly from those that have one, then a candidate as the support, then another, at most ``reach`` further
+    up or down the list, as the query. Where a supervoxel has one alone, which is so for every supervoxel of a scan of
+    no more slices than a window, support and query are that window, and the transforms that follow set them apart.
+
+    In plane each side is cut around its own part of the supervoxel, so that none is without it. (The paper says that
+    the cut contains the supervoxel, not whether both sides share it.)
+
+    Args:
+        spatial_size: size of a window (H, W, slices); scans must be at least as large in plane. Of a scan of fewer
+            slices all are taken. The paper's are (215, 215, 10).
+        min_volume: the supervoxel takes up more than this in a window, mm^3. Default 2406.25: the published code's
+            200 voxels of 1.25 x 1.25 x 7.7 mm.
+        reach: how far apart the windows may lie in the list of candidates. Default 50, the published code's.
+        volume_keys: items (C, H, W, D) that are cut along; each also appears as ``support_<key>``.
+        supervoxels: key of the supervoxels (1, H, W, D).
+        table: key of their table in mm^3, see :class:`SupervoxelVolumeTabled`.
+
+    Returns a dict: for each volume key ``key`` and ``support_<key>`` (C, h, w, d), and the masks ``label`` and
+    ``support_label`` (1, h, w, d), float.
+    """
+
+    def __init__(
+        self,
+        spatial_size: Sequence[int],
+        min_volume: float = 2406.25,
+        reach: int = 50,
+        volume_keys: Sequence[str] = ("image",),
+        supervoxels: str = "supervoxels",
+        table: str = "table",
+    ) -> None:
+        if len(spatial_size) != 3 or min(spatial_size) < 1:
+            raise ValueError(f"spatial_size must be (H, W, slices), each at least 1, got {tuple(spatial_size)}.")
+        if min_volume <= 0 or reach < 1:
+            raise ValueError(f"min_volume (mm^3) must be positive and reach at least 1, got {min_volume}, {reach}.")
+        super().__init__(spatial_size[:2], volume_keys=volume_keys, supervoxels=supervoxels, table=table)
+        self.slices = int(spatial_size[2])
+        self.min_volume = min_volume
+        self.reach = reach
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, torch.Tensor]:
+        """Draw the episode."""
+        volume = torch.as_tensor(data[self.supervoxels])[0]
+        identity, support, query = self._draw(np.asarray(data[self.table]))
+        result: dict[str, torch.Tensor] = {}
+        for prefix, first in (("support_", support), ("", query)):
+            slices = slice(first, first + self.slices)
+            mask = torch.as_tensor(volume[..., slices] == identity)
+            window = (*self._window(mask.any(-1)), slices)
+            for key in self.volume_keys:
+                result[prefix + key] = self._cut(data[key], window)
+            result[prefix + "label"] = self._cut(mask[None], window[:2])
+        return result
+
+    def _draw(self, table: np.ndarray) -> tuple[int, int, int]:
+        """Supervoxel, first slice of the support's window and of the query's."""
+        length = min(self.slices, table.shape[1])
+        windows = np.lib.stride_tricks.sliding_window_view(table.astype(np.float64), length, axis=1).sum(-1)
+        large = windows > self.min_volume
+        candidates = 1 + np.flatnonzero(large[1:].any(axis=1))
+        if not candidates.size:
+            raise ValueError(
+                f"none of {len(table) - 1} supervoxels has more than {self.min_volume:.0f} mm^3 in {length} slices. "
+                "Lower min_volume, or choose a larger minimum size of the supervoxels."
+            )
+        identity = int(candidates[self.R.randint(candidates.size)])
+        listed = np.flatnonzero(large[identity])
+        support = self.R.randint(listed.size)
+        others = [i for i in range(listed.size) if 0 < abs(i - support) <= self.reach] or [support]
+        query = others[self.R.randint(len(others))]
+        return identity, int(listed[support]), int(listed[query])

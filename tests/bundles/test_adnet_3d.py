@@ -1,0 +1,112 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""The 3-D bundle: its episodes, its recipe, and the commands with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from segment_scene import CASES, Scene, make_scene
+
+from monai_fss.apps.bundles import config_keys
+from monai_fss.apps.cli import main
+from monai_fss.apps.results import read_results
+from monai_fss.apps.segment_report import read_quality
+from monai_fss.apps.train import train
+from monai_fss.data import read_model
+
+Settings = Callable[[str], dict[str, Any]]
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def trained_3d(phantom_set: Path, small: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of four steps."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("trained_3d") / "run"
+    train("adnet_3d", phantom_set, folder, settings={**small("adnet_3d"), "steps": 4}, device="cpu")
+    return folder
+
+
+@pytest.fixture
+def scene(phantom_set: Path, trained_3d: Path, tmp_path: Path) -> Scene:
+    return make_scene(tmp_path, phantom_set, trained_3d)
+
+
+def parser_of(repository: Path, **settings: Any) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config(str(repository / "bundles" / "adnet_3d" / "configs" / "train.yaml"))
+    for key, value in settings.items():
+        parser[key] = value
+    return parser
+
+
+@pytest.mark.parametrize("positions", [True, False])
+def test_episodes_of_the_bundle(
+    positions: bool, repository: Path, phantom_set: Path, small: Settings, tmp_path: Path
+) -> None:
+    more: dict[str, Any] = {} if positions else {"position_axes": [], "position_weights": [], "zscore": True}
+    parser = parser_of(
+        repository, **small("adnet_3d"), **more, dataset_dir=str(phantom_set), output_dir=str(tmp_path / "out")
+    )
+    dataset = parser.get_parsed_content("train::dataset")
+    channels = 4 if positions else 1
+    apart = []
+    for index in range(6):
+        episode = dataset[index]
+        assert episode["image"].shape == (channels, 64, 64, 6) and episode["label"].shape == (1, 64, 64, 6)
+        assert episode["support_image"].shape == (1, channels, 64, 64, 6)
+        assert episode["support_label"].shape == (1, 1, 64, 64, 6)
+        assert set(episode["label"].unique().tolist()) == set(episode["support_label"].unique().tolist()) == {0, 1}
+        assert all(torch.isfinite(value).all() and type(value) is torch.Tensor for value in episode.values())
+        if positions:
+            apart.append(float((episode["image"][3].mean() - episode["support_image"][0, 3].mean()).abs()))
+        again = dataset[index]
+        assert all(torch.equal(episode[key], again[key]) for key in episode)
+    assert not positions or max(apart) > 0.3  # the query's window lies elsewhere along the body
+
+
+def test_the_recipe_names_settings_that_exist(repository: Path) -> None:
+    """MONAI takes a mistyped key without a word."""
+    configs = repository / "bundles" / "adnet_3d" / "configs"
+    known, recipe = config_keys([configs / "train.yaml"]), config_keys([configs / "paper.yaml"])
+    assert {key for key in recipe if not key.startswith("lr_scheduler")} <= known.keys()
+    whole = config_keys([configs / "train.yaml", configs / "paper.yaml"])
+    assert whole["size"] == [215, 215, 10] and whole["encoder"] == "resnext101_3d"
+    assert whole["settings"].keys() <= config_keys([configs / "inference.yaml"]).keys()
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(nib.Nifti1Image.from_filename(path).dataobj)
+
+
+@pytest.mark.parametrize("slices", ["middle", "all"])
+def test_the_segment_command(slices: str, scene: Scene) -> None:
+    assert read_model(scene.model)["settings"]["encoder"] == "compact_3d"
+    command = ["segment", "--bundle", "adnet_3d", "--model", str(scene.model), "--support-image", str(scene.support)]
+    command += ["--support-label", str(scene.label), "--images", str(scene.images), "--labels", "1,4"]
+    assert main([*command, "--support-slices", slices, "--output", str(scene.root / "out")]) == 0
+    out = scene.root / "out"
+    for case in CASES:
+        mask = read(out / f"{case}.nii.gz")
+        assert mask.shape == read(scene.images / f"{case}.nii.gz").shape
+        assert set(np.unique(mask)) <= {0, 1, 4} and (mask > 0).any()
+    rows = read_quality(out / "quality.csv")
+    assert len(rows) == 2 * len(CASES) and all(0 <= float(row["quality"]) <= 1 for row in rows)
+
+
+@pytest.mark.parametrize("protocol", ["ep1", "ep2"])
+def test_the_evaluate_command(protocol: str, phantom_set: Path, trained_3d: Path, tmp_path: Path) -> None:
+    command = ["evaluate", "--bundle", "adnet_3d", "--model", str(trained_3d / "model.pt"), "--data", str(phantom_set)]
+    command += ["--protocol", protocol, "--fold", "0", "--output", str(tmp_path / "out")]
+    assert main([*command, *(["--support-slices", "all"] if protocol == "ep2" else [])]) == 0
+    entries = read_results(tmp_path / "out").entries
+    assert {entry.method for entry in entries} == {"adnet_3d", "untrained network", "mask paste"}
+    assert all(0 <= entry.dice <= 1 for entry in entries)

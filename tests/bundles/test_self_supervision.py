@@ -1,0 +1,62 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""pSSL or vSSL is a switch of the training configuration: what episodes are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from monai.transforms import Compose
+
+BUNDLES = sorted(
+    path.parents[1].name
+    for path in (Path(__file__).resolve().parents[2] / "bundles").glob("*/configs/train.yaml")
+    if "\nself_supervision:" in path.read_text(encoding="utf-8")
+)
+
+
+def parsed(bundle: str, repository: Path, settings: dict[str, Any]) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config(str(repository / "bundles" / bundle / "configs" / "train.yaml"))
+    for key, value in settings.items():
+        parser[key] = value
+    return parser
+
+
+def test_every_2d_bundle_that_is_trained_has_the_switch() -> None:
+    assert {"adnet", "alpnet", "panet"} <= set(BUNDLES)
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("word", ["superpixels", "supervoxels"])
+def test_episodes_are_one_slice_or_two(
+    word: str, bundle: str, repository: Path, phantom_set: Path, small: Callable[[str], dict[str, Any]]
+) -> None:
+    settings = small(bundle) | {"dataset_dir": str(phantom_set), "self_supervision": word}
+    parser = parsed(bundle, repository, settings)
+    steps = [parser.get_parsed_content(key) for key in ("scan_to_slices", "train::deterministic_transforms")]
+    item = Compose([*steps[0], *steps[1]])(parser.get_parsed_content("items")[0])
+    labels = np.asarray(item["supervoxels"][0])
+    slices = [np.flatnonzero((labels == i).any(axis=(0, 1))).size for i in range(1, labels.max() + 1)]
+    episode = parser.get_parsed_content("train::random_transforms")[0]
+    episode.set_random_state(seed=0)
+    drawn = [episode(item) for _ in range(5)]
+    same = [torch.equal(one["image"], one["support_image"]) for one in drawn]
+    if word == "superpixels":
+        assert set(slices) == {1} and all(same)
+        assert all(torch.equal(one["label"], one["support_label"]) for one in drawn)
+    else:
+        assert max(slices) > 2 and not any(same)
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_another_word_is_an_error_in_words(bundle: str, repository: Path) -> None:
+    with pytest.raises(RuntimeError) as error:
+        parsed(bundle, repository, {"self_supervision": "pixels"}).get_parsed_content("superpixels")
+    assert "self_supervision: 'pixels' is unknown. Set supervoxels or superpixels." in str(error.value.__cause__)
