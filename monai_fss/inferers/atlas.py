@@ -46,8 +46,8 @@ class Atlas:
         spacing: mm along the canonical axes of the grid that it works on. Default:
             :func:`monai_fss.registration.default_spacing`.
         nearest: use this many labelled scans, those that look most like the query after the registration. Default: all.
-        fusion: "soft" (mean of the warped masks, default), "majority", "local" (locally weighted), "staple" or "pbaf",
-            see :mod:`monai_fss.registration.fusion`. One scan alone needs none.
+        fusion: "soft" (default: mean of the warped masks over the scans that show the organ), "majority", "local"
+            (locally weighted), "staple" or "pbaf", see :mod:`monai_fss.registration.fusion`. One scan alone needs none.
         refinement: None leaves the registered labels as they are.
         registration: further arguments of ``register``.
         back: arguments of the ``register`` of :meth:`carried_back`. Default: the fast preset, since it need only tell
@@ -153,7 +153,9 @@ class Atlas:
         chosen = self._nearest(fixed, images) if fewer else range(len(placed))
         masks = np.stack([self._masks(placed[i][0], grid, placed[i][1]) for i in chosen])
         if self.fusion == "soft" or len(chosen) == 1:
-            return masks.mean(0)
+            # A scan that does not show an organ, such as a gallbladder that was removed, says nothing of where it is.
+            shown = np.array([[bool((placed[i][0]["label"] == v).any()) for v in self.values] for i in chosen])
+            return masks.sum(0) / np.maximum(shown.sum(0), 1)[:, None, None, None].astype(np.float32)
         labels = np.stack([np.array([*self.values, 0])[winners(mask)] for mask in masks])
         if self.fusion in ("majority", "staple"):
             return (majority_vote if self.fusion == "majority" else staple)(labels, self.values)
@@ -187,7 +189,8 @@ class Atlas:
         if self.cache is None:
             return register(fixed, moving, **settings)
         # What a preset means may change from version to version, what is kept under its name may not.
-        key = {**settings, "work": asdict(PRESETS[settings.get("preset", "accurate")])}
+        preset = PRESETS.get(settings.get("preset", "accurate"))
+        key = {**settings, "work": asdict(preset) if preset else None}
         known = self.cache("register", lambda: register(fixed, moving, **settings).tensors(), [fixed, moving], key)
         return DisplacementField(**known)
 

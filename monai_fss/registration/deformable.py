@@ -63,7 +63,7 @@ def deformable(
     learning for Learn2Reg 2021, 2022 (ConvexAdam).
     """
     fixed, moving = prepared(fixed, "fixed"), prepared(moving, "moving")
-    start = np.eye(4) if initial is None else initial
+    start = initial if isinstance(initial, DisplacementField) else np.eye(4) if initial is None else np.asarray(initial)
     box = body_grid(fixed)
     finest = np.asarray(default_spacing(box) if spacing is None else spacing, dtype=float)
     grid = box.working(np.maximum(finest, coarser * finest.min()).tolist())
