@@ -7,6 +7,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from monai_fss.registration.grid import Grid, default_spacing
 from monai_fss.registration.refinement import AppearanceRefinement, winners
 from monai_fss.registration.register import PRESETS, register
 from monai_fss.registration.resample import resample
+from monai_fss.registration.side_by_side import side_by_side
 
 __all__ = ["FUSIONS", "Atlas", "scan_name"]
 
@@ -131,17 +133,15 @@ class Atlas:
 
     def _placed(self, query: MetaTensor) -> tuple[list[Placed], list[str]]:
         """The labelled scans with their registrations, and why others have none."""
+        found = side_by_side([partial(self.field, query, _first(scan["image"])) for scan in self.scans])
         placed, failures = [], []
-        for scan in self.scans:
-            try:
-                placed.append((scan, self.field(query, _first(scan["image"]))))
-            except RegistrationError as error:
-                failures.append(str(error))
-                warnings.warn(
-                    f"{scan_name(query)}: the labelled scan {scan_name(scan['image'])} is left out: {error}",
-                    InputWarning,
-                    stacklevel=4,
-                )
+        for scan, outcome in zip(self.scans, found, strict=True):
+            if isinstance(outcome, DisplacementField):
+                placed.append((scan, outcome))
+                continue
+            failures.append(str(outcome))
+            text = f"{scan_name(query)}: the labelled scan {scan_name(scan['image'])} is left out: {outcome}"
+            warnings.warn(text, InputWarning, stacklevel=4)
         return placed, failures
 
     def _fused(self, placed: list[Placed], grid: Grid, fixed: np.ndarray) -> np.ndarray:
@@ -193,6 +193,17 @@ class Atlas:
         key = {**settings, "work": asdict(preset) if preset else None}
         known = self.cache("register", lambda: register(fixed, moving, **settings).tensors(), [fixed, moving], key)
         return DisplacementField(**known)
+
+    def ahead(self, image: MetaTensor) -> None:
+        """Register there and back side by side, where there is a cache that keeps it for when it is asked for.
+
+        Args:
+            image: the query (C, H, W, D), channel 0 scaled to 0..1.
+        """
+        if self.cache is not None:
+            query, known = _first(image), [_first(scan["image"]) for scan in self.scans]
+            there = [partial(self.field, query, scan) for scan in known]
+            side_by_side([*there, *(partial(self.field, scan, query, self.back) for scan in known)])
 
     def carried_back(self, image: MetaTensor, label: MetaTensor) -> dict[int, float]:
         """Reverse accuracy of a segmented query (Valindria et al. 2017), by a registration of its own.

@@ -20,6 +20,7 @@ from .matching import match
 from .refinement import AppearanceRefinement
 from .register import PRESETS, Preset, register
 from .resample import inside, resample
+from .side_by_side import side_by_side
 
 __all__ = [
     "AppearanceRefinement",
@@ -39,5 +40,6 @@ __all__ = [
     "pbaf",
     "register",
     "resample",
+    "side_by_side",
     "staple",
 ]
