@@ -18,7 +18,7 @@ from monai_fss.data import ContentCache, InputWarning, case_name
 from monai_fss.metrics import strict_dice
 from monai_fss.registration.body import RegistrationError, body_grid
 from monai_fss.registration.field import DisplacementField
-from monai_fss.registration.fusion import local_weighted_vote, majority_vote, pbaf, staple
+from monai_fss.registration.fusion import local_weighted_vote, majority_vote, pbaf, staple, volume_preserving_vote
 from monai_fss.registration.grid import Grid, default_spacing
 from monai_fss.registration.refinement import AppearanceRefinement, winners
 from monai_fss.registration.register import PRESETS, register
@@ -48,8 +48,8 @@ class Atlas:
         spacing: mm along the canonical axes of the grid that it works on. Default:
             :func:`monai_fss.registration.default_spacing`.
         nearest: use this many labelled scans, those that look most like the query after the registration. Default: all.
-        fusion: "soft" (default: mean of the warped masks over the scans that show the organ), "majority", "local"
-            (locally weighted), "staple" or "pbaf", see :mod:`monai_fss.registration.fusion`. One scan alone needs none.
+        fusion: "soft" (default: mean of the warped masks that keeps the organs' volumes), "majority", "local" (locally
+            weighted), "staple" or "pbaf", see :mod:`monai_fss.registration.fusion`. One scan alone needs none.
         refinement: None leaves the registered labels as they are.
         registration: further arguments of ``register``.
         back: arguments of the ``register`` of :meth:`carried_back`. Default: the fast preset, since it need only tell
@@ -153,9 +153,8 @@ class Atlas:
         chosen = self._nearest(fixed, images) if fewer else range(len(placed))
         masks = np.stack([self._masks(placed[i][0], grid, placed[i][1]) for i in chosen])
         if self.fusion == "soft" or len(chosen) == 1:
-            # A scan that does not show an organ, such as a gallbladder that was removed, says nothing of where it is.
             shown = np.array([[bool((placed[i][0]["label"] == v).any()) for v in self.values] for i in chosen])
-            return masks.sum(0) / np.maximum(shown.sum(0), 1)[:, None, None, None].astype(np.float32)
+            return volume_preserving_vote(masks, shown, grid.spacing.tolist())
         labels = np.stack([np.array([*self.values, 0])[winners(mask)] for mask in masks])
         if self.fusion in ("majority", "staple"):
             return (majority_vote if self.fusion == "majority" else staple)(labels, self.values)

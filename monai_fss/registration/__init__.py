@@ -14,7 +14,7 @@ from .body import RegistrationError
 from .deformable import deformable
 from .dictionary import Registerd
 from .field import DisplacementField
-from .fusion import local_weighted_vote, majority_vote, pbaf, staple
+from .fusion import local_weighted_vote, majority_vote, pbaf, staple, volume_preserving_vote
 from .grid import Grid, default_spacing
 from .matching import match
 from .refinement import AppearanceRefinement
@@ -42,4 +42,5 @@ __all__ = [
     "resample",
     "side_by_side",
     "staple",
+    "volume_preserving_vote",
 ]
