@@ -30,7 +30,7 @@ __all__ = ["FUSIONS", "Atlas", "scan_name"]
 OUTSIDE = (
     "the organ lies outside the scan, as far as registration shows. Check that both show the same part of the body"
 )
-FUSIONS = ("soft", "majority", "local", "staple", "pbaf")
+FUSIONS = ("pbaf", "soft", "majority", "local", "staple")
 Item = Mapping[str, Any]
 Placed = tuple[Item, DisplacementField]
 
@@ -48,8 +48,9 @@ class Atlas:
         spacing: mm along the canonical axes of the grid that it works on. Default:
             :func:`monai_fss.registration.default_spacing`.
         nearest: use this many labelled scans, those that look most like the query after the registration. Default: all.
-        fusion: "soft" (default: mean of the warped masks that keeps the organs' volumes), "majority", "local" (locally
-            weighted), "staple" or "pbaf", see :mod:`monai_fss.registration.fusion`. One scan alone needs none.
+        fusion: of several scans: "pbaf" (default: the best of the five on abdominal CT), "soft" (mean of the warped
+            masks that keeps the organs' volumes), "majority", "local" (locally weighted) or "staple", see
+            :mod:`monai_fss.registration.fusion`. One scan alone needs none.
         refinement: None leaves the registered labels as they are.
         registration: further arguments of ``register``.
         back: arguments of the ``register`` of :meth:`carried_back`. Default: the fast preset, since it need only tell
@@ -66,7 +67,7 @@ class Atlas:
         values: Sequence[int] | None = None,
         spacing: Sequence[float] | None = None,
         nearest: int | None = None,
-        fusion: str = "soft",
+        fusion: str = "pbaf",
         refinement: AppearanceRefinement | None = AppearanceRefinement(),  # noqa: B008  (frozen)
         registration: Mapping[str, Any] | None = None,
         back: Mapping[str, Any] | None = None,
