@@ -22,19 +22,18 @@ def side_by_side(tasks: Sequence[Callable[[], Result]], workers: int | None = No
     """Run registrations beside one another.
 
     One registration is little faster on two threads than on one, since most of its steps are short; two of them, each
-    on a thread of its own, are. What they find is that of one thread, so it does not depend on the machine.
+    on a thread of its own, are. One alone has one thread too: where two displacements fit equally well, sums in another
+    order choose the other one, and masks must not depend on the machine, nor on what else was asked for.
 
     Args:
         tasks: functions without arguments.
-        workers: how many run at once. Default: ``torch.get_num_threads()``; with 1 they run one after another.
+        workers: how many run at once. Default: ``torch.get_num_threads()``.
 
     Returns:
         what each task returned, in the same order, or the RegistrationError that it raised. Other errors are raised.
     """
     threads = torch.get_num_threads()
-    count = min(len(tasks), threads if workers is None else workers)
-    if count < 2:
-        return [_outcome(task) for task in tasks]
+    count = max(1, min(len(tasks), threads if workers is None else workers))
     # Threads share warning filters and random numbers, and each registration puts back what it found: not in order.
     with quiet(), torch.random.fork_rng(devices=[]):
         try:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+from scipy.special import expit, logit
 
 __all__ = ["volume_preserving_vote"]
 
@@ -59,6 +60,5 @@ def _kept(votes: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         return mean
     share = np.clip(gaussian_filter(mean, sigma), _EDGE, 1 - _EDGE)
     limit = np.partition(share, share.size - wanted, axis=None)[share.size - wanted]
-    odds = np.log(share / (1 - share)) - np.log(limit / (1 - limit))
     # The voxel at the limit is the last one that belongs: just above one half.
-    return (1 / (1 + np.exp(-odds - _EDGE))).astype(np.float32)
+    return expit(logit(share) - logit(limit) + _EDGE).astype(np.float32)
