@@ -28,8 +28,7 @@ ATLAS, ADNET = "atlas, whole labelled scan", "ADNet, one labelled slice"
 PHANTOM: dict[str, Any] = {"shape": (128, 128, 32), "spacing": (2.5, 2.5, 7.7)}
 # Supervoxels of half the default size: the aorta is smaller than the organs that the default is made for.
 SETTINGS: dict[str, Any] = {"steps_per_epoch": 50, "val_queries": 0, "supervoxel_ml": 30.0}
-
-ATLAS_SETTINGS: dict[str, Any] = {}
+ATLAS_SETTINGS: dict[str, Any] = {}  # the bundle's own
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from monai.transforms import Compose
 
 from monai_fss.apps.results import Entry
 from monai_fss.inferers import Protocol
 from monai_fss.metrics import Score, score, strict_dice
-from monai_fss.transforms import largest_component
+from monai_fss.transforms import LargestComponentd, WaysToLabeld, largest_component
 
 __all__ = ["WAYS", "FoldScorer", "QualityFunction", "threshold_scores"]
 
@@ -96,12 +97,9 @@ class FoldScorer:
 
     def _quality(self, network: Any, query: Mapping[str, Any], probability: torch.Tensor) -> dict[int, float]:
         """Label-free quality of what a user would get: one label map, the largest piece of each class."""
-        best, way = torch.as_tensor(probability).max(0)
-        label = torch.zeros(1, *best.shape)
-        for index, value in enumerate(self.names):
-            label[0][torch.from_numpy(largest_component(((way == index) & (best > 0.5)).numpy()))] = value
         assert self.quality is not None
-        result = MetaTensor(label, affine=query["image"].affine)
+        steps = Compose([WaysToLabeld("label", list(self.names)), LargestComponentd("label")])
+        result = MetaTensor(steps({"label": torch.as_tensor(probability)})["label"], affine=query["image"].affine)
         return self.quality(network, self.support, query["image"], result, list(self.names))
 
     def _native(self, query: Mapping[str, Any], probability: torch.Tensor) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,18 +18,19 @@ from monai_fss.data import ContentCache, InputWarning, case_name
 from monai_fss.metrics import strict_dice
 from monai_fss.registration.body import RegistrationError, body_grid
 from monai_fss.registration.field import DisplacementField
-from monai_fss.registration.fusion import local_weighted_vote, majority_vote, pbaf, staple
+from monai_fss.registration.fusion import local_weighted_vote, majority_vote, pbaf, staple, volume_preserving_vote
 from monai_fss.registration.grid import Grid, default_spacing
 from monai_fss.registration.refinement import AppearanceRefinement, winners
 from monai_fss.registration.register import PRESETS, register
 from monai_fss.registration.resample import resample
+from monai_fss.registration.side_by_side import side_by_side
 
 __all__ = ["FUSIONS", "Atlas", "scan_name"]
 
 OUTSIDE = (
     "the organ lies outside the scan, as far as registration shows. Check that both show the same part of the body"
 )
-FUSIONS = ("soft", "majority", "local", "staple", "pbaf")
+FUSIONS = ("pbaf", "soft", "majority", "local", "staple")
 Item = Mapping[str, Any]
 Placed = tuple[Item, DisplacementField]
 
@@ -46,8 +48,9 @@ class Atlas:
         spacing: mm along the canonical axes of the grid that it works on. Default:
             :func:`monai_fss.registration.default_spacing`.
         nearest: use this many labelled scans, those that look most like the query after the registration. Default: all.
-        fusion: "soft" (mean of the warped masks, default), "majority", "local" (locally weighted), "staple" or "pbaf",
-            see :mod:`monai_fss.registration.fusion`. One scan alone needs none.
+        fusion: of several scans: "pbaf" (default: the best of the five on abdominal CT), "soft" (mean of the warped
+            masks that keeps the organs' volumes), "majority", "local" (locally weighted) or "staple", see
+            :mod:`monai_fss.registration.fusion`. One scan alone needs none.
         refinement: None leaves the registered labels as they are.
         registration: further arguments of ``register``.
         back: arguments of the ``register`` of :meth:`carried_back`. Default: the fast preset, since it need only tell
@@ -64,7 +67,7 @@ class Atlas:
         values: Sequence[int] | None = None,
         spacing: Sequence[float] | None = None,
         nearest: int | None = None,
-        fusion: str = "soft",
+        fusion: str = "pbaf",
         refinement: AppearanceRefinement | None = AppearanceRefinement(),  # noqa: B008  (frozen)
         registration: Mapping[str, Any] | None = None,
         back: Mapping[str, Any] | None = None,
@@ -131,17 +134,15 @@ class Atlas:
 
     def _placed(self, query: MetaTensor) -> tuple[list[Placed], list[str]]:
         """The labelled scans with their registrations, and why others have none."""
+        found = side_by_side([partial(self.field, query, _first(scan["image"])) for scan in self.scans])
         placed, failures = [], []
-        for scan in self.scans:
-            try:
-                placed.append((scan, self.field(query, _first(scan["image"]))))
-            except RegistrationError as error:
-                failures.append(str(error))
-                warnings.warn(
-                    f"{scan_name(query)}: the labelled scan {scan_name(scan['image'])} is left out: {error}",
-                    InputWarning,
-                    stacklevel=4,
-                )
+        for scan, outcome in zip(self.scans, found, strict=True):
+            if isinstance(outcome, DisplacementField):
+                placed.append((scan, outcome))
+                continue
+            failures.append(str(outcome))
+            text = f"{scan_name(query)}: the labelled scan {scan_name(scan['image'])} is left out: {outcome}"
+            warnings.warn(text, InputWarning, stacklevel=4)
         return placed, failures
 
     def _fused(self, placed: list[Placed], grid: Grid, fixed: np.ndarray) -> np.ndarray:
@@ -153,7 +154,8 @@ class Atlas:
         chosen = self._nearest(fixed, images) if fewer else range(len(placed))
         masks = np.stack([self._masks(placed[i][0], grid, placed[i][1]) for i in chosen])
         if self.fusion == "soft" or len(chosen) == 1:
-            return masks.mean(0)
+            shown = np.array([[bool((placed[i][0]["label"] == v).any()) for v in self.values] for i in chosen])
+            return volume_preserving_vote(masks, shown, grid.spacing.tolist())
         labels = np.stack([np.array([*self.values, 0])[winners(mask)] for mask in masks])
         if self.fusion in ("majority", "staple"):
             return (majority_vote if self.fusion == "majority" else staple)(labels, self.values)
@@ -187,9 +189,21 @@ class Atlas:
         if self.cache is None:
             return register(fixed, moving, **settings)
         # What a preset means may change from version to version, what is kept under its name may not.
-        key = {**settings, "work": asdict(PRESETS[settings.get("preset", "accurate")])}
+        preset = PRESETS.get(settings.get("preset", "accurate"))
+        key = {**settings, "work": asdict(preset) if preset else None}
         known = self.cache("register", lambda: register(fixed, moving, **settings).tensors(), [fixed, moving], key)
         return DisplacementField(**known)
+
+    def ahead(self, image: MetaTensor) -> None:
+        """Register there and back side by side, where there is a cache that keeps it for when it is asked for.
+
+        Args:
+            image: the query (C, H, W, D), channel 0 scaled to 0..1.
+        """
+        if self.cache is not None:
+            query, known = _first(image), [_first(scan["image"]) for scan in self.scans]
+            there = [partial(self.field, query, scan) for scan in known]
+            side_by_side([*there, *(partial(self.field, scan, query, self.back) for scan in known)])
 
     def carried_back(self, image: MetaTensor, label: MetaTensor) -> dict[int, float]:
         """Reverse accuracy of a segmented query (Valindria et al. 2017), by a registration of its own.

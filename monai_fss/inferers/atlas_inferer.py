@@ -22,13 +22,15 @@ class AtlasInferer(Inferer):
 
     Args:
         atlas: the labelled scans.
+        ahead: whether :class:`CarriedBack` will be asked too: then its registration runs beside the other one.
 
     Attributes:
         left_out: why a class is empty in a scan, {name of the scan: {value: reason}}.
     """
 
-    def __init__(self, atlas: Atlas) -> None:
+    def __init__(self, atlas: Atlas, ahead: bool = False) -> None:
         self.atlas = atlas
+        self.ahead = ahead
         self.left_out: dict[str, dict[int, str]] = {}
 
     def __call__(self, inputs: torch.Tensor, network: Any = None, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -37,6 +39,8 @@ class AtlasInferer(Inferer):
             raise TypeError("the atlas needs to know where the scan lies: give a MetaTensor, as LoadImage makes it.")
         results = []
         for image, evidence in zip(decollate_batch(inputs), self.evidence(inputs, network), strict=True):
+            if self.ahead:
+                self.atlas.ahead(image.cpu())
             result = self.atlas(image.cpu(), evidence)
             self.left_out[scan_name(image)] = result.meta["left_out"]
             odds = torch.logit(result.as_tensor(), eps=1e-6)

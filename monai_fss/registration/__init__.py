@@ -14,12 +14,13 @@ from .body import RegistrationError
 from .deformable import deformable
 from .dictionary import Registerd
 from .field import DisplacementField
-from .fusion import local_weighted_vote, majority_vote, pbaf, staple
+from .fusion import local_weighted_vote, majority_vote, pbaf, staple, volume_preserving_vote
 from .grid import Grid, default_spacing
 from .matching import match
 from .refinement import AppearanceRefinement
 from .register import PRESETS, Preset, register
 from .resample import inside, resample
+from .side_by_side import side_by_side
 
 __all__ = [
     "AppearanceRefinement",
@@ -39,5 +40,7 @@ __all__ = [
     "pbaf",
     "register",
     "resample",
+    "side_by_side",
     "staple",
+    "volume_preserving_vote",
 ]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from .pbaf import pbaf
 from .staple import staple
+from .volume import volume_preserving_vote
 from .votes import local_weighted_vote, majority_vote
 
-__all__ = ["local_weighted_vote", "majority_vote", "pbaf", "staple"]
+__all__ = ["local_weighted_vote", "majority_vote", "pbaf", "staple", "volume_preserving_vote"]
