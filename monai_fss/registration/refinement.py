@@ -32,19 +32,19 @@ class AppearanceRefinement:
     Args:
         rounds: how often. Default 4; more changes little.
         tau: mm of distance that weigh as much as one unit of log-likelihood ratio. Default 5.
-        zone: mm around an organ in which it may be, and where its surroundings are learnt. Default 25.
-        limit: mm that a boundary may move. Default: bounded by ``tau`` and ``cap`` alone, 15 mm with the defaults.
+        zone: mm around an organ in which it may be, and where its surroundings are learnt. Default 15.
+        limit: mm that a boundary may move. Default: bounded by ``tau`` and ``cap`` alone, 10 mm with the defaults.
         smooth: Gaussian smoothing of the log-likelihood ratio, mm. Default 2.
-        cap: largest absolute log-likelihood ratio. Default 3.
+        cap: largest absolute log-likelihood ratio. Default 2.
         evidence_weight: of further log-odds that are given in the call, a network's say. Default 1.
     """
 
     rounds: int = 4
     tau: float = 5.0
-    zone: float = 25.0
+    zone: float = 15.0
     limit: float | None = None
     smooth: float = 2.0
-    cap: float = 3.0
+    cap: float = 2.0
     evidence_weight: float = 1.0
 
     def __post_init__(self) -> None:

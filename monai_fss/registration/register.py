@@ -40,10 +40,10 @@ class Preset:
 PRESETS = {
     "accurate": Preset(
         LEVELS,
-        ({"cell": 4, "reach": 3, "iterations": 40}, {"cell": 3, "reach": 1, "iterations": 60}),
+        ({"cell": 4, "reach": 3, "iterations": 30}, {"cell": 3, "reach": 1, "iterations": 40}),
     ),
     "fast": Preset(
-        ((10.0, 2, 4), (6.0, 2, 3), (5.0, 1, 1)),
+        ((10.0, 2, 4), (10.0, 2, 2), (6.0, 2, 2), (6.0, 1, 1)),
         (
             {"coarser": 1.6, "cell": 3, "reach": 3, "iterations": 40},
             {"coarser": 1.6, "cell": 2, "reach": 1, "iterations": 60},

@@ -37,7 +37,8 @@ def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_a_shifted_label_finds_its_organ(scene: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     image, truth, moved = scene
-    refined = AppearanceRefinement()(image, moved, SPACING)
+    # 8 mm are nearly as far as the defaults let a boundary move, so appearance is given more weight here.
+    refined = AppearanceRefinement(cap=3.0)(image, moved, SPACING)
     assert refined.dtype == np.float32 and refined.shape == moved.shape
     assert refined.min() >= 0 and refined.max() <= 1
     result = winners(refined)
