@@ -10,7 +10,12 @@ __all__ = ["add_bundle_arguments"]
 
 
 def add_bundle_arguments(
-    parser: argparse.ArgumentParser, config: str, example: str, default: str | None = "adnet", why: str = "adnet"
+    parser: argparse.ArgumentParser,
+    config: str,
+    example: str,
+    default: str | None = "adnet",
+    why: str = "adnet",
+    several: bool = False,
 ) -> None:
     """Add ``--bundle``, ``--device`` and ``--set``.
 
@@ -20,8 +25,14 @@ def add_bundle_arguments(
         example: of a setting of it.
         default: bundle, or None where it depends.
         why: the default in words.
+        several: whether the command takes more than one bundle, and so gives a list.
     """
-    parser.add_argument("--bundle", default=default, help=f"method (default: {why})")
+    if several:
+        parser.add_argument(
+            "--bundle", nargs="+", default=[default], help=f"method(s), such as crapnet:blocks_7 (default: {why})"
+        )
+    else:
+        parser.add_argument("--bundle", default=default, help=f"method (default: {why})")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     parser.add_argument(
         "--set",

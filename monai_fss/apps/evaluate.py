@@ -1,90 +1,26 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""`monai-fss evaluate`: train and test on the folds of a data set, by the papers' protocols."""
+"""Train and test on the folds of a data set, by the papers' protocols."""
 
 from __future__ import annotations
 
-import argparse
-import sys
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from monai_fss.apps.arguments import add_bundle_arguments
-from monai_fss.apps.bundles import bundle_path, device_setting, is_trained, parse_settings
+from monai_fss.apps.bundles import device_setting, is_trained, recipe_names
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
 from monai_fss.apps.fold_trial import FoldTrial, protocol_of
 from monai_fss.apps.results import Entry, Results, write_results
-from monai_fss.apps.segment import support_slices
+from monai_fss.apps.training_groups import training_groups
 from monai_fss.apps.versions import versions
 from monai_fss.data import DatasetFolder, Fold, Label, ScanError, check_output, make_folds
 
-__all__ = ["Evaluation", "add_arguments", "evaluate", "run"]
-
-RESERVED = {
-    "bundle_root": "--bundle",
-    "dataset_dir": "--data",
-    "output_dir": "--output",
-    "cache_dir": "--models",
-    "cases": "--split",
-    "seed": "--seed",
-    "resume": "--models",
-    "val_queries": "--split",
-    "device": "--device",
-}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the command."""
-    add_bundle_arguments(parser, "train.yaml", "steps=500")
-    parser.add_argument("--data", required=True, help="data set folder with labels")
-    parser.add_argument("--protocol", choices=("ep1", "ep2"), default="ep2")
-    parser.add_argument("--split", default="within", help="paper, corrected, within, or a JSON file")
-    parser.add_argument("--ways", choices=("independent", "compete"), default="independent")
-    parser.add_argument("--runs", type=int, default=1, help="repetitions with other seeds (the papers: 3)")
-    parser.add_argument("--fold", type=int, help="only this fold, counted from 0")
-    parser.add_argument("--supports", type=int, default=1, help="labelled scans of each fold (default: 1)")
-    parser.add_argument("--support-slices", help="for ep2: middle (default, the paper's), a number, or all; atlas: all")
-    parser.add_argument("--prior", choices=("atlas",), help="combine the network with the registered labelled scan")
-    parser.add_argument("--prior-weight", type=float, default=0.1, help="of the network then (default: 0.1)")
-    parser.add_argument("--quality", action="store_true", help="also compare the label-free quality with the Dice")
-    parser.add_argument("--model", help="evaluate this model.pt instead of training one for each fold")
-    parser.add_argument("--models", help="where trained models are kept and found again (default: OUTPUT/models)")
-    parser.add_argument("--output", required=True, help="folder for results.json, .csv, .md and the threshold curve")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the first run")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run the command."""
-    files = [settings_file(args.bundle)]
-    evaluation = Evaluation(
-        bundle=args.bundle,
-        data=args.data,
-        protocol=args.protocol,
-        split=args.split,
-        ways=args.ways,
-        runs=args.runs,
-        fold=args.fold,
-        supports=args.supports,
-        support_slices=_slices(args.bundle, args.support_slices),
-        model=args.model,
-        prior=args.prior,
-        prior_weight=args.prior_weight,
-        quality=args.quality,
-        seed=args.seed,
-        device=args.device,
-        settings=parse_settings(args.set, files, RESERVED),
-        command=" ".join(["monai-fss", *sys.argv[1:]]),
-    )
-    if args.model is not None and args.models is not None:
-        raise UsageError("--model, --models: contradict each other. Give --model to train nothing, or --models.")
-    results = evaluate(evaluation, args.output, args.models, args.overwrite)
-    print((Path(args.output) / "results.md").read_text(encoding="utf-8"))
-    return 0 if results.entries else 1
+__all__ = ["Evaluation", "check_evaluation", "evaluate"]
 
 
 def evaluate(
@@ -108,47 +44,39 @@ def evaluate(
     from monai_fss.apps.evaluation_plots import draw
     from monai_fss.apps.fold_models import fold_model
 
-    _check(evaluation)
+    check_evaluation(evaluation)
     check_output(output, ["results.json", "results.csv", "results.md"], overwrite)
     data = DatasetFolder.read(evaluation.data)
     labels = {summary.name: summary.label for summary in data.check() if summary.label}
-    values = sorted({value for label in labels.values() for value in label.counts})
-    names = {value: name for name, value in data.names_for(values).items()}
+    names = _names(evaluation, data, sorted({value for label in labels.values() for value in label.counts}))
+    groups = training_groups(evaluation, names)
     folds = _folds(evaluation, data)
     _check_supports([labels[name] for _, fold in folds for name in fold.support])
+    kept = Path(models or Path(output) / "models")
     entries: list[Entry] = []
     curves: list[tuple[float, np.ndarray]] = []
     notes: list[str] = []
-    for number, fold in folds:
-        for repetition in range(evaluation.runs):
-            model = None
-            if is_trained(evaluation.bundle):
-                model = fold_model(evaluation, data, fold, number, repetition, Path(models or Path(output) / "models"))
-            test = FoldTrial(evaluation, data, fold, names, model, Path(models or Path(output) / "models"))
-            entries += test.entries(number, repetition)
-            curves += test.curve()
-            notes += [f"fold {number}: {name} is not in its support" for name in test.scorer.left_out]
+    for (number, fold), repetition, group in itertools.product(folds, range(evaluation.runs), groups):
+        model = None
+        if is_trained(evaluation.bundle):
+            model = fold_model(evaluation, data, fold, number, repetition, kept, group)
+        wanted = {value: names[value] for value in group or names}
+        test = FoldTrial(evaluation, data, fold, wanted, model, kept)
+        entries += test.entries(number, repetition)
+        curves += test.curve()
+        notes += [f"fold {number}: {name} is not in its support" for name in test.scorer.left_out]
     results = Results(_settings(evaluation, data, folds, sorted(set(notes))), entries)
     write_results(output, results)
     draw(results, curves, Path(output))
     return results
 
 
-def settings_file(bundle: str) -> Path:
-    """The configuration that ``--set`` changes: of the training, or of the inference where there is none."""
-    return bundle_path(bundle) / "configs" / ("train.yaml" if is_trained(bundle) else "inference.yaml")
+def check_evaluation(evaluation: Evaluation) -> None:
+    """Refuse what would be left out without a word.
 
-
-def _slices(bundle: str, text: str | None) -> int | str:
-    if is_trained(bundle):
-        return support_slices(text or "middle")
-    if text not in (None, "all"):
-        raise UsageError(f"--support-slices {text}: {bundle} uses all slices of a labelled scan. Leave it out.")
-    return "all"
-
-
-def _check(evaluation: Evaluation) -> None:
-    """Refuse what would be left out without a word."""
+    Raises:
+        UsageError: with every problem.
+    """
     problems = []
     if evaluation.runs < 1:
         problems.append(f"--runs {evaluation.runs}: is less than 1. Give at least 1.")
@@ -158,6 +86,13 @@ def _check(evaluation: Evaluation) -> None:
         problems.append(f"--runs {evaluation.runs}: repeats trainings, but --model is given. Leave one of them out.")
     if evaluation.model is not None and evaluation.settings:
         problems.append("--set: changes a training, but --model is given. Leave one of them out.")
+    if evaluation.recipe is not None and evaluation.recipe not in recipe_names(evaluation.bundle):
+        known = ", ".join(recipe_names(evaluation.bundle)) or "none"
+        problems.append(f"--bundle {evaluation.name}: has no such recipe. {evaluation.bundle} has {known}.")
+    if evaluation.groups and evaluation.setting != 2:
+        problems.append("--groups: is of setting 2. Leave it out, or give --setting 2.")
+    if evaluation.setting == 2 and evaluation.model is not None:
+        problems.append("--setting 2: trains without the test classes, but --model is given. Leave one of them out.")
     if not is_trained(evaluation.bundle):
         problems += _untrainable(evaluation)
     elif evaluation.protocol == "ep1" and evaluation.support_slices != "middle":
@@ -177,6 +112,14 @@ def _untrainable(evaluation: Evaluation) -> list[str]:
     if evaluation.runs > 1:
         problems.append(f"--runs {evaluation.runs}: {name} gives the same masks each time. Leave it out.")
     return problems
+
+
+def _names(evaluation: Evaluation, data: DatasetFolder, values: Sequence[int]) -> dict[int, str]:
+    """The classes that are scored: all that occur, or those that are wanted."""
+    missing = sorted(set(evaluation.labels or ()) - set(values))
+    if missing:
+        raise UsageError(f"--labels {missing}: occur in no label of {data.root}, which have {list(values)}.")
+    return {value: name for name, value in data.names_for(evaluation.labels or values).items()}
 
 
 def _check_supports(labels: Sequence[Label]) -> None:
@@ -203,9 +146,10 @@ def _settings(
     evaluation: Evaluation, data: DatasetFolder, folds: Sequence[tuple[int, Fold]], notes: list[str]
 ) -> dict[str, Any]:
     return {
-        "bundle": evaluation.bundle,
+        "bundle": evaluation.name,
         "dataset": data.name,
         "split": evaluation.split,
+        "setting": evaluation.setting,
         "protocol": evaluation.protocol,
         "ways": evaluation.ways,
         "runs": evaluation.runs,

@@ -17,11 +17,16 @@ class Evaluation:
     Args:
         bundle: method.
         data: data set folder.
+        recipe: file of the bundle's configs/ to lay over train.yaml: an ablation.
         protocol: "ep1" or "ep2".
         split: see :func:`monai_fss.data.make_folds`.
         ways: "independent" or "compete".
         runs: repetitions; run r has seed ``seed + r``.
         fold: one fold alone.
+        setting: 1: train on all slices; 2: on those that show no class that is tested, see
+            :func:`monai_fss.apps.training_groups.training_groups`.
+        groups: label values that setting 2 leaves out together. Default: CRAPNet's.
+        labels: label values that are scored. Default: all.
         supports: labelled scans of each fold, see :func:`monai_fss.data.make_folds`.
         support_slices: labelled slices of EP2.
         model: a model file for all folds; None: train one for each fold and run on the fold's training cases.
@@ -36,11 +41,15 @@ class Evaluation:
 
     bundle: str
     data: str
+    recipe: str | None = None
     protocol: str = "ep2"
     split: str = "within"
     ways: str = "independent"
     runs: int = 1
     fold: int | None = None
+    setting: int = 1
+    groups: tuple[tuple[int, ...], ...] = ()
+    labels: tuple[int, ...] | None = None
     supports: int = 1
     support_slices: int | str = "middle"
     model: str | None = None
@@ -51,3 +60,8 @@ class Evaluation:
     device: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     command: str = ""
+
+    @property
+    def name(self) -> str:
+        """The method: the bundle, and the recipe where there is one, such as "crapnet:blocks_7"."""
+        return ":".join(filter(None, [self.bundle, self.recipe]))

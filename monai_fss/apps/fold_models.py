@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,13 @@ __all__ = ["fold_model"]
 
 
 def fold_model(
-    evaluation: Evaluation, data: DatasetFolder, fold: Fold, number: int, repetition: int, models: Path
+    evaluation: Evaluation,
+    data: DatasetFolder,
+    fold: Fold,
+    number: int,
+    repetition: int,
+    models: Path,
+    left_out: Sequence[int] = (),
 ) -> Path:
     """The model of one fold and run: the one given, one trained before, or one trained now.
 
@@ -32,6 +40,7 @@ def fold_model(
         number: of the fold.
         repetition: number of the run; its seed is the evaluation's plus this.
         models: folder of the models; preprocessed scans are cached in ``cache`` below it.
+        left_out: label values whose slices training does not see (setting 2).
 
     Returns:
         path of the model file.
@@ -41,21 +50,28 @@ def fold_model(
     """
     if evaluation.model is not None:
         return Path(evaluation.model)
-    folder = models / f"fold{number}_run{repetition}"
+    folder = models / "_".join([f"fold{number}_run{repetition}", *(f"without{value}" for value in left_out)])
     settings = {**evaluation.settings, "seed": evaluation.seed + repetition, "val_queries": 0}
+    if left_out:
+        settings |= {"setting": 2, "test_classes": list(left_out)}
     settings["cache_dir"] = str((models / "cache").absolute())
     before = _note(folder)
     if before.get("finished") and (folder / "model.pt").exists():
-        _check_source(folder, before, evaluation.bundle, data.root.absolute().name)
+        _check_source(folder, before, evaluation, data.root.absolute().name)
         _check_same(folder, before, settings, list(fold.train))
         return folder / "model.pt"
     resume = bool(before) and any((folder / "checkpoints").glob("*.pt"))
-    print(f"fold {number}, run {repetition}: training on {', '.join(fold.train)}")
+    without = f", without slices of {', '.join(map(str, left_out))}" if left_out else ""
+    print(
+        f"{evaluation.name}, fold {number}, run {repetition}: training on {', '.join(fold.train)}{without}",
+        flush=True,
+    )
     train(
         evaluation.bundle,
         data.root,
         folder,
         cases=list(fold.train),
+        recipe=evaluation.recipe,
         settings=settings,
         device=evaluation.device,
         resume=resume,
@@ -68,13 +84,14 @@ def _note(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _check_source(folder: Path, before: dict[str, Any], bundle: str, data: str) -> None:
+def _check_source(folder: Path, before: dict[str, Any], evaluation: Evaluation, data: str) -> None:
     """Two data sets may name their cases alike; the name of the folder tells them apart wherever it lies."""
-    old = before.get("bundle"), Path(str(before.get("data"))).name
-    if old != (bundle, data):
+    old = replace(evaluation, bundle=str(before.get("bundle")), recipe=before.get("recipe")).name
+    place = Path(str(before.get("data"))).name
+    if (old, place) != (evaluation.name, data):
         raise UsageError(
-            f"{folder}: was trained with {old[0]} on {old[1]}, not with {bundle} on {data}. Give another --models, "
-            "or remove it."
+            f"{folder}: was trained with {old} on {place}, not with {evaluation.name} on {data}. Give another "
+            "--models, or remove it."
         )
 
 

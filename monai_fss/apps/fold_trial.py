@@ -70,7 +70,7 @@ class FoldTrial:
     @property
     def method(self) -> str:
         """Its name in the tables."""
-        return " + ".join(filter(None, [self.evaluation.bundle, self.evaluation.prior]))
+        return " + ".join(filter(None, [self.evaluation.name, self.evaluation.prior]))
 
     def entries(self, fold: int, repetition: int) -> list[Entry]:
         """The network's scores; in the first run those of the floors too."""

@@ -33,7 +33,7 @@ from monai_fss.data import (
     write_json,
 )
 
-__all__ = ["add_arguments", "chosen_bundle", "run", "segment", "support_slices"]
+__all__ = ["add_arguments", "chosen_bundle", "label_values", "run", "segment", "support_slices"]
 
 FORMATS = ("nifti", "dicom-seg", "both")
 RESERVED = {
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    labels = _labels(args.labels)
+    labels = label_values(args.labels)
     bundle = chosen_bundle(args.bundle, args.model)
     config = bundle_path(bundle) / "configs" / "inference.yaml"
     settings = parse_settings(args.set, [config], RESERVED)
@@ -219,15 +219,20 @@ def support_slices(text: str) -> int | str:
     raise UsageError(f"--support-slices {text}: is not understood. Give middle, all, or a number of at least 1.")
 
 
-def _labels(text: str | None) -> list[int] | None:
+def label_values(text: str | None, option: str = "--labels") -> list[int] | None:
+    """The values of an option such as ``--labels 1,4``, or None.
+
+    Raises:
+        UsageError: it is no list of positive numbers, or names one twice.
+    """
     if text is None:
         return None
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise UsageError(f"--labels {text}: is not a list of label values. Write them as 1,4.")
+        raise UsageError(f"{option} {text}: is not a list of label values. Write them as 1,4.")
     values = [int(word) for word in words]
     if len(set(values)) < len(values):
-        raise UsageError(f"--labels {text}: names a value twice. Name each once.")
+        raise UsageError(f"{option} {text}: names a value twice. Name each once.")
     return values
 
 

@@ -24,7 +24,15 @@ from monai_fss.apps.bundles import (
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.run_folder import check_run, note_finished, start_training
 from monai_fss.apps.windows import SOFT_TISSUE
-from monai_fss.data import CaseSummary, DatasetFolder, InputWarning, Scan, ScanError, training_items
+from monai_fss.data import (
+    CaseSummary,
+    DatasetFolder,
+    InputWarning,
+    Scan,
+    ScanError,
+    left_out_classes,
+    training_items,
+)
 
 __all__ = ["add_arguments", "check_schedule", "run", "train"]
 
@@ -119,8 +127,11 @@ def train(
     overrides: dict[str, Any] = dict(device_setting(device))
     check_schedule(known, used)
     _check_positions(known, used)
+    leave_out = _leave_out(known, used)
     data_folder, summaries = _check_data(root, cases)
     _check_validation(summaries, known, used)
+    if leave_out:
+        _say_runs(training_items(root, cases, leave_out))
     if 2 in ({**known, **used}.get("position_axes") or ()):
         _check_extent(root, summaries)
     used |= _window(data_folder, known, used)
@@ -207,6 +218,21 @@ def _check_positions(known: Mapping[str, Any], settings: Mapping[str, Any]) -> N
         raise UsageError(
             f"--set position_axes={axes}: are {len(axes)} axes for {len(weights)} position_weights={weights}. Set both."
         )
+
+
+def _leave_out(known: Mapping[str, Any], settings: Mapping[str, Any]) -> list[int] | None:
+    """The classes that setting 2 leaves out; refuse settings that do not go together."""
+    merged = {**known, **settings}
+    try:
+        return left_out_classes(merged.get("setting", 1), merged.get("test_classes", ()))
+    except ValueError as error:
+        raise UsageError(f"--set {error}") from None
+
+
+def _say_runs(items: Sequence[Mapping[str, Any]]) -> None:
+    slices = sum(stop - first for first, stop in (item["slices"] for item in items))
+    scans = len({item["image"] for item in items})
+    print(f"setting 2: {slices} slices without a test class, in {len(items)} runs of {scans} scans")
 
 
 def _extent(scan: Scan) -> float:

@@ -26,6 +26,7 @@ from monai_fss.data.items import (
     training_items,
     validation_items,
 )
+from monai_fss.data.left_out import check_left_out, left_out_classes, slice_runs
 from monai_fss.data.output import check_output, finish_run, start_run
 from monai_fss.data.phantom import Phantom, phantom, write_phantom_dataset
 from monai_fss.data.preflight import (
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from monai_fss.data.checkpoints import latest_checkpoint, load_model, read_model, restore, save_best, save_model
     from monai_fss.data.content_cache import ContentCache
     from monai_fss.data.episodes import EpisodeDataset, EpisodeSampler
+    from monai_fss.data.weighting import draws
     from monai_fss.data.writer import AtomicNibabelWriter, CaseLayout
 
 __all__ = [
@@ -66,6 +68,7 @@ __all__ = [
     "case_item",
     "case_name",
     "check_inference",
+    "check_left_out",
     "check_scans",
     "check_label",
     "check_not_support",
@@ -77,10 +80,12 @@ __all__ = [
     "check_training",
     "coded_name",
     "dicom_seg_problems",
+    "draws",
     "finish_run",
     "inference_problems",
     "label_names",
     "latest_checkpoint",
+    "left_out_classes",
     "list_scans",
     "load_model",
     "make_folds",
@@ -93,6 +98,7 @@ __all__ = [
     "save_best",
     "save_model",
     "scan_item",
+    "slice_runs",
     "start_run",
     "support_items",
     "training_items",
@@ -112,6 +118,7 @@ _LATER = {
     "ContentCache": "monai_fss.data.content_cache",
     "EpisodeDataset": "monai_fss.data.episodes",
     "EpisodeSampler": "monai_fss.data.episodes",
+    "draws": "monai_fss.data.weighting",
     "latest_checkpoint": "monai_fss.data.checkpoints",
     "load_model": "monai_fss.data.checkpoints",
     "read_model": "monai_fss.data.checkpoints",

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +45,29 @@ def case_item(case: Case) -> dict[str, Any]:
     return scan_item(case.image, case.label) | {"truth": str(case.label), "case": case.name}
 
 
-def training_items(folder: str | Path, cases: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Images to train on; their labels are not looked at, and no voxel is read (see :mod:`monai_fss.data.preflight`).
+def training_items(
+    folder: str | Path, cases: Sequence[str] | None = None, leave_out: Collection[int] | None = None
+) -> list[dict[str, Any]]:
+    """Images to train on.
+
+    Their labels are not looked at, and no voxel is read (see :mod:`monai_fss.data.preflight`), unless something is to
+    be left out: then each run of neighbouring slices that show none of it is an item of its own, with its ``slices``
+    ``[first, stop]``, see :func:`monai_fss.data.slice_runs` and :class:`monai_fss.transforms.SliceRanged`.
 
     Args:
         folder: data set folder.
         cases: names. Default: all.
+        leave_out: label values whose slices are not trained on. Default: whole scans.
 
     Raises:
-        ScanError: the folder is no data set, or has no such case.
+        ScanError: the folder is no data set, or has no such case; as :func:`monai_fss.data.slice_runs`.
     """
-    return [scan_item(case.image) for case in chosen_cases(folder, cases)]
+    chosen = chosen_cases(folder, cases)
+    if leave_out is None:
+        return [scan_item(case.image) for case in chosen]
+    from monai_fss.data.left_out import slice_runs  # it asks for the cases of this module
+
+    return [scan_item(case.image) | {"slices": run} for case, run in slice_runs(chosen, leave_out)]
 
 
 def validation_items(folder: str | Path, cases: Sequence[str] | None = None, queries: int = 3) -> list[dict[str, Any]]:

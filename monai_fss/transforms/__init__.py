@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 from .contrast import RandMaskContrastd
-from .episodes import SampleEpisode, SupervoxelTabled
+from .episodes import NoEpisodeError, SampleEpisode, SupervoxelTabled
 from .felzenszwalb import felzenszwalb
 from .foreground import foreground_mask
 from .largest_component import LargestComponentd, largest_component
 from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
 from .position import BodyPosition, BodyPositiond
 from .probabilities import WayProbabilitiesd, WaysToLabeld
+from .slice_range import SliceRanged
 from .supervoxels import Supervoxels, Supervoxelsd, by_superpixels
 from .unless_empty import UnlessEmptyd
 from .volume_episodes import SampleVolumeEpisode, SupervoxelVolumeTabled
@@ -20,11 +21,13 @@ __all__ = [
     "BodyPosition",
     "BodyPositiond",
     "LargestComponentd",
+    "NoEpisodeError",
     "RandMaskContrastd",
     "SampleEpisode",
     "SampleVolumeEpisode",
     "SliceOrientation",
     "SliceOrientationd",
+    "SliceRanged",
     "SupervoxelTabled",
     "SupervoxelVolumeTabled",
     "Supervoxels",

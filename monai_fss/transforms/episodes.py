@@ -12,7 +12,11 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, Randomizable, Transform
 
-__all__ = ["SupervoxelTabled", "SampleEpisode"]
+__all__ = ["NoEpisodeError", "SampleEpisode", "SupervoxelTabled"]
+
+
+class NoEpisodeError(ValueError):
+    """No supervoxel of a volume is large enough for an episode."""
 
 
 class SupervoxelTabled(MapTransform):
@@ -116,7 +120,7 @@ class SampleEpisode(Randomizable, Transform):
             if pairs:
                 candidates.append((identity, slices, pairs))
         if not candidates:
-            raise ValueError(
+            raise NoEpisodeError(
                 f"none of {len(table) - 1} supervoxels has two slices and {self.min_area:.0f} mm^2 in one of them. "
                 "Lower min_area, or choose a larger minimum size of the supervoxels."
             )
@@ -129,7 +133,7 @@ class SampleEpisode(Randomizable, Transform):
         large = table >= self.min_area
         candidates = 1 + np.flatnonzero(large[1:].any(axis=1))  # a volume has a thousand superpixels: no loop
         if not candidates.size:
-            raise ValueError(
+            raise NoEpisodeError(
                 f"none of {len(table) - 1} superpixels has {self.min_area:.0f} mm^2 in a slice. "
                 "Lower min_area, or choose a larger minimum size of the superpixels."
             )

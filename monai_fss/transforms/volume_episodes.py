@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .episodes import SampleEpisode, SupervoxelTabled
+from .episodes import NoEpisodeError, SampleEpisode, SupervoxelTabled
 
 __all__ = ["SampleVolumeEpisode", "SupervoxelVolumeTabled"]
 
@@ -95,7 +95,7 @@ class SampleVolumeEpisode(SampleEpisode):
         large = windows > self.min_volume
         candidates = 1 + np.flatnonzero(large[1:].any(axis=1))
         if not candidates.size:
-            raise ValueError(
+            raise NoEpisodeError(
                 f"none of {len(table) - 1} supervoxels has more than {self.min_volume:.0f} mm^3 in {length} slices. "
                 "Lower min_volume, or choose a larger minimum size of the supervoxels."
             )

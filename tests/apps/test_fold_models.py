@@ -55,7 +55,7 @@ def test_a_given_model_is_taken_as_it_is(tmp_path: Path, calls: list[dict[str, A
 def test_a_fold_is_trained_on_its_cases_with_the_seed_of_the_run(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
     assert ask(tmp_path) == tmp_path / "fold1_run2" / "model.pt"
     settings = {"steps": 50, "seed": 7, "val_queries": 0, "cache_dir": str(tmp_path / "cache")}
-    expected = {"cases": list(FOLD.train), "settings": settings, "device": None, "resume": False}
+    expected = {"cases": list(FOLD.train), "recipe": None, "settings": settings, "device": None, "resume": False}
     assert calls == [{"bundle": "adnet", "data": DATA.root, "output": tmp_path / "fold1_run2", **expected}]
 
 

@@ -1,0 +1,89 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""The same budget for every method: a number of steps, or of minutes."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from monai_fss.apps.bundles import bundle_path, config_keys, is_trained
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.evaluation import Evaluation
+from monai_fss.apps.train import train
+from monai_fss.data.writer import write_json
+
+__all__ = ["within_budget"]
+
+PACE = "pace.json"
+# Epochs of one step: the first training also preprocesses the scans and warms up, the others differ by 20 steps.
+_SHORT, _LONG = 5, 25
+_MINUTES = re.compile(r"(\d+(?:\.\d+)?) ?min")
+
+
+def within_budget(evaluation: Evaluation, budget: str | None, models: Path) -> Evaluation:
+    """An evaluation whose trainings have as many steps as a budget allows.
+
+    Minutes are turned into steps once, by timing a few, and the number is kept beside the models: the schedule of the
+    learning rate needs to know where the training ends, and an interrupted evaluation goes on with the same number.
+
+    Args:
+        evaluation: what is evaluated. A method that is not trained needs no budget.
+        budget: steps, such as "800", or minutes, such as "8min"; None for the bundle's own number of steps.
+        models: folder of the models.
+
+    Raises:
+        UsageError: the budget is neither, or contradicts ``--set steps`` or ``--model``.
+    """
+    if budget is None or not is_trained(evaluation.bundle):
+        return evaluation
+    minutes = _MINUTES.fullmatch(budget)
+    if minutes is None and not (budget.isdecimal() and int(budget) > 0):
+        raise UsageError(f"--budget {budget}: is no number of steps, nor of minutes. Write 800, or 8min.")
+    if "steps" in evaluation.settings or evaluation.model is not None:
+        other = "--model" if evaluation.model is not None else "--set steps"
+        raise UsageError(f"--budget {budget}, {other}: contradict each other. Leave one of them out.")
+    steps = int(budget) if minutes is None else _steps(evaluation, float(minutes[1]), models)
+    return replace(evaluation, settings={**evaluation.settings, "steps": steps})
+
+
+def _steps(evaluation: Evaluation, minutes: float, models: Path) -> int:
+    note = models / PACE
+    known = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    asked = {"method": evaluation.name, "minutes": minutes, "settings": json.loads(json.dumps(evaluation.settings))}
+    if known and {key: known.get(key) for key in asked} != asked:
+        raise UsageError(f"{note}: was measured for {known}, not for {asked}. Give another --models, or remove it.")
+    if not known:
+        known = {**asked, "seconds_per_step": _pace(evaluation, models)}
+        write_json(note, known)
+    epoch = _epoch(evaluation)
+    return max(1, int(60 * minutes / known["seconds_per_step"] / epoch)) * epoch
+
+
+def _pace(evaluation: Evaluation, models: Path) -> float:
+    """Seconds of a training step."""
+    taken = []
+    for steps in (1, _SHORT, _LONG):
+        settings = {**evaluation.settings, "steps": steps, "steps_per_epoch": steps, "val_queries": 0}
+        settings |= {"cache_dir": str((models / "cache").absolute()), "seed": evaluation.seed}
+        start = time.perf_counter()
+        train(
+            evaluation.bundle,
+            evaluation.data,
+            models / "pace",
+            recipe=evaluation.recipe,
+            settings=settings,
+            device=evaluation.device,
+            overwrite=True,
+        )
+        taken.append(time.perf_counter() - start)
+    return max(taken[2] - taken[1], 1e-3) / (_LONG - _SHORT)
+
+
+def _epoch(evaluation: Evaluation) -> int:
+    configs = bundle_path(evaluation.bundle) / "configs"
+    files = [configs / "train.yaml", *([configs / f"{evaluation.recipe}.yaml"] if evaluation.recipe else [])]
+    return int({**config_keys(files), **evaluation.settings}["steps_per_epoch"])

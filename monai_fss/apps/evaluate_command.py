@@ -1,0 +1,141 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""`monai-fss evaluate`: one method, or several under the same budget."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_fss.apps.arguments import add_bundle_arguments
+from monai_fss.apps.bundles import bundle_path, config_keys, is_trained, parse_settings
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.evaluation import Evaluation
+from monai_fss.apps.segment import label_values, support_slices
+
+__all__ = ["add_arguments", "run"]
+
+RESERVED = {
+    "bundle_root": "--bundle",
+    "dataset_dir": "--data",
+    "output_dir": "--output",
+    "cache_dir": "--models",
+    "cases": "--split",
+    "setting": "--setting",
+    "test_classes": "--groups",
+    "seed": "--seed",
+    "resume": "--models",
+    "val_queries": "--split",
+    "device": "--device",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    add_bundle_arguments(parser, "train.yaml", "steps=500 crapnet.blocks=7", several=True)
+    parser.add_argument("--data", required=True, help="data set folder with labels")
+    parser.add_argument("--protocol", choices=("ep1", "ep2"), default="ep2")
+    parser.add_argument("--split", default="within", help="paper, corrected, within, or a JSON file")
+    parser.add_argument("--setting", type=int, choices=(1, 2), default=1, help="2: train without the test classes")
+    parser.add_argument("--groups", nargs="+", default=[], help="label values left out together, such as 2,3 1,6")
+    parser.add_argument("--labels", help="label values that are scored, such as 1,2,3,6 (default: all)")
+    parser.add_argument("--ways", choices=("independent", "compete"), default="independent")
+    parser.add_argument("--runs", type=int, default=1, help="repetitions with other seeds (the papers: 3)")
+    parser.add_argument("--fold", type=int, help="only this fold, counted from 0")
+    parser.add_argument("--supports", type=int, default=1, help="labelled scans of each fold (default: 1)")
+    parser.add_argument("--support-slices", help="for ep2: middle (default, the paper's), a number, or all; atlas: all")
+    parser.add_argument("--prior", choices=("atlas",), help="combine the network with the registered labelled scan")
+    parser.add_argument("--prior-weight", type=float, default=0.1, help="of the network then (default: 0.1)")
+    parser.add_argument("--quality", action="store_true", help="also compare the label-free quality with the Dice")
+    parser.add_argument("--budget", help="of each training: a number of steps, or minutes such as 8min")
+    parser.add_argument("--model", help="evaluate this model.pt instead of training one for each fold")
+    parser.add_argument("--models", help="where trained models are kept and found again (default: OUTPUT/models)")
+    parser.add_argument("--output", required=True, help="folder for results.json, .csv, .md and pictures")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first run")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from monai_fss.apps.budget import within_budget
+    from monai_fss.apps.evaluate import evaluate
+    from monai_fss.apps.evaluate_many import evaluate_many
+
+    if args.model is not None and args.models is not None:
+        raise UsageError("--model, --models: contradict each other. Give --model to train nothing, or --models.")
+    output, models = Path(args.output), Path(args.models or Path(args.output) / "models")
+    evaluations = _evaluations(args)
+    if len(evaluations) == 1:
+        evaluation = within_budget(evaluations[0], args.budget, models)
+        results = evaluate(evaluation, output, models, args.overwrite)
+    else:
+        results = evaluate_many(evaluations, output, models, args.overwrite, args.budget)
+    print((output / "results.md").read_text(encoding="utf-8"))
+    return 0 if results.entries else 1
+
+
+def settings_file(bundle: str) -> Path:
+    """The configuration that ``--set`` changes: of the training, or of the inference where there is none."""
+    return bundle_path(bundle) / "configs" / ("train.yaml" if is_trained(bundle) else "inference.yaml")
+
+
+def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
+    twice = sorted({name for name in args.bundle if args.bundle.count(name) > 1})
+    if twice:
+        raise UsageError(f"--bundle {', '.join(twice)}: is given twice. Name each method once.")
+    labels = label_values(args.labels)
+    methods = [tuple(name.split(":", 1)) if ":" in name else (name, "") for name in args.bundle]
+    settings = _settings(args.set, list(dict.fromkeys(bundle for bundle, _ in methods)))
+    return [
+        Evaluation(
+            bundle=bundle,
+            recipe=recipe or None,
+            data=args.data,
+            protocol=args.protocol,
+            split=args.split,
+            ways=args.ways,
+            runs=args.runs,
+            fold=args.fold,
+            setting=args.setting,
+            groups=tuple(tuple(label_values(group, "--groups") or ()) for group in args.groups),
+            labels=None if labels is None else tuple(labels),
+            supports=args.supports,
+            support_slices=_slices(bundle, args.support_slices, len(args.bundle)),
+            model=args.model,
+            prior=args.prior,
+            prior_weight=args.prior_weight,
+            quality=args.quality,
+            seed=args.seed,
+            device=args.device,
+            settings=settings[bundle],
+            command=" ".join(["monai-fss", *sys.argv[1:]]),
+        )
+        for bundle, recipe in methods
+    ]
+
+
+def _settings(pairs: Sequence[str], bundles: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """``KEY=VALUE`` is for every bundle that has the key, ``BUNDLE.KEY=VALUE`` for one."""
+    own: dict[str, list[str]] = {bundle: [] for bundle in bundles}
+    known = {bundle: config_keys([settings_file(bundle)]) for bundle in bundles}
+    for pair in pairs:
+        first, _, rest = pair.partition(".")
+        key = pair.partition("=")[0].strip().replace("#", "::")
+        if first in own:
+            own[first].append(rest)
+            continue
+        # A key that no bundle has is given to the first one, whose refusal names the nearest key.
+        for bundle in [name for name in bundles if key in known[name]] or bundles[:1]:
+            own[bundle].append(pair)
+    return {bundle: parse_settings(own[bundle], [settings_file(bundle)], RESERVED) for bundle in bundles}
+
+
+def _slices(bundle: str, text: str | None, count: int) -> int | str:
+    if is_trained(bundle):
+        return support_slices(text or "middle")
+    if text not in (None, "all") and count == 1:
+        raise UsageError(f"--support-slices {text}: {bundle} uses all slices of a labelled scan. Leave it out.")
+    return "all"

@@ -1,0 +1,55 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Budgets: steps as they are, minutes by the pace that was measured once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monai_fss.apps import budget
+from monai_fss.apps.budget import within_budget
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.evaluation import Evaluation
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A training takes 60 s to start and 0.5 s a step; the steps of each training are listed."""
+    seen: list[int] = []
+    now = [0.0]
+
+    def train(bundle: str, data: Any, output: Path, *, settings: dict[str, Any], **more: Any) -> int:
+        seen.append(settings["steps"])
+        now[0] += 60 + 0.5 * settings["steps"]
+        return settings["steps"]
+
+    monkeypatch.setattr(budget, "train", train)
+    monkeypatch.setattr(budget.time, "perf_counter", lambda: now[0])
+    return seen
+
+
+def steps(evaluation: Evaluation, text: str | None, models: Path) -> Any:
+    return within_budget(evaluation, text, models).settings.get("steps")
+
+
+def test_steps_are_taken_as_they_are_and_nothing_is_trained(tmp_path: Path, clock: list[int]) -> None:
+    evaluation = Evaluation(bundle="adnet", data="d")
+    assert steps(evaluation, "800", tmp_path) == 800
+    assert steps(evaluation, None, tmp_path) is None
+    assert within_budget(Evaluation(bundle="atlas", data="d"), "800", tmp_path).settings == {}
+    assert clock == []
+
+
+def test_minutes_become_whole_epochs_by_the_pace_and_are_measured_once(tmp_path: Path, clock: list[int]) -> None:
+    evaluation = Evaluation(bundle="adnet", data="d", settings={"steps_per_epoch": 25})
+    assert steps(evaluation, "2min", tmp_path) == 225  # 240 steps of 0.5 s, in epochs of 25
+    measured = len(clock)
+    assert steps(evaluation, "2 min", tmp_path) == 225 and len(clock) == measured
+    assert json.loads((tmp_path / "pace.json").read_text())["seconds_per_step"] == pytest.approx(0.5)
+    assert steps(evaluation, "0.01min", tmp_path / "other") == 25
+    with pytest.raises(UsageError, match="was measured for .*'minutes': 2.0.* not for .*'minutes': 3.0"):
+        within_budget(evaluation, "3min", tmp_path)

@@ -1,0 +1,112 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Setting 1 or 2 is a key of every bundle's training configuration: which slices it trains on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monai.bundle import ConfigParser
+from monai.transforms import Compose
+
+from monai_fss.data import DatasetFolder, scan_item
+
+FOLDER = Path(__file__).resolve().parents[2] / "bundles"
+BUNDLES = sorted(path.parents[1].name for path in FOLDER.glob("*/configs/train.yaml"))
+Settings = Callable[[str], dict[str, Any]]
+
+
+def parsed(bundle: str, **settings: Any) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config(str(FOLDER / bundle / "configs" / "train.yaml"))
+    for key, value in settings.items():
+        parser[key] = value
+    return parser
+
+
+def shown(label: Path, values: list[int]) -> dict[float, bool]:
+    """Height of each slice, mm, to whether it shows one of the values; the phantoms are stored LAS."""
+    image: Any = nib.Nifti1Image.from_filename(label)
+    shows = np.isin(np.asarray(image.dataobj), values).any(axis=(0, 1))
+    return {round(float(image.affine[2, 2] * z + image.affine[2, 3]), 3): bool(s) for z, s in enumerate(shows)}
+
+
+def long_runs(shows: list[bool]) -> int:
+    """How many slices lie in runs of two or more that show nothing."""
+    lengths = [len(list(run)) for show, run in groupby(shows) if not show]
+    return sum(length for length in lengths if length > 1)
+
+
+@pytest.mark.parametrize("classes", [[2, 3], [1, 4]], ids=["kidneys", "liver and spleen"])
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_in_setting_2_no_training_volume_has_a_slice_of_a_left_out_class(
+    bundle: str, classes: list[int], phantom_set: Path, small: Settings, tmp_path: Path
+) -> None:
+    parser = parsed(
+        bundle,
+        **small(bundle),
+        dataset_dir=str(phantom_set),
+        output_dir=str(tmp_path),
+        setting=2,
+        test_classes=classes,
+        min_area=100,
+    )
+    items, volumes = parser.get_parsed_content("items"), parser.get_parsed_content("train::volumes")
+    cases = DatasetFolder.read(phantom_set).cases.values()
+    slices = {str(case.image): shown(case.label, classes) for case in cases if case.label is not None}
+    seen: Counter[str] = Counter()
+    for item, volume in zip(items, volumes, strict=True):
+        image = volume["image"]
+        bright = np.flatnonzero(np.asarray(image[0].amax((0, 1)) > 0))  # others are padding
+        heights = [round(float(image.affine[2, 2] * z + image.affine[2, 3]), 3) for z in bright]
+        assert [slices[item["image"]][height] for height in heights] == [False] * len(heights)
+        assert len(heights) == item["slices"][1] - item["slices"][0]
+        assert volume["supervoxels"].shape[-1] == image.shape[-1] == volume["position"].shape[-1]
+        seen[item["image"]] += len(heights)
+    free = {image: long_runs([shows[height] for height in sorted(shows)]) for image, shows in slices.items()}
+    assert max(free.values()) < 12 and seen == free
+    assert len(list((tmp_path / "cache").glob("*.pt"))) == len(items)
+    episode = parser.get_parsed_content("train::dataset")[0]
+    assert episode["label"].any() and episode["support_label"].any()
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_in_setting_1_items_and_draws_are_those_of_before(
+    bundle: str, phantom_set: Path, small: Settings, tmp_path: Path
+) -> None:
+    parser = parsed(bundle, **small(bundle), dataset_dir=str(phantom_set), output_dir=str(tmp_path))
+    items = [scan_item(case.image) for case in DatasetFolder.read(phantom_set).cases.values()]
+    assert parser.get_parsed_content("items") == items
+    assert list(parser.get_parsed_content("train::drawn").indices) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_a_run_is_scaled_and_located_as_a_part_of_its_whole_scan(
+    bundle: str, phantom_set: Path, small: Settings, tmp_path: Path
+) -> None:
+    steps = "prepare" if bundle == "adnet_3d" else "scan_to_slices"
+    settings = {**small(bundle), "dataset_dir": str(phantom_set), "setting": 2, "test_classes": [2, 3], "zscore": True}
+    parser = parsed(bundle, **settings, output_dir=str(tmp_path))
+    crop = parser.get_parsed_content("train::deterministic_transforms")[0]
+    prepare = Compose(parser.get_parsed_content(steps))
+    item = parser.get_parsed_content("items")[-1]
+    first, stop = item["slices"]
+    part, whole = Compose([prepare, crop])(item), prepare(item)
+    assert 0 < first < stop
+    for key in ("image", "position"):
+        assert np.array_equal(part[key], whole[key][..., first:stop])
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("file", ["train.yaml", "multi_gpu_train.yaml"])
+def test_it_is_checked_before_anything_is_built(file: str, bundle: str) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(FOLDER / bundle / "configs" / file))
+    assert "$fss_data.check_left_out(@dataset_dir, @cases, @leave_out)" in parser["initialize"]
