@@ -10,11 +10,9 @@ from torch import nn
 
 from monai_fss.networks.blocks import cosine_similarity, masked_average_pooling, support_prototypes
 
-from .few_shot import FewShotNet, check_support
+from .few_shot import FewShotNet, check_support, support_features
 
 __all__ = ["ADNet"]
-
-SLICES_PER_PASS = 16  # of a support set: bounds the memory of many labelled slices
 
 
 class ADNet(FewShotNet):
@@ -101,10 +99,7 @@ class ADNet(FewShotNet):
             if self.spatial_dims == 3:
                 self.prototypes = self._volume_prototypes(support_image, support_label)
                 return self
-            slices = support_image.flatten(0, 1).split(SLICES_PER_PASS)
-            features = torch.cat([self.encoder(part) for part in slices])
-            features = features.reshape(*support_image.shape[:2], *features.shape[1:])
-            self.prototypes = support_prototypes(features, support_label)
+            self.prototypes = support_prototypes(support_features(self.encoder, support_image), support_label)
         return self
 
     @torch.jit.ignore

@@ -10,8 +10,7 @@ from torch import nn
 
 from monai_fss.networks.blocks import CarafeDownsample, CycleResemblanceAttention, reassemble_down, softmax_similarity
 
-from .adnet import SLICES_PER_PASS
-from .few_shot import FewShotNet, check_support
+from .few_shot import FewShotNet, check_support, support_features
 
 __all__ = ["CRAPNet"]
 
@@ -127,10 +126,8 @@ class CRAPNet(FewShotNet):
         """Store the feature maps and masks of each way; see :meth:`FewShotNet.condition` for shapes."""
         check_support(support_image, support_label)
         with torch.no_grad():
-            slices = support_image.flatten(0, 1).split(SLICES_PER_PASS)
-            features = torch.cat([self._cells(self.encoder(part).float()) for part in slices])
-            self.support_features = features.reshape(*support_image.shape[:2], *features.shape[1:])
-            masks = self._cells(support_label.flatten(0, 1).to(features.dtype))
+            self.support_features = support_features(lambda part: self._cells(self.encoder(part)), support_image)
+            masks = self._cells(support_label.flatten(0, 1).to(self.support_features.dtype))
             self.support_masks = masks.reshape(*support_image.shape[:2], *masks.shape[1:])
         return self
 

@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 __all__ = ["FewShotNet"]
+
+SLICES_PER_PASS = 16  # of a support set: bounds the memory of many labelled slices
 
 
 class FewShotNet(nn.Module):
@@ -92,6 +95,13 @@ class FewShotNet(nn.Module):
             else:
                 setattr(self, name, getattr(self, name).new_zeros(incoming.shape))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+@torch.no_grad()
+def support_features(encode: Callable[[torch.Tensor], torch.Tensor], support_image: torch.Tensor) -> torch.Tensor:
+    """Features (W, S, D, h, w), single precision, of a support set (W, S, C, H, W), some slices at a time."""
+    parts = support_image.flatten(0, 1).split(SLICES_PER_PASS)
+    return torch.cat([encode(part).float() for part in parts]).unflatten(0, support_image.shape[:2])
 
 
 def check_support(support_image: torch.Tensor, support_label: torch.Tensor) -> None:

@@ -10,8 +10,7 @@ from torch import nn
 
 from monai_fss.networks.blocks import softmax_similarity, support_prototypes
 
-from .adnet import SLICES_PER_PASS
-from .few_shot import FewShotNet, check_support
+from .few_shot import FewShotNet, check_support, support_features
 
 __all__ = ["PANet"]
 
@@ -103,10 +102,7 @@ class PANet(FewShotNet):
         """Store the prototypes of each way; see :meth:`FewShotNet.condition` for shapes."""
         check_support(support_image, support_label)
         with torch.no_grad():
-            slices = support_image.flatten(0, 1).split(SLICES_PER_PASS)
-            features = torch.cat([self.encoder(part).float() for part in slices])
-            features = features.reshape(*support_image.shape[:2], *features.shape[1:])
-            self.prototypes, self.valid = self.pool(features, support_label)
+            self.prototypes, self.valid = self.pool(support_features(self.encoder, support_image), support_label)
         return self
 
     def _logits(self, score: torch.Tensor, size: list[int]) -> torch.Tensor:
