@@ -86,11 +86,12 @@ class FoldTrial:
         return found + self.scorer.entries(MaskPaste(), "mask paste", fold, repetition, surface=False)
 
     def curve(self) -> list[tuple[float, np.ndarray]]:
-        """Learned threshold and Dice over thresholds around it; none for a method without a threshold."""
+        """Learned threshold and Dice over thresholds around it; none for a method that learns no threshold."""
         from monai_fss.apps.evaluation_plots import OFFSETS
         from monai_fss.apps.scoring import threshold_scores
+        from monai_fss.networks.nets import ADNet
 
-        if not hasattr(self.network, "threshold"):
+        if not isinstance(self.network, ADNet):
             return []
         return [(float(self.network.threshold.detach()), threshold_scores(self.scorer, self.network, OFFSETS))]
 

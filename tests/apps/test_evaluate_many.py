@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +30,7 @@ def words(data: Path, output: Path, *more: str) -> list[str]:
         "cpu",
         "--bundle",
         "adnet",
-        "panet",
+        "crapnet",
     ]
     return [*command, "--budget", "2", *more, "--set", *SETTINGS, "tensorboard=false"]
 
@@ -47,15 +49,15 @@ def test_one_table_has_all_methods_and_the_floors_of_the_first(table: Path) -> N
         "adnet",
         "untrained network",
         "mask paste",
-        "panet",
+        "crapnet",
     ]
     assert {entry.label for entry in results.entries} == {1, 2}
     settings = results.settings
-    assert settings["bundle"] == "adnet, panet" and settings["setting"] == 1 and settings["labelled_slices"] == 1
-    assert settings["training_settings"]["adnet"]["steps"] == settings["training_settings"]["panet"]["steps"] == 2
+    assert settings["bundle"] == "adnet, crapnet" and settings["setting"] == 1 and settings["labelled_slices"] == 1
+    assert settings["training_settings"]["adnet"]["steps"] == settings["training_settings"]["crapnet"]["steps"] == 2
     assert settings["training_settings"]["adnet"]["supervoxel_ml"] == 40
-    assert "supervoxel_ml" not in settings["training_settings"]["panet"]
-    for name in ("adnet", "panet"):
+    assert "supervoxel_ml" not in settings["training_settings"]["crapnet"]
+    for name in ("adnet", "crapnet"):
         own = [entry for entry in read_results(table / name).entries if entry.method == name]
         assert own == [entry for entry in results.entries if entry.method == name]
         note = json.loads((table / "models" / name / "fold0_run0" / "run.json").read_text())
@@ -74,7 +76,7 @@ def test_after_an_interruption_what_is_done_is_kept(
     expected = (table / "results.csv").read_text()
     for file in table.glob("results.*"):
         file.unlink()
-    (table / "panet" / "evaluation.json").unlink()  # as if cut short before panet was scored
+    (table / "crapnet" / "evaluation.json").unlink()  # as if cut short before crapnet was scored
     assert main(words(phantom_set, table, "--fold", "0", "--labels", "1,2")) == 0
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert (table / "results.csv").read_text() == expected
@@ -87,12 +89,24 @@ def test_after_an_interruption_what_is_done_is_kept(
 
 def test_setting_2_trains_once_for_each_group_without_its_slices(phantom_set: Path, tmp_path: Path) -> None:
     more = ("--fold", "0", "--setting", "2", "--labels", "2,3", "--groups", "2", "3")
-    assert main([*words(phantom_set, tmp_path / "out", *more), "panet.self_supervision=supervoxels"]) == 0
+    assert main([*words(phantom_set, tmp_path / "out", *more), "crapnet.self_supervision=supervoxels"]) == 0
     results = read_results(tmp_path / "out")
     assert results.settings["setting"] == 2 and {entry.label for entry in results.entries} == {2, 3}
     for value in (2, 3):
         note = json.loads((tmp_path / f"out/models/adnet/fold0_run0_without{value}/run.json").read_text())
         assert note["settings"]["setting"] == 2 and note["settings"]["test_classes"] == [value]
+
+
+@pytest.mark.parametrize("bundle", ["panet", "alpnet", "adnet_3d"])
+def test_every_other_bundle_is_evaluated(
+    bundle: str, phantom_set: Path, tmp_path: Path, small: Callable[[str], dict[str, Any]]
+) -> None:
+    settings = [f"{key}={value}" for key, value in small(bundle).items() if key not in ("steps", "val_queries")]
+    command = ["evaluate", "--data", str(phantom_set), "--output", str(tmp_path / "out"), "--device", "cpu"]
+    more = ["--bundle", bundle, "--fold", "0", "--labels", "1", "--protocol", "ep1", "--budget", "1"]
+    assert main([*command, *more, "--set", *settings]) == 0
+    found = read_results(tmp_path / "out")
+    assert {entry.method for entry in found.entries} == {bundle, "untrained network", "mask paste"}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +116,7 @@ def test_setting_2_trains_once_for_each_group_without_its_slices(phantom_set: Pa
         (["--budget", "soon"], "--budget soon: is no number of steps, nor of minutes. Write 800, or 8min."),
         (["--budget", "2", "--set", "steps=4"], "--budget 2, --set steps: contradict each other."),
         (["--set", "stepz=4"], "--set stepz: no such setting of adnet's training. Did you mean steps?"),
-        (["--set", "panet.stepz=4"], "--set stepz: no such setting of panet's training."),
+        (["--set", "crapnet.stepz=4"], "--set stepz: no such setting of crapnet's training."),
         (["--groups", "1,2"], "--groups: is of setting 2."),
         (["--setting", "2", "--groups", "1,x"], "--groups 1,x: is not a list of label values."),
         (["--setting", "2"], "in no group. Name the groups"),
@@ -113,7 +127,7 @@ def test_what_contradicts_itself_is_refused(
     more: list[str], says: str, phantom_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["evaluate", "--data", str(phantom_set), "--output", str(tmp_path / "out")]
-    assert main([*command, "--bundle", "adnet", "panet", *more]) == 2
+    assert main([*command, "--bundle", "adnet", "crapnet", *more]) == 2
     assert says in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

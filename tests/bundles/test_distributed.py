@@ -21,8 +21,8 @@ BUNDLES = [name for name in bundle_names() if is_trained(name)]
 
 
 def settings_of(bundle: str, phantom_set: Path, small: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-    # Two epochs of one step: episodes are divided anew in each. After more steps a pixel on the edge of a predicted mask
-    # may belong to it in one sum and not in the other.
+    # Two epochs of one step: episodes are divided anew in each. After more steps a pixel on the edge of a predicted
+    # mask may belong to it in one sum and not in the other.
     return small(bundle) | {"steps": 2, "steps_per_epoch": 1, "dataset_dir": str(phantom_set)}
 
 
