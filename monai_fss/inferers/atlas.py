@@ -94,6 +94,7 @@ class Atlas:
         self.registration = dict(registration or {})
         self.back = {"preset": "fast"} if back is None else dict(back)
         self.cache = cache
+        self.workers = torch.get_num_threads()
 
     def __call__(self, image: MetaTensor, evidence: MetaTensor | None = None) -> MetaTensor:
         """Segment a scan.
@@ -186,12 +187,13 @@ class Atlas:
             **(self.registration if settings is None else settings),
             "spacing": None if self.spacing is None else list(self.spacing),
         }
+        work = partial(register, fixed, moving, **settings, workers=self.workers)
         if self.cache is None:
-            return register(fixed, moving, **settings)
+            return work()
         # What a preset means may change from version to version, what is kept under its name may not.
         preset = PRESETS.get(settings.get("preset", "accurate"))
         key = {**settings, "work": asdict(preset) if preset else None}
-        known = self.cache("register", lambda: register(fixed, moving, **settings).tensors(), [fixed, moving], key)
+        known = self.cache("register", lambda: work().tensors(), [fixed, moving], key)
         return DisplacementField(**known)
 
     def ahead(self, image: MetaTensor) -> None:
@@ -220,15 +222,15 @@ class Atlas:
         """
         scores: dict[int, list[float]] = {value: [] for value in self.values}
         found = [value for value in self.values if bool((label == value).any())]
-        for scan in self.scans if found else []:
-            known = _first(scan["image"])
-            try:
-                grid, field = self.grid(known), self.field(known, _first(image), self.back)
-            except RegistrationError as error:
+        scans = self.scans if found else []
+        fields = side_by_side([partial(self.field, _first(scan["image"]), _first(image), self.back) for scan in scans])
+        for scan, field in zip(scans, fields, strict=True):
+            if isinstance(field, RegistrationError):
                 warnings.warn(
-                    f"{scan_name(image)}: quality 0, since it cannot be carried back: {error}", InputWarning, 2
+                    f"{scan_name(image)}: quality 0, since it cannot be carried back: {field}", InputWarning, 2
                 )
                 return dict.fromkeys(self.values, 0.0)
+            grid = self.grid(_first(scan["image"]))
             for value in found:
                 truth = _mask(scan["label"], value, grid, None) > 0.5
                 if truth.any():

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +43,7 @@ def affine(
     levels: Sequence[tuple[float, int, int]] = LEVELS,
     keep: float = 0.5,
     survivors: int = 2,
+    workers: int = 1,
 ) -> np.ndarray:
     """Lay a moving scan over a fixed one by an affine map.
 
@@ -55,6 +58,7 @@ def affine(
         levels: see :data:`LEVELS`.
         keep: share of the cells that the fit keeps. Half, since organs move where bones do not.
         survivors: how many of the starts go through the second level.
+        workers: threads that match cells both ways at once, each as one thread does. Default: this one alone.
 
     Returns:
         (4, 4) float64, fixed mm to moving mm.
@@ -67,18 +71,29 @@ def affine(
     estimation of lung CT, IEEE TMI 32, 2013), with the matching of ConvexAdam.
     """
     fixed, moving = prepared(fixed, "fixed"), prepared(moving, "moving")
-    level = _Level.of(fixed, moving, *levels[0])
-    first = start_shifts(level.fixed, level.moving, starts) if isinstance(starts, int) else list(starts)
-    found = _distinct([level.improve(matrix, keep) for matrix in first], level)[:survivors]
-    for spacing, cell, reach in levels[1:]:
-        level = _Level.of(fixed, moving, spacing, cell, reach)
-        found = _distinct([level.improve(matrix, keep) for matrix in found], level)[:1]
+    with _threads(workers) as run:
+        level = _Level.of(fixed, moving, *levels[0])
+        first = start_shifts(level.fixed, level.moving, starts) if isinstance(starts, int) else list(starts)
+        found = _distinct([level.improve(matrix, keep, run) for matrix in first], level)[:survivors]
+        for spacing, cell, reach in levels[1:]:
+            level = _Level.of(fixed, moving, spacing, cell, reach)
+            found = _distinct([level.improve(matrix, keep, run) for matrix in found], level)[:1]
     if not found:
         raise RegistrationError(
             f"no overlap: none of {len(first)} starts lays the bodies of the two scans over one another (fixed "
             f"{_box(fixed)}, moving {_box(moving)}). Check that both show the same part of the body."
         )
     return found[0]
+
+
+@contextmanager
+def _threads(workers: int) -> Iterator[Callable[..., Iterable]]:
+    """``map``, on some threads at once where there are to be several."""
+    if workers < 2:
+        yield map
+        return
+    with ThreadPoolExecutor(workers, "affine", torch.set_num_threads, (1,)) as pool:
+        yield pool.map
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,13 +111,13 @@ class _Level:
         here, there = (resample(scan, Grid.of(scan).working((spacing,) * 3)) for scan in (fixed, moving))
         return cls(here, there, cell, reach, features(here.as_tensor()[0], cell))
 
-    def improve(self, matrix: np.ndarray, keep: float) -> np.ndarray:
+    def improve(self, matrix: np.ndarray, keep: float, run: Callable[..., Iterable] = map) -> np.ndarray:
         """Match once and fit; where too few cells have body in both scans, the map is returned as it was."""
         grid = Grid.of(self.fixed)
         moved = resample(self.moving, grid, matrix, antialias=False).as_tensor()[0]
         if difference(self.fixed, self.moving, matrix) is None:
             return matrix
-        shift = match_features(self.features, features(moved, self.cell), self.cell, self.reach)
+        shift = match_features(self.features, features(moved, self.cell), self.cell, self.reach, run)
         body = (self.fixed.as_tensor()[0] > BODY) & inside(self.moving, grid, matrix)
         used = F.avg_pool3d(body.float()[None, None], self.cell, self.cell, ceil_mode=True)[0, 0] > 0.5
         used = used[tuple(slice(0, n) for n in shift.shape[1:])]

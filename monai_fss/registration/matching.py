@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
@@ -83,8 +83,12 @@ def match(fixed: torch.Tensor, moving: torch.Tensor, cell: int, reach: int) -> t
     return match_features(features(fixed, cell), features(moving, cell), cell, reach)
 
 
-def match_features(fixed: torch.Tensor, moving: torch.Tensor, cell: int, reach: int) -> torch.Tensor:
+def match_features(
+    fixed: torch.Tensor, moving: torch.Tensor, cell: int, reach: int, run: Callable[..., Iterable] = map
+) -> torch.Tensor:
     """:func:`match` for descriptors (1, 12, h', w', d') that are there already.
+
+    ``run`` does both ways, one after another by default; the ``map`` of a thread pool does them side by side.
 
     A cost volume of all displacements, two coupled convex problems (data term, smoothness), solved both ways and made
     inverse consistent.
@@ -98,11 +102,13 @@ def match_features(fixed: torch.Tensor, moving: torch.Tensor, cell: int, reach: 
     window = [1, 1, *[2 * reach + 1] * 3]
     mesh = F.affine_grid(reach * torch.eye(3, 4)[None], window, align_corners=True)
     mesh = mesh.permute(0, 4, 1, 2, 3).reshape(3, -1, 1).to(fixed.device)
+
+    @torch.no_grad()  # for each thread
+    def one_way(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return tools.coupled_convex(*tools.correlate(one, other, reach, cell, shape), mesh, cell, shape)
+
     with quiet(), torch.no_grad():
-        there, back = (
-            tools.coupled_convex(*tools.correlate(one, other, reach, cell, shape), mesh, cell, shape)
-            for one, other in ((fixed, moving), (moving, fixed))
-        )
+        there, back = run(one_way, (fixed, moving), (moving, fixed))
         scale = torch.tensor(cells, device=fixed.device).sub(1).view(1, 3, 1, 1, 1) / 2
         both, _ = tools.inverse_consistency((there / scale).flip(1), (back / scale).flip(1), iter=15)
         return (both.flip(1) * scale * cell)[0]

@@ -64,6 +64,7 @@ def register(
     spacing: Sequence[float] | None = None,
     starts: int | Sequence[np.ndarray] | None = None,
     device: torch.device | str = "cpu",
+    workers: int = 1,
 ) -> DisplacementField:
     """Find where each point of a fixed scan lies in a moving scan.
 
@@ -75,6 +76,7 @@ def register(
             is more, and coarser where the body would need more than 1.3 million voxels.
         starts: see :func:`monai_fss.registration.affine`. Default: that of the preset.
         device: see :func:`monai_fss.registration.deformable`; only that part uses it.
+        workers: see :func:`monai_fss.registration.affine`; only that part uses them. They change the time alone.
 
     Returns:
         the field, on a grid around the fixed scan's body. Give it to :func:`monai_fss.registration.resample`.
@@ -93,7 +95,7 @@ def register(
         raise ValueError(f"preset={preset!r}: unknown. Give one of {', '.join(PRESETS)}.")
     chosen = PRESETS[preset]
     found: np.ndarray | DisplacementField = affine(
-        fixed, moving, starts=chosen.starts if starts is None else starts, levels=chosen.levels
+        fixed, moving, starts=chosen.starts if starts is None else starts, levels=chosen.levels, workers=workers
     )
     for stage in chosen.stages if method == "deformable" else ():
         found = deformable(fixed, moving, found, spacing=spacing, device=device, **stage)

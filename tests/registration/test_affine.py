@@ -106,3 +106,13 @@ def test_what_cannot_be_registered_is_refused() -> None:
         affine(image, MetaTensor(torch.zeros(2, 16, 16, 8)))
     with pytest.raises(TypeError, match="has no affine"):
         affine(image.as_tensor(), image)
+
+
+def test_threads_change_the_time_alone() -> None:
+    fixed, moving = scan(0)[0], scan(1)[0]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        np.testing.assert_array_equal(affine(fixed, moving, workers=2), affine(fixed, moving))
+    finally:
+        torch.set_num_threads(threads)
