@@ -5,8 +5,18 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 __all__ = ["add_bundle_arguments"]
+
+
+class _Several(argparse.Action):
+    """``--bundle a --bundle b`` is ``--bundle a b``; what is given takes the place of the default."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Add the values to those given before."""
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, values if before is self.default else [*before, *values])
 
 
 def add_bundle_arguments(
@@ -29,7 +39,11 @@ def add_bundle_arguments(
     """
     if several:
         parser.add_argument(
-            "--bundle", nargs="+", default=[default], help=f"method(s), such as crapnet:blocks_7 (default: {why})"
+            "--bundle",
+            nargs="+",
+            default=[default],
+            action=_Several,
+            help=f"method(s), such as crapnet:blocks_7 (default: {why})",
         )
     else:
         parser.add_argument("--bundle", default=default, help=f"method (default: {why})")

@@ -16,7 +16,7 @@ from monai_fss.apps.evaluation import Evaluation
 from monai_fss.apps.train import train
 from monai_fss.data.writer import write_json
 
-__all__ = ["within_budget"]
+__all__ = ["check_budget", "within_budget"]
 
 PACE = "pace.json"
 # Epochs of one step: the first training also preprocesses the scans and warms up, the others differ by 20 steps.
@@ -38,33 +38,54 @@ def within_budget(evaluation: Evaluation, budget: str | None, models: Path) -> E
     Raises:
         UsageError: the budget is neither, or contradicts ``--set steps`` or ``--model``.
     """
+    minutes = check_budget(evaluation, budget)
     if budget is None or not is_trained(evaluation.bundle):
         return evaluation
+    steps = int(budget) if minutes is None else _steps(evaluation, minutes, models)
+    return replace(evaluation, settings={**evaluation.settings, "steps": steps})
+
+
+def check_budget(evaluation: Evaluation, budget: str | None) -> float | None:
+    """The minutes of a budget, None where it is of steps; see :func:`within_budget` for what is refused."""
+    if budget is None:
+        return None
     minutes = _MINUTES.fullmatch(budget)
     if minutes is None and not (budget.isdecimal() and int(budget) > 0):
         raise UsageError(f"--budget {budget}: is no number of steps, nor of minutes. Write 800, or 8min.")
     if "steps" in evaluation.settings or evaluation.model is not None:
         other = "--model" if evaluation.model is not None else "--set steps"
         raise UsageError(f"--budget {budget}, {other}: contradict each other. Leave one of them out.")
-    steps = int(budget) if minutes is None else _steps(evaluation, float(minutes[1]), models)
-    return replace(evaluation, settings={**evaluation.settings, "steps": steps})
+    if minutes is None and is_trained(evaluation.bundle) and int(budget) % _epoch(evaluation):
+        raise UsageError(
+            f"--budget {budget}: is not a multiple of {evaluation.name}'s steps_per_epoch={_epoch(evaluation)}. Give "
+            "one, or --set steps_per_epoch."
+        )
+    return float(minutes[1]) if minutes else None
 
 
 def _steps(evaluation: Evaluation, minutes: float, models: Path) -> int:
     note = models / PACE
     known = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
-    asked = {"method": evaluation.name, "minutes": minutes, "settings": json.loads(json.dumps(evaluation.settings))}
+    asked = {"method": evaluation.name, "settings": json.loads(json.dumps(evaluation.settings))}
+    asked |= {"data": str(Path(evaluation.data).resolve()), "device": evaluation.device}
     if known and {key: known.get(key) for key in asked} != asked:
         raise UsageError(f"{note}: was measured for {known}, not for {asked}. Give another --models, or remove it.")
     if not known:
         known = {**asked, "seconds_per_step": _pace(evaluation, models)}
         write_json(note, known)
     epoch = _epoch(evaluation)
-    return max(1, int(60 * minutes / known["seconds_per_step"] / epoch)) * epoch
+    epochs = int(60 * minutes / known["seconds_per_step"] / epoch)
+    if epochs < 1:
+        raise UsageError(
+            f"--budget {minutes:g}min: is less than {evaluation.name}'s epoch of {epoch} steps of "
+            f"{known['seconds_per_step']:.2g} s. Give more, or --set steps_per_epoch."
+        )
+    return epochs * epoch
 
 
 def _pace(evaluation: Evaluation, models: Path) -> float:
     """Seconds of a training step."""
+    print(f"{evaluation.name}: measuring seconds per step by three short trainings", flush=True)
     taken = []
     for steps in (1, _SHORT, _LONG):
         settings = {**evaluation.settings, "steps": steps, "steps_per_epoch": steps, "val_queries": 0}
@@ -80,7 +101,12 @@ def _pace(evaluation: Evaluation, models: Path) -> float:
             overwrite=True,
         )
         taken.append(time.perf_counter() - start)
-    return max(taken[2] - taken[1], 1e-3) / (_LONG - _SHORT)
+    if taken[2] < 1.2 * taken[1]:
+        raise UsageError(
+            f"--budget: the pace of {evaluation.name} cannot be told from {_SHORT} steps in {taken[1]:.1f} s and "
+            f"{_LONG} in {taken[2]:.1f} s. Try again while nothing else runs, or give a number of steps."
+        )
+    return (taken[2] - taken[1]) / (_LONG - _SHORT)
 
 
 def _epoch(evaluation: Evaluation) -> int:

@@ -155,6 +155,8 @@ def format_comparison(comparison: Comparison) -> str:
 
 
 def _check_settings(a: dict[str, Any], b: dict[str, Any]) -> None:
+    if a.get("setting", 1) != b.get("setting", 1):
+        raise ValueError("A and B: one is of setting 1 and the other of setting 2. Evaluate both in the same setting.")
     for key in SAME_SETTINGS:
         if a[key] != b[key]:
             raise ValueError(

@@ -20,7 +20,7 @@ from monai_fss.apps.training_groups import training_groups
 from monai_fss.apps.versions import versions
 from monai_fss.data import DatasetFolder, Fold, Label, ScanError, check_output, make_folds
 
-__all__ = ["Evaluation", "check_evaluation", "evaluate"]
+__all__ = ["Evaluation", "check_evaluation", "evaluate", "plan"]
 
 
 def evaluate(
@@ -46,12 +46,7 @@ def evaluate(
 
     check_evaluation(evaluation)
     check_output(output, ["results.json", "results.csv", "results.md"], overwrite)
-    data = DatasetFolder.read(evaluation.data)
-    labels = {summary.name: summary.label for summary in data.check() if summary.label}
-    names = _names(evaluation, data, sorted({value for label in labels.values() for value in label.counts}))
-    groups = training_groups(evaluation, names)
-    folds = _folds(evaluation, data)
-    _check_supports([labels[name] for _, fold in folds for name in fold.support])
+    data, names, groups, folds = plan(evaluation)
     kept = Path(models or Path(output) / "models")
     entries: list[Entry] = []
     curves: list[tuple[float, np.ndarray]] = []
@@ -69,6 +64,23 @@ def evaluate(
     write_results(output, results)
     draw(results, curves, Path(output))
     return results
+
+
+def plan(
+    evaluation: Evaluation,
+) -> tuple[DatasetFolder, dict[int, str], list[tuple[int, ...]], list[tuple[int, Fold]]]:
+    """What is evaluated: the data, names by label value, groups (see ``training_groups``), numbered folds.
+
+    Raises:
+        ScanError, UsageError: with every problem of the data, or where labels, groups or folds do not fit it.
+    """
+    data = DatasetFolder.read(evaluation.data)
+    labels = {summary.name: summary.label for summary in data.check() if summary.label}
+    names = _names(evaluation, data, sorted({value for label in labels.values() for value in label.counts}))
+    groups = training_groups(evaluation, names)
+    folds = _folds(evaluation, data)
+    _check_supports([labels[name] for _, fold in folds for name in fold.support])
+    return data, names, groups, folds
 
 
 def check_evaluation(evaluation: Evaluation) -> None:
@@ -91,6 +103,8 @@ def check_evaluation(evaluation: Evaluation) -> None:
         problems.append(f"--bundle {evaluation.name}: has no such recipe. {evaluation.bundle} has {known}.")
     if evaluation.groups and evaluation.setting != 2:
         problems.append("--groups: is of setting 2. Leave it out, or give --setting 2.")
+    if evaluation.recipe is not None and evaluation.model is not None:
+        problems.append(f"--bundle {evaluation.name}: changes a training, but --model is given. Leave the recipe out.")
     if evaluation.setting == 2 and evaluation.model is not None:
         problems.append("--setting 2: trains without the test classes, but --model is given. Leave one of them out.")
     if not is_trained(evaluation.bundle):
@@ -150,6 +164,7 @@ def _settings(
         "dataset": data.name,
         "split": evaluation.split,
         "setting": evaluation.setting,
+        "groups": [list(group) for group in evaluation.groups] or "CRAPNet's" if evaluation.setting == 2 else "none",
         "protocol": evaluation.protocol,
         "ways": evaluation.ways,
         "runs": evaluation.runs,

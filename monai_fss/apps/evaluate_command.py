@@ -26,6 +26,7 @@ RESERVED = {
     "cases": "--split",
     "setting": "--setting",
     "test_classes": "--groups",
+    "leave_out": "--setting",
     "seed": "--seed",
     "resume": "--models",
     "val_queries": "--split",

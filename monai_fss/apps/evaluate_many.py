@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from monai_fss.apps.budget import within_budget
+from monai_fss.apps.budget import check_budget, within_budget
 from monai_fss.apps.compare import compare
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.evaluate import check_evaluation, evaluate
+from monai_fss.apps.evaluate import check_evaluation, evaluate, plan
 from monai_fss.apps.evaluation import Evaluation
 from monai_fss.apps.results import Results, read_results, write_results
 from monai_fss.apps.results_tables import MEAN, markdown_table
@@ -54,15 +54,19 @@ def evaluate_many(
     """
     from monai_fss.apps.evaluation_plots import draw
 
+    if evaluations[0].model is not None:
+        raise UsageError("--model: is of one method. Leave it out, or name one bundle.")
     for evaluation in evaluations:
         check_evaluation(evaluation)
-        within_budget(evaluation, budget if budget and budget.isdecimal() else None, Path(models))
+        check_budget(evaluation, budget)
     check_output(output, ["results.json", "results.csv", "results.md"], overwrite)
+    data, _, _, folds = plan(evaluations[0])
+    content = {"data": str(data.root.resolve()), "folds": [asdict(fold) for _, fold in folds]}
     parts = []
     for evaluation in evaluations:
         name = evaluation.name.replace(":", "-")
         limited = within_budget(evaluation, budget, Path(models) / name)
-        parts.append(_part(limited, Path(output) / name, Path(models) / name, overwrite))
+        parts.append(_part(limited, content, Path(output) / name, Path(models) / name, overwrite))
     combined = combine(parts)
     write_results(output, combined)
     text = (Path(output) / "results.md").read_text(encoding="utf-8")
@@ -71,15 +75,21 @@ def evaluate_many(
     return combined
 
 
-def _part(evaluation: Evaluation, output: Path, models: Path, overwrite: bool) -> Results:
-    asked = json.loads(json.dumps({k: v for k, v in asdict(evaluation).items() if k not in ("command", "device")}))
-    note = output / ASKED
-    if note.exists() and not overwrite:
-        if json.loads(note.read_text(encoding="utf-8")) != asked:
-            raise UsageError(f"{output}: holds another evaluation, see {note}. Give another --output, or --overwrite.")
-        return read_results(output)
+def _part(evaluation: Evaluation, content: dict[str, Any], output: Path, models: Path, overwrite: bool) -> Results:
+    """The results of a method: those that are there, if they are of this very evaluation of the same content."""
+    known = {key: value for key, value in asdict(evaluation).items() if key not in ("command", "device", "data")}
+    note, asked = output / ASKED, json.loads(json.dumps({**known, **content}))
+    known = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    there = (output / "results.json").exists()
+    if not overwrite:
+        if (known and known["asked"] != asked) or (there and not known):
+            raise UsageError(f"{output}: holds another evaluation. Give another --output, or --overwrite.")
+        if there and known["finished"]:
+            return read_results(output)
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(note, {"asked": asked, "finished": False})
     results = evaluate(evaluation, output, models, overwrite=True)
-    write_json(note, asked)
+    write_json(note, {"asked": asked, "finished": True})
     return results
 
 

@@ -36,7 +36,7 @@ def training_groups(evaluation: Evaluation, names: Mapping[int, str]) -> list[tu
     """
     if evaluation.setting == 1:
         return [()]
-    groups = [tuple(group) for group in evaluation.groups] or _usual(names)
+    groups = [tuple(sorted(group)) for group in evaluation.groups or _usual(names)]
     members = [value for group in groups for value in group]
     twice = sorted({value for value in members if members.count(value) > 1})
     problems = [f"--groups: label value {value} stands in two groups. Name each once." for value in twice]

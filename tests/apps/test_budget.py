@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def train(bundle: str, data: Any, output: Path, *, settings: dict[str, Any], **more: Any) -> int:
         seen.append(settings["steps"])
-        now[0] += 60 + 0.5 * settings["steps"]
+        now[0] += 5 + 0.5 * settings["steps"]
         return settings["steps"]
 
     monkeypatch.setattr(budget, "train", train)
@@ -50,6 +51,21 @@ def test_minutes_become_whole_epochs_by_the_pace_and_are_measured_once(tmp_path:
     measured = len(clock)
     assert steps(evaluation, "2 min", tmp_path) == 225 and len(clock) == measured
     assert json.loads((tmp_path / "pace.json").read_text())["seconds_per_step"] == pytest.approx(0.5)
-    assert steps(evaluation, "0.01min", tmp_path / "other") == 25
-    with pytest.raises(UsageError, match="was measured for .*'minutes': 2.0.* not for .*'minutes': 3.0"):
-        within_budget(evaluation, "3min", tmp_path)
+    assert steps(evaluation, "3min", tmp_path) == 350 and len(clock) == measured
+    with pytest.raises(UsageError, match="0.01min: is less than adnet's epoch of 25 steps of 0.5 s"):
+        within_budget(evaluation, "0.01min", tmp_path)
+    with pytest.raises(UsageError, match="was measured for .*'data': .*/d'.* not for .*/other'"):
+        within_budget(replace(evaluation, data="other"), "3min", tmp_path)
+
+
+def test_a_pace_that_cannot_be_told_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 60.0, 60.0, 75.0, 75.0, 90.0])
+    monkeypatch.setattr(budget, "train", lambda *args, **more: 0)
+    monkeypatch.setattr(budget.time, "perf_counter", lambda: next(times))
+    with pytest.raises(UsageError, match="cannot be told from 5 steps in 15.0 s and 25 in 15.0 s"):
+        within_budget(Evaluation(bundle="adnet", data="d"), "2min", tmp_path)
+
+
+def test_steps_that_are_no_whole_epochs_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--budget 820: is not a multiple of adnet's steps_per_epoch=50"):
+        within_budget(Evaluation(bundle="adnet", data="d"), "820", tmp_path)

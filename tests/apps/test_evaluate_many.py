@@ -76,7 +76,8 @@ def test_after_an_interruption_what_is_done_is_kept(
     expected = (table / "results.csv").read_text()
     for file in table.glob("results.*"):
         file.unlink()
-    (table / "crapnet" / "evaluation.json").unlink()  # as if cut short before crapnet was scored
+    note = table / "crapnet" / "evaluation.json"  # as if cut short while crapnet was scored
+    note.write_text(json.dumps({**json.loads(note.read_text()), "finished": False}))
     assert main(words(phantom_set, table, "--fold", "0", "--labels", "1,2")) == 0
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert (table / "results.csv").read_text() == expected
@@ -84,7 +85,10 @@ def test_after_an_interruption_what_is_done_is_kept(
         file.unlink()
     assert main(words(phantom_set, table, "--fold", "0", "--labels", "1")) == 2
     assert "holds another evaluation" in capsys.readouterr().err
-    assert main(words(phantom_set, table, "--fold", "0", "--labels", "1,2")) == 0
+    note.unlink()  # somebody else's result
+    assert main(words(phantom_set, table, "--fold", "0", "--labels", "1,2")) == 2
+    assert "crapnet: holds another evaluation" in capsys.readouterr().err
+    assert main([*words(phantom_set, table, "--fold", "0", "--labels", "1,2", "--overwrite")]) == 0
 
 
 def test_setting_2_trains_once_for_each_group_without_its_slices(phantom_set: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_setting_1_leaves_nothing_out() -> None:
 
 def test_the_groups_of_crapnet_by_the_organs_names() -> None:
     assert groups(setting=2) == [(2, 3), (1, 4)]
-    assert groups({6: "liver", 1: "spleen"}, setting=2) == [(6, 1)]
+    assert groups({6: "liver", 1: "spleen"}, setting=2) == [(1, 6)]
 
 
 def test_groups_that_are_given() -> None:
