@@ -238,3 +238,13 @@ def test_positions_of_volumes_by_hand() -> None:
     place = sum(w**2 * math.cos(math.pi / 2 * d) for w, d in zip(weights, apart, strict=True))
     expected = (texture + place) / (1 + sum(w**2 for w in weights))
     assert float(torch.cosine_similarity(a, b, dim=0)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_conditioned_under_autocast_it_runs_without() -> None:
+    torch.manual_seed(0)
+    network = ADNet(build_encoder("compact_3d")).eval()
+    image, label = torch.rand(1, 1, 1, 32, 32, 4), torch.ones(1, 1, 1, 32, 32, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        network.condition(image, label)
+    assert network.prototypes.dtype == torch.float32
+    assert torch.isfinite(network(image[0])).all()

@@ -112,7 +112,7 @@ class ADNet(FewShotNet):
                 if not label.any():
                     continue
                 if not torch.equal(image, volume.to(image)):
-                    volume, features = image, self.encoder(image[None])
+                    volume, features = image, self.encoder(image[None]).float()
                 own.append(masked_average_pooling(features, label[None])[0])
         return torch.stack([torch.stack(own).mean(0) for own in pooled])
 
