@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from known_features import directions
+from protocol_scans import probability, query_scan, support_scan
 from torch import nn
 
 from monai_fss.inferers.protocols import EP1, EP2, chunks
@@ -27,38 +28,6 @@ class Pixels(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.sizes.append(len(x))
         return x * self.weight
-
-
-def directions(degrees: np.ndarray) -> torch.Tensor:
-    """(H, W, D) angles -> (2, H, W, D) unit vectors."""
-    radians = np.radians(degrees)
-    return torch.tensor(np.stack([np.cos(radians), np.sin(radians)]), dtype=torch.float32)
-
-
-def probability(query: Any, support: float) -> float:
-    """ADNet's Eqs. 2 and 3 with alpha 20, kappa 0.5, T -10."""
-    return 1 / (1 + math.exp(-0.5 * (20 * math.cos(math.radians(query - support)) - 10)))
-
-
-def support_scan() -> dict[str, torch.Tensor]:
-    """Class 1 in slices 2..10, class 4 in slices 0..5; their angle is 10 z and 10 z + 180."""
-    angles = np.full((4, 5, 12), 90.0)
-    label = np.zeros((1, 4, 5, 12), np.float32)
-    for z in range(12):
-        angles[0, :, z], angles[3, :, z] = 10 * z, 10 * z + 180
-        label[0, 0, :, z] = 1 if 2 <= z <= 10 else 0
-        label[0, 3, :, z] = 4 if z <= 5 else 0
-    return {"image": directions(angles), "label": torch.from_numpy(label)}
-
-
-def query_scan() -> tuple[dict[str, torch.Tensor], np.ndarray]:
-    """Class 1 in slices 3..9, class 4 in slices 8 and 9, seen on another grid in plane."""
-    rng = np.random.default_rng(0)
-    angles = rng.uniform(0, 360, size=(4, 5, 14))
-    truth = torch.zeros(1, 7, 9, 14)
-    truth[0, 1, 2, 3:10] = 1
-    truth[0, 5, 5, 8:10] = 4
-    return {"image": directions(angles), "truth": truth}, angles
 
 
 def network() -> ADNet:

@@ -11,41 +11,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from known_features import Pixels, directions, random_support
 
 from monai_fss.networks.blocks import masked_average_pooling
 from monai_fss.networks.nets.adnet import ADNet
 from monai_fss.networks.nets.factory import build_encoder
 
 
-class Pixels(nn.Module):
-    """Features are the image's channels, optionally averaged over cells."""
-
-    def __init__(self, channels: int = 2, cell: int = 1) -> None:
-        super().__init__()
-        self.out_channels = channels
-        self.cell = cell
-        self.passes = 0
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.passes += 1
-        return F.avg_pool2d(x, self.cell)
-
-
 def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
-
-
-def pattern(angles: np.ndarray) -> torch.Tensor:
-    """(2, H, W) image of unit vectors."""
-    return torch.tensor(np.stack([np.cos(angles), np.sin(angles)]), dtype=torch.float32)
-
-
-def random_support(ways: int, shots: int, channels: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    image = torch.randn(ways, shots, channels, size, size)
-    label = torch.zeros(ways, shots, 1, size, size)
-    label[..., 1 : size // 2, 2 : size // 2 + 3] = 1
-    return image, label
 
 
 def test_score_and_probability_by_hand() -> None:
@@ -53,7 +27,7 @@ def test_score_and_probability_by_hand() -> None:
     net = ADNet(Pixels(), alpha=20, kappa=0.5, threshold=-10)
     angles = np.radians([[0.0, 30.0, 60.0], [90.0, 120.0, 180.0]])
     prototype = torch.tensor([[7.0, 0.0]])
-    score = net.anomaly_score(pattern(angles)[None], prototype)[0, 0]
+    score = net.anomaly_score(directions(np.degrees(angles))[None], prototype)[0, 0]
     probability = net.probability(score)
     for y, x in np.ndindex(2, 3):
         expected = -20 * math.cos(angles[y, x])
@@ -67,9 +41,9 @@ def test_logits_are_zero_and_logit_of_the_probability() -> None:
     angles = np.radians([[0.0, 45.0], [60.0, 90.0]])
     support_label = torch.zeros(1, 1, 1, 2, 2)
     support_label[..., 0, 0] = 1  # the pixel at angle 0
-    net.condition(pattern(angles)[None, None], support_label)
+    net.condition(directions(np.degrees(angles))[None, None], support_label)
     torch.testing.assert_close(net.prototypes, torch.tensor([[1.0, 0.0]]), rtol=0, atol=2e-5)
-    logits = net(pattern(angles)[None])
+    logits = net(directions(np.degrees(angles))[None])
     assert logits.shape == (1, 2, 2, 2)
     assert torch.equal(logits[:, 0], torch.zeros(1, 2, 2))
     for y, x in np.ndindex(2, 2):  # logit p = -kappa (S - T), where no pixel is interpolated
@@ -95,8 +69,8 @@ def test_probabilities_are_interpolated_with_aligned_corners() -> None:
 
 def test_argmax_lets_ways_compete() -> None:
     net = ADNet(Pixels()).eval()
-    net.prototypes = pattern(np.radians([[0.0, 50.0]]))[:, 0].T  # ways at 0 and 50 degrees, each reaching 60 degrees
-    image = pattern(np.radians([[-59.0, -10.0, 24.0, 26.0, 100.0, 111.0, 180.0]]))[None]
+    net.prototypes = directions([[0.0, 50.0]])[:, 0].T  # ways at 0 and 50 degrees, each reaching 60 degrees
+    image = directions([[-59.0, -10.0, 24.0, 26.0, 100.0, 111.0, 180.0]])[None]
     assert net(image).argmax(1)[0, 0].tolist() == [1, 1, 1, 2, 2, 0, 0]
 
 
@@ -186,8 +160,8 @@ def test_no_gradient_flows_through_the_predicted_mask_but_through_its_features()
 
 def test_an_empty_predicted_mask_is_not_aligned() -> None:
     net = ADNet(Pixels())
-    support_image = pattern(np.zeros((4, 4)))[None, None].repeat(2, 1, 1, 1, 1)
-    query = torch.stack([pattern(np.zeros((4, 4))), pattern(np.full((4, 4), np.pi))])  # the same, the opposite
+    support_image = directions(np.zeros((4, 4)))[None, None].repeat(2, 1, 1, 1, 1)
+    query = torch.stack([directions(np.zeros((4, 4))), directions(np.full((4, 4), 180.0))])  # the same, the opposite
     out = net(query, support_image, torch.ones(2, 1, 1, 4, 4))
     assert out["aligned"].tolist() == [True, False]
     assert torch.isfinite(out["aligned_logits"]).all()

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from crapnet_scene import Pixels, scene, small
+from crapnet_scene import scene, small
+from known_features import Pixels
 from torch import nn
 
 from monai_fss.losses import PrototypeLoss
@@ -144,7 +145,7 @@ def test_blocks_and_branches_change_the_logits() -> None:
 @pytest.mark.parametrize("cell", [1, 2, 8])
 def test_the_grid_is_32_whatever_the_stride(cell: int) -> None:
     torch.manual_seed(0)
-    net = CRAPNet(Pixels(cell=cell), blocks=1).eval()
+    net = CRAPNet(Pixels(6, cell), blocks=1).eval()
     image, label = scene(2, 1, size=64)
     net.condition(image, label)
     assert net.support_features.shape == (2, 1, 6, 32, 32) and net.support_masks.shape == (2, 1, 1, 32, 32)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from crapnet_scene import Pixels, awake, scene, small
+from crapnet_scene import awake, scene, small
+from known_features import Pixels
 from torch import nn
 
 from monai_fss.losses import PrototypeLoss
