@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_fss.apps.budget import check_budget, within_budget
 from monai_fss.apps.bundles import device_setting, is_trained, recipe_names
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
@@ -24,7 +25,11 @@ __all__ = ["Evaluation", "check_evaluation", "evaluate", "plan"]
 
 
 def evaluate(
-    evaluation: Evaluation, output: str | Path, models: str | Path | None = None, overwrite: bool = False
+    evaluation: Evaluation,
+    output: str | Path,
+    models: str | Path | None = None,
+    overwrite: bool = False,
+    budget: str | None = None,
 ) -> Results:
     """Train where no model is given, test, and write ``results.json``, ``.csv``, ``.md`` and pictures.
 
@@ -36,6 +41,7 @@ def evaluate(
         output: folder for the results.
         models: folder for the models. Default: ``output/models``.
         overwrite: replace results that exist.
+        budget: of each training, see :func:`monai_fss.apps.budget.within_budget`.
 
     Raises:
         ScanError: with every problem of the data; nothing has been written then.
@@ -45,9 +51,11 @@ def evaluate(
     from monai_fss.apps.fold_models import fold_model
 
     check_evaluation(evaluation)
+    check_budget(evaluation, budget)
     check_output(output, ["results.json", "results.csv", "results.md"], overwrite)
     data, names, groups, folds = plan(evaluation)
     kept = Path(models or Path(output) / "models")
+    evaluation = within_budget(evaluation, budget, kept)
     entries: list[Entry] = []
     curves: list[tuple[float, np.ndarray]] = []
     notes: list[str] = []

@@ -61,7 +61,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from monai_fss.apps.budget import within_budget
     from monai_fss.apps.evaluate import evaluate
     from monai_fss.apps.evaluate_many import evaluate_many
 
@@ -70,8 +69,7 @@ def run(args: argparse.Namespace) -> int:
     output, models = Path(args.output), Path(args.models or Path(args.output) / "models")
     evaluations = _evaluations(args)
     if len(evaluations) == 1:
-        evaluation = within_budget(evaluations[0], args.budget, models)
-        results = evaluate(evaluation, output, models, args.overwrite)
+        results = evaluate(evaluations[0], output, models, args.overwrite, args.budget)
     else:
         results = evaluate_many(evaluations, output, models, args.overwrite, args.budget)
     print((output / "results.md").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from monai_fss.apps.budget import check_budget, within_budget
+from monai_fss.apps.budget import check_budget
 from monai_fss.apps.compare import compare
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate import check_evaluation, evaluate, plan
@@ -61,12 +61,11 @@ def evaluate_many(
         check_budget(evaluation, budget)
     check_output(output, ["results.json", "results.csv", "results.md"], overwrite)
     data, _, _, folds = plan(evaluations[0])
-    content = {"data": str(data.root.resolve()), "folds": [asdict(fold) for _, fold in folds]}
+    content = {"data": str(data.root.resolve()), "folds": [asdict(fold) for _, fold in folds], "budget": budget}
     parts = []
     for evaluation in evaluations:
         name = evaluation.name.replace(":", "-")
-        limited = within_budget(evaluation, budget, Path(models) / name)
-        parts.append(_part(limited, content, Path(output) / name, Path(models) / name, overwrite))
+        parts.append(_part(evaluation, content, Path(output) / name, Path(models) / name, overwrite))
     combined = combine(parts)
     write_results(output, combined)
     text = (Path(output) / "results.md").read_text(encoding="utf-8")
@@ -77,8 +76,8 @@ def evaluate_many(
 
 def _part(evaluation: Evaluation, content: dict[str, Any], output: Path, models: Path, overwrite: bool) -> Results:
     """The results of a method: those that are there, if they are of this very evaluation of the same content."""
-    known = {key: value for key, value in asdict(evaluation).items() if key not in ("command", "device", "data")}
-    note, asked = output / ASKED, json.loads(json.dumps({**known, **content}))
+    own = {key: value for key, value in asdict(evaluation).items() if key not in ("command", "device", "data")}
+    note, asked = output / ASKED, json.loads(json.dumps({**own, **content}))
     known = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
     there = (output / "results.json").exists()
     if not overwrite:
@@ -88,7 +87,7 @@ def _part(evaluation: Evaluation, content: dict[str, Any], output: Path, models:
             return read_results(output)
     output.mkdir(parents=True, exist_ok=True)
     write_json(note, {"asked": asked, "finished": False})
-    results = evaluate(evaluation, output, models, overwrite=True)
+    results = evaluate(evaluation, output, models, overwrite=True, budget=content["budget"])
     write_json(note, {"asked": asked, "finished": True})
     return results
 

@@ -25,6 +25,8 @@ from monai_fss.registration.register import PRESETS, register
 from monai_fss.registration.resample import resample
 from monai_fss.registration.side_by_side import side_by_side
 
+from .support import present_values
+
 __all__ = ["FUSIONS", "Atlas", "scan_name"]
 
 OUTSIDE = (
@@ -73,14 +75,7 @@ class Atlas:
         back: Mapping[str, Any] | None = None,
         cache: ContentCache | None = None,
     ) -> None:
-        present = sorted({int(v) for scan in scans for v in torch.unique(torch.as_tensor(scan["label"]))} - {0})
-        wanted = present if values is None else [int(v) for v in values]
-        missing = sorted(set(wanted) - set(present))
-        if missing or not wanted:
-            raise ValueError(
-                f"label value(s) {missing or 'any'} do not occur in the {len(scans)} support scan(s); "
-                f"present are {present}. Choose among them, or give another support scan."
-            )
+        wanted = present_values([torch.as_tensor(scan["label"]) for scan in scans], values)
         if fusion not in FUSIONS:
             raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, got '{fusion}'.")
         if nearest is not None and nearest < 1:

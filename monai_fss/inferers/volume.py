@@ -19,14 +19,15 @@ __all__ = ["FewShotVolumeInferer"]
 class FewShotVolumeInferer(FewShotInferer):
     """Condition a 3-D network on the support set once, then segment any number of volumes by MONAI's sliding window.
 
-    Most scans fit into one window and are segmented in one pass, as in ADNet's paper (section 5.4); the window bounds
-    the memory of larger ones. Logits of overlapping windows are averaged, by a Gaussian around each window's middle.
+    A scan that fits into one window is segmented in one pass, as in ADNet's paper (section 5.4); the window bounds the
+    memory of larger ones, such as CT of more than 40 slices. Logits of overlapping windows are averaged, by a Gaussian
+    around each window's middle.
 
     Args:
         support: the labelled volumes, see :func:`volume_support`. None: the network must have been conditioned before.
         roi_size: largest window (H, W, slices); an axis of a smaller scan is taken as it is, unpadded. Default
-            (256, 256, 40): an abdominal scan of the paper; the compact encoder then takes 1.4 GB
-            in all.
+            (256, 256, 40): an abdominal scan of the paper. The compact encoder takes 1.4 GB in all for
+            256 x 256 x 36.
         overlap: of windows, as a fraction of their size, where there are several. Default 0.25.
     """
 

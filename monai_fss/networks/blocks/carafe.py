@@ -91,8 +91,8 @@ class CarafeDownsample(_Kernels):
     Args:
         channels: of the features.
         factor: sigma, the stride. Default 4, CRAPNet's: 32 x 32 becomes 8 x 8.
-        kernel_size: k, odd. Default 5, CARAFE's; CRAPNet does not give it. Greater than the factor, so that every pixel
-            counts somewhere.
+        kernel_size: k, odd. Default 5, CARAFE's; CRAPNet does not give it. Neighbourhoods are centred on every
+            ``factor``-th pixel from the first, so of 32 pixels with a factor of 4 the last counts nowhere.
         encoder_size: of the predicting convolution, odd. Default 3 = k - 2, as CARAFE recommends.
         compressed: channels that the prediction sees. Default 16, of the published downsampling.
 
