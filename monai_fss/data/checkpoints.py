@@ -21,7 +21,7 @@ __all__ = ["latest_checkpoint", "load_model", "read_model", "restore", "save_bes
 
 
 def save_model(path: str | Path, network: nn.Module, settings: Mapping[str, Any]) -> None:
-    """Write ``{"model": state dict, "settings": plain values}``, whole or not at all.
+    """Write ``{"model": state dict, "settings": plain values, "network": class name}``, whole or not at all.
 
     Args:
         path: the file; MONAI's ``CheckpointLoader(load_dict={"model": network})`` and MONAI Label read it too.
@@ -31,7 +31,7 @@ def save_model(path: str | Path, network: nn.Module, settings: Mapping[str, Any]
     mode = network.training
     state = network.train().state_dict()
     network.train(mode)
-    _save({"model": state, "settings": dict(settings)}, path)
+    _save({"model": state, "settings": dict(settings), "network": type(network).__name__}, path)
 
 
 def save_best(checkpoint: Checkpoint, path: str | Path, settings: Mapping[str, Any]) -> Path | None:
@@ -48,12 +48,16 @@ def save_best(checkpoint: Checkpoint, path: str | Path, settings: Mapping[str, A
         return None
     folder = Path(checkpoint.save_handler.dirname)
     state = _read(folder / Path(checkpoint.last_checkpoint).name)
-    _save({"model": state.get("model", state), "settings": dict(settings)}, path)
+    content = {"model": state.get("model", state), "settings": dict(settings)}
+    _save({**content, "network": type(checkpoint.to_save["model"]).__name__}, path)
     return Path(path)
 
 
 def read_model(path: str | Path) -> dict[str, Any]:
     """Read a model file without executing anything in it.
+
+    Returns:
+        "model", the state dict; "settings"; "network", the class's name, None where the file does not say.
 
     Raises:
         ScanError: missing, damaged, or holding pickled objects; not what :func:`save_model` writes.
@@ -72,7 +76,7 @@ def read_model(path: str | Path) -> dict[str, Any]:
                 "is evaluated. Do not trust this file."
             ]
         )
-    return {"model": content["model"], "settings": settings}
+    return {"model": content["model"], "settings": settings, "network": content.get("network")}
 
 
 def load_model(path: str | Path, network: nn.Module) -> nn.Module:
@@ -81,7 +85,10 @@ def load_model(path: str | Path, network: nn.Module) -> nn.Module:
     Raises:
         ScanError: the file is not one (see :func:`read_model`), or belongs to another method or encoder.
     """
-    state = read_model(path)["model"]
+    content = read_model(path)
+    state, own_name = content["model"], type(network).__name__
+    if content["network"] not in (None, own_name):
+        raise ScanError([f"{path}: is a model of {content['network']}, not of {own_name}. Name the bundle it is of."])
     mode = network.training
     own = network.train().state_dict()
     network.train(mode)
@@ -90,7 +97,7 @@ def load_model(path: str | Path, network: nn.Module) -> nn.Module:
     if missing or unexpected or wrong:
         raise ScanError(
             [
-                f"{path}: holds the weights of another method or encoder than {type(network).__name__} "
+                f"{path}: holds the weights of another method or encoder than {own_name} "
                 f"({len(missing)} missing{_some(missing)}, {len(unexpected)} unexpected{_some(unexpected)}, "
                 f"{len(wrong)} of another shape{_some(wrong)}). Name the bundle and the encoder it was trained with."
             ]

@@ -39,8 +39,9 @@ class SampleVolumeEpisode(SampleEpisode):
     up or down the list, as the query. Where a supervoxel has one alone, which is so for every supervoxel of a scan of
     no more slices than a window, support and query are that window, and the transforms that follow set them apart.
 
-    In plane each side is cut around its own part of the supervoxel, so that none is without it. (The paper says that
-    the cut contains the supervoxel, not whether both sides share it.)
+    In plane each side is cut so that it contains its own part of the supervoxel, or as much of that as there is room
+    for, anywhere within these limits. (The paper says that the cut contains the supervoxel, not whether both sides
+    share it.)
 
     Args:
         spatial_size: size of a window (H, W, slices); scans must be at least as large in plane. Of a scan of fewer
@@ -87,6 +88,19 @@ class SampleVolumeEpisode(SampleEpisode):
                 result[prefix + key] = self._cut(data[key], window)
             result[prefix + "label"] = self._cut(mask[None], window[:2])
         return result
+
+    def _window(self, mask: torch.Tensor) -> tuple[slice, ...]:
+        """A window that contains the mask or, along an axis on which the mask is longer, lies within it."""
+        window = []
+        for axis, (size, extent) in enumerate(zip(self.spatial_size, mask.shape, strict=True)):
+            if size > extent:
+                raise ValueError(f"slices of {tuple(mask.shape)} are smaller than the window {self.spatial_size}. Pad.")
+            inside = mask.any(1 - axis).nonzero()
+            low, high = sorted((int(inside.max()) + 1 - size, int(inside.min())))
+            start = self.R.randint(max(low, 0), min(high, extent - size) + 1)
+            window.append(slice(start, start + size))
+        # A supervoxel longer than the window on both axes, such as a ring, may have nothing in it.
+        return tuple(window) if mask[tuple(window)].any() else super()._window(mask)
 
     def _draw(self, table: np.ndarray) -> tuple[int, int, int]:
         """Supervoxel, first slice of the support's window and of the query's."""

@@ -38,7 +38,8 @@ def test_downward_equals_a_plain_loop(size: tuple[int, int], k: int, factor: int
     got = reassemble_down(features, kernels, factor)
     assert got.shape == (2, 3, *kernels.shape[2:])
     for b, y, x in np.ndindex(2, *kernels.shape[2:]):
-        expected = neighbourhood_mean(features[b].numpy(), kernels[b, :, y, x].numpy(), factor * y, factor * x)
+        middle = (factor * y + factor // 2, factor * x + factor // 2)
+        expected = neighbourhood_mean(features[b].numpy(), kernels[b, :, y, x].numpy(), *middle)
         np.testing.assert_allclose(got[b, :, y, x].numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -53,11 +54,11 @@ def test_upward_equals_a_plain_loop(size: tuple[int, int], k: int, factor: int) 
         np.testing.assert_allclose(got[b, :, y, x].numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_kernel_of_one_picks_every_fourth_pixel_upward_repeats_it() -> None:
+def test_a_kernel_of_one_picks_the_middle_of_each_cell_upward_repeats_it() -> None:
     features = torch.randn(1, 2, 32, 32)
     one = torch.zeros(1, 25, 8, 8)
     one[:, 12] = 1
-    assert torch.equal(reassemble_down(features, one, 4), features[..., ::4, ::4])
+    assert torch.equal(reassemble_down(features, one, 4), features[..., 2::4, 2::4])
     one = torch.zeros(1, 25, 64, 64)
     one[:, 12] = 1
     assert torch.equal(reassemble_up(features, one, 2), features.repeat_interleave(2, 2).repeat_interleave(2, 3))
@@ -90,14 +91,16 @@ def test_modules_predict_a_softmax_for_every_output_pixel(kind: type, shape: tup
 
 def test_kernels_are_predicted_from_the_place_they_are_used_at() -> None:
     torch.manual_seed(0)
-    for module, size in ((CarafeDownsample(4), 8), (CarafeUpsample(4, factor=4), 128)):
+    for module in (CarafeDownsample(4), CarafeUpsample(4, factor=4)):
         nn.init.normal_(module.encode.weight)
         features = torch.randn(1, 4, 32, 32)
         before = module.kernels(features)
-        features[:, :, 16, 8] += 1
+        features[:, :, 18, 10] += 1  # the middle of cell (4, 2) of 4 x 4 pixels
         changed = (module.kernels(features) != before).any(1)[0].nonzero()
-        centre = torch.tensor([16.0, 8.0]) * size / 32
-        assert len(changed) > 0 and (changed - centre).abs().max() <= 2 * size / 32 + 1
+        if isinstance(module, CarafeDownsample):
+            assert changed.tolist() == [[4, 2]]
+        else:  # 3 x 3 pixels of 4 x 4 each
+            assert changed.min(0).values.tolist() == [17 * 4, 9 * 4] and len(changed) == 144
 
 
 class Largest(TorchDispatchMode):

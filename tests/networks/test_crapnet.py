@@ -46,9 +46,9 @@ def by_hand(net: CRAPNet, query: torch.Tensor, image: torch.Tensor, label: torch
     return result
 
 
-MASKS = {  # of 8 x 8 cells; the four windows of 5 x 5 are centred on rows and columns 0 and 4
+MASKS = {  # of 8 x 8 cells; the four windows of 5 x 5 are centred on rows and columns 2 and 6
     "class and local background": (slice(0, 2), slice(0, 2)),
-    "local foreground too": (slice(2, 8), slice(2, 8)),
+    "local foreground too": (slice(4, 8), slice(4, 8)),
     "no local background": (slice(0, 8, 2), slice(0, 8)),
 }
 
@@ -92,8 +92,8 @@ def test_which_prototypes_count() -> None:
     net.threshold = 0.5
     half = torch.zeros(8, 8)
     half[MASKS["no local background"]] = 1
-    # Three of the rows 2 to 6, and four of the rows -2 to 2, of which two repeat row 0.
-    assert known(net, half) == [[False] * 4 + [True], [True] * 5]
+    # Three of the rows 0 to 4, and two of the rows 4 to 8, of which the last repeats row 7.
+    assert known(net, half) == [[False, False, True, True, False], [True, True, False, False, True]]
 
 
 def test_a_support_equal_to_the_query_has_weights_of_one() -> None:
@@ -142,21 +142,24 @@ def test_blocks_and_branches_change_the_logits() -> None:
         assert not any(torch.allclose(a, b, atol=1e-2) for b in found[:i])
 
 
-@pytest.mark.parametrize("cell", [1, 2, 8])
-def test_the_grid_is_32_whatever_the_stride(cell: int) -> None:
+@pytest.mark.parametrize("stride", [1, 2, 8])
+def test_the_grid_is_32_whatever_the_stride(stride: int) -> None:
     torch.manual_seed(0)
-    net = CRAPNet(Pixels(6, cell), blocks=1).eval()
+    net = CRAPNet(Pixels(6, stride), blocks=1, cell=2).eval()
     image, label = scene(2, 1, size=64)
     net.condition(image, label)
     assert net.support_features.shape == (2, 1, 6, 32, 32) and net.support_masks.shape == (2, 1, 1, 32, 32)
     prototypes, valid = net._prototypes(net.support_features, net.support_features, net.support_masks)
     assert prototypes.shape == (2, 2, 8 * 8 + 1, 6) and valid.shape == (2, 2, 65)
     torch.testing.assert_close(net.support_masks[:, 0, 0], F.avg_pool2d(label[:, 0, 0], 2))
+    seen = []
+    net.attention.register_forward_hook(lambda _, inputs, __: seen.append([tuple(x.shape[2:]) for x in inputs]))
     assert net(torch.randn(1, 6, 48, 80)).shape == (1, 3, 48, 80)
+    assert seen == [[(32, 32), (24, 40)]] * 2, "cells are as large in a slice of another size"
 
 
 def test_the_query_is_classified_at_the_encoders_resolution() -> None:
-    net = small(blocks=0)
+    net = small(blocks=0, cell=2)
     image, label = scene(1, 1, size=16)
     query = torch.randn(1, 6, 16, 16)
     with torch.no_grad():

@@ -66,7 +66,7 @@ def test_training_lowers_the_loss() -> None:
     encoder = Pixels(channels=4)
     encoder.mix = nn.Conv2d(1, 4, 3, padding=1)
     encoder.forward = lambda x: torch.tanh(encoder.mix(x))  # type: ignore[method-assign]
-    net = CRAPNet(encoder, blocks=2, grid=8)
+    net = CRAPNet(encoder, blocks=2, cell=2)
     label = torch.zeros(2, 1, 16, 16)
     label[:, :, 4:12, 4:12] = 1
     image = label + 0.3 * torch.randn_like(label)
@@ -111,7 +111,7 @@ def test_condition_checks_the_support_and_keeps_no_graph() -> None:
 
 
 def test_a_mask_of_one_pixel_is_a_support() -> None:
-    net = small()
+    net = small(cell=8)
     image, label = scene(1, 1, 64)
     label.zero_()[..., 37, 11] = 1
     net.condition(image, label)
@@ -119,7 +119,7 @@ def test_a_mask_of_one_pixel_is_a_support() -> None:
     assert torch.isfinite(net(torch.randn(1, 6, 64, 64))).all()
 
 
-@pytest.mark.parametrize("bad", [{"alpha": 0}, {"sigma": 0}, {"grid": 0}, {"ways": 0}, {"threshold": 0.4}])
+@pytest.mark.parametrize("bad", [{"alpha": 0}, {"sigma": 0}, {"cell": 0}, {"ways": 0}, {"threshold": 0.4}])
 def test_arguments_are_checked(bad: dict) -> None:
     with pytest.raises(ValueError, match="must be positive, threshold"):
         CRAPNet(Pixels(), **bad)
@@ -137,7 +137,7 @@ def test_state_dict_of_a_trained_network_takes_a_condition_of_more_ways_and_shot
 
 @pytest.mark.parametrize("settings", [{}, {"branches": 1}, {"refined": False}, {"blocks": 0}])
 def test_conditioned_network_scripts_and_reloads(settings: dict, tmp_path: Path) -> None:
-    net = small(**settings)
+    net = small(cell=2, **settings)
     image, label = scene(3, 2, 16)
     label[2, 1] = 0
     net.condition(image, label)

@@ -25,26 +25,28 @@ def test_cells_that_the_mask_covers() -> None:
     mask = torch.zeros(1, 1, 1, 16, 16)
     mask[..., 0:8, 4:12] = 1  # rows 0 and 1, columns 1 and 2 of cells of 4 pixels
     mask[..., 8:11, 4:8] = 1  # three quarters of cell (2, 1)
-    cells, valid = grid_prototypes(numbered_cells(), mask, 4, 0.95)
+    cells, valid = grid_prototypes(numbered_cells(), mask, (4, 4), 0.95)
     assert cells.shape == (1, 16, 2)
     assert cells[0][valid[0]].tolist() == [[0, 1], [0, 2], [1, 1], [1, 2]]
-    _, more = grid_prototypes(numbered_cells(), mask, 4, 0.75)
-    assert cells[0][more[0]].tolist() == [[0, 1], [0, 2], [1, 1], [1, 2], [2, 1]], "the threshold itself is enough"
+    _, more = grid_prototypes(numbered_cells(), mask, (4, 4), 0.75)
+    assert cells[0][more[0]].tolist() == [[0, 1], [0, 2], [1, 1], [1, 2]], "more than the threshold"
+    _, more = grid_prototypes(numbered_cells(), mask, (4, 4), 0.74)
+    assert cells[0][more[0]].tolist() == [[0, 1], [0, 2], [1, 1], [1, 2], [2, 1]]
 
 
 def test_a_pixel_that_is_missing_counts() -> None:
     mask = torch.zeros(1, 1, 1, 32, 32)
     mask[..., 0:8, 0:8] = 1
     mask[..., 1, 2:5] = 0  # 61 of 64 pixels: 0.953
-    assert grid_prototypes(numbered_cells(), mask, 4, 0.95)[1].sum() == 1
+    assert grid_prototypes(numbered_cells(), mask, (4, 4), 0.95)[1].sum() == 1
     mask[..., 2, 3] = 0  # 60 of 64: 0.9375
-    assert grid_prototypes(numbered_cells(), mask, 4, 0.95)[1].sum() == 0
+    assert grid_prototypes(numbered_cells(), mask, (4, 4), 0.95)[1].sum() == 0
 
 
 @pytest.mark.parametrize("size", [(8, 8), (12, 20), (9, 13), (3, 5)])
 def test_a_cell_is_a_mean_whatever_the_size_of_the_map(size: tuple[int, int]) -> None:
     features = torch.randn(2, 2, 3, *size)
-    cells, valid = grid_prototypes(features, torch.ones(2, 2, 1, 24, 24), 4, 0.95)
+    cells, valid = grid_prototypes(features, torch.ones(2, 2, 1, 24, 24), (4, 4), 0.95)
     rows, columns = (min(4, n) for n in size)
     assert cells.shape == (2, 2 * rows * columns, 3) and valid.all()
     for way, shot, i, j in np.ndindex(2, 2, rows, columns):
@@ -61,14 +63,30 @@ def test_the_global_prototype_joins_or_stands_in() -> None:
     mask[0, ..., 0:4, 0:2] = 1  # cells (0, 0) and (1, 0)
     mask[1, ..., 5, 5] = 1  # fills no cell
     features = numbered_cells().expand(3, -1, -1, -1, -1)
-    bank, valid = adaptive_local_prototypes(features, mask, 4, 0.95, always_global=True)
+    bank, valid = adaptive_local_prototypes(features, mask, (4, 4), 0.95, always_global=True)
     assert valid.tolist() == [[True, True, True], [True, False, False], [False, False, False]]
     torch.testing.assert_close(bank[0], torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 0.0]]), rtol=0, atol=1e-5)
     torch.testing.assert_close(bank[1], torch.tensor([[2.0, 2.0], [0.0, 0.0], [0.0, 0.0]]), rtol=0, atol=1e-4)
-    bank, valid = adaptive_local_prototypes(features, mask, 4, 0.95, always_global=False)
+    bank, valid = adaptive_local_prototypes(features, mask, (4, 4), 0.95, always_global=False)
     assert valid.tolist() == [[True, True], [True, False], [False, False]]
     torch.testing.assert_close(bank[0], torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
     torch.testing.assert_close(bank[1], torch.tensor([[2.0, 2.0], [0.0, 0.0]]), rtol=0, atol=1e-4)
+
+
+def test_a_mask_that_covers_no_cell_of_the_coarser_grid_has_the_global_prototype_alone() -> None:
+    """The published code's rule for the foreground, shot by shot."""
+    mask = torch.zeros(1, 2, 1, 8, 8)
+    mask[0, 0, :, 0:4, 0:4] = 1  # a cell of 2 x 2, four cells of 4 x 4
+    mask[0, 1, :, 2:6, 2:6] = 1  # none of 2 x 2, four of 4 x 4
+    features = numbered_cells().expand(1, 2, -1, -1, -1)
+    bank, valid = adaptive_local_prototypes(features, mask, (4, 4), 0.95, True, least_grid=(2, 2))
+    assert valid.tolist() == [[True] * 5]
+    whole = torch.tensor([1.0, 1.0])  # the mean of 0.5 and 1.5
+    torch.testing.assert_close(
+        bank[0], torch.stack([torch.tensor(c) for c in ([0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0])] + [whole])
+    )
+    _, valid = adaptive_local_prototypes(features[:, 1:], mask[:, 1:], (4, 4), 0.95, True, least_grid=(2, 2))
+    assert valid.tolist() == [[True]]
 
 
 def test_shots_share_a_bank_and_their_global_prototype_is_the_mean() -> None:
@@ -76,11 +94,11 @@ def test_shots_share_a_bank_and_their_global_prototype_is_the_mean() -> None:
     mask = torch.zeros(1, 2, 1, 4, 4)
     mask[0, 0, :, :2, :2] = 1  # one cell of a 2 x 2 grid
     mask[0, 1, :, :, :2] = 1  # two cells
-    bank, valid = adaptive_local_prototypes(features, mask, 2, 0.95, always_global=True)
+    bank, valid = adaptive_local_prototypes(features, mask, (2, 2), 0.95, always_global=True)
     assert valid.all()
     torch.testing.assert_close(bank[0, :, 0], torch.tensor([1.0, 5.0, 5.0, 3.0]), rtol=0, atol=1e-4)
     mask[0, 1] = 0  # padding
-    bank, valid = adaptive_local_prototypes(features, mask, 2, 0.95, always_global=True)
+    bank, valid = adaptive_local_prototypes(features, mask, (2, 2), 0.95, always_global=True)
     assert valid.tolist() == [[True, True]]
     torch.testing.assert_close(bank[0, :, 0], torch.tensor([1.0, 1.0]), rtol=0, atol=1e-4)
 
@@ -131,8 +149,8 @@ def test_what_is_padded_has_no_say_and_gets_no_gradient() -> None:
 def test_a_large_bank_is_compared_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands of prototypes: the products of each part stay below 16 MB."""
     features, prototypes = torch.randn(1, 2, 40, 40), torch.randn(1, 5000, 2)
-    sizes, product = [], torch.mm
-    monkeypatch.setattr(module.torch, "mm", lambda a, b: sizes.append(a.shape[0] * b.shape[1]) or product(a, b))
+    sizes, product = [], module.full_bmm
+    monkeypatch.setattr(module, "full_bmm", lambda a, b: sizes.append(a.shape[1] * b.shape[2]) or product(a, b))
     got = softmax_similarity(features, prototypes, torch.ones(1, 5000, dtype=torch.bool))
     assert len(sizes) == 2 and max(sizes) <= 2**22
     cosine = torch.einsum("pc,cyx->pyx", F.normalize(prototypes[0], dim=1), F.normalize(features[0], dim=0))

@@ -73,7 +73,7 @@ def quarters() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_alpnet_on_a_grid_whose_cells_are_known() -> None:
-    net = ALPNet(Pixels(), train_window=32, window=16).eval()  # 2 x 2 cells
+    net = ALPNet(Pixels(), train_cell=4, cell=4).eval()  # 2 x 2 cells
     image, label = quarters()
     net.condition(image[None, None], label[None, None])
     assert net.valid.sum(2).tolist() == [[2, 2]]  # cells (1, 0), (1, 1); cell (0, 0) and the whole mask
@@ -89,7 +89,7 @@ def test_alpnet_on_a_grid_whose_cells_are_known() -> None:
 
 
 def test_alpnet_uses_the_global_prototype_alone_where_no_cell_is_covered() -> None:
-    net = ALPNet(Pixels(), window=16).eval()
+    net = ALPNet(Pixels(), train_cell=4, cell=4).eval()
     image, label = quarters()
     label[:, :4, :4] = 0  # what is left covers a quarter of a cell
     net.condition(image[None, None], label[None, None])
@@ -101,7 +101,7 @@ def test_alpnet_uses_the_global_prototype_alone_where_no_cell_is_covered() -> No
 
 
 def test_alpnet_background_without_a_cell_falls_back_to_its_mean() -> None:
-    net = ALPNet(Pixels(), window=32).eval()  # one cell
+    net = ALPNet(Pixels(), cell=8).eval()  # one cell
     image, label = quarters()
     net.condition(image[None, None], label[None, None])
     assert net.valid.sum(2).tolist() == [[1, 1]]
@@ -109,15 +109,27 @@ def test_alpnet_background_without_a_cell_falls_back_to_its_mean() -> None:
     torch.testing.assert_close(net.prototypes[0, 0, 0], expected)
 
 
-def test_alpnet_has_a_coarser_grid_in_training() -> None:
-    """The published windows, 4 and 2 pixels of a 32 x 32 map, on a map of another size."""
-    net = ALPNet(Pixels(3, cell=2))
-    image, label = torch.randn(1, 1, 3, 96, 96), torch.zeros(1, 1, 1, 96, 96)
-    label[..., :24, :36] = 1  # 2 x 3 of 8 x 8 cells, 4 x 6 of 16 x 16
-    net.train().condition(image, label)
-    assert net.valid.sum(2).tolist() == [[64 - 6, 6 + 1]]
-    net.eval().condition(image, label)
-    assert net.valid.sum(2).tolist() == [[256 - 24, 24 + 1]]
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("stride", [1, 2, 8])
+def test_alpnet_has_a_coarser_grid_in_the_episodes_of_a_training(training: bool, stride: int) -> None:
+    """Cells of 16 and 8 pixels of the image, whatever its size, the encoder's stride and the mode."""
+    net = ALPNet(Pixels(3, cell=stride)).train(training)
+    image, label = torch.randn(1, 1, 3, 96, 64), torch.zeros(1, 1, 1, 96, 64)
+    label[..., :32, :48] = 1  # 2 x 3 of 6 x 4 cells, 4 x 6 of 12 x 8
+    net.condition(image, label)
+    assert net.valid.sum(2).tolist() == [[96 - 24, 24 + 1]]
+    _, valid = net.pool(net.encoder(image[0])[None], label, (96, 64), episode=True)
+    assert valid.sum(2).tolist() == [[24 - 6, 6 + 1]]
+
+
+def test_alpnet_foreground_needs_a_cell_of_the_training_grid() -> None:
+    """As in the published code: 4 x 4 pixels of its map, though 2 x 2 make the prototypes in use."""
+    net = ALPNet(Pixels(3))
+    image, label = torch.randn(1, 1, 3, 64, 64), torch.zeros(1, 1, 1, 64, 64)
+    label[..., 8:24, 8:24] = 1  # four cells of 8 pixels, none of 16
+    assert net.condition(image, label).valid.sum(2).tolist() == [[64 - 4, 1]]
+    label[..., 16:32, 16:32] = 1
+    assert net.condition(image, label).valid.sum(2).tolist() == [[64 - 7, 7 + 1]]
 
 
 @pytest.mark.parametrize("cls", NETS)
@@ -171,7 +183,7 @@ def test_panet_arguments(bad: dict) -> None:
         PANet(Pixels(), **bad)
 
 
-@pytest.mark.parametrize("bad", [{"window": 0}, {"train_window": 33}, {"threshold": 0}, {"threshold": 1.1}])
+@pytest.mark.parametrize("bad", [{"cell": 0}, {"train_cell": -1}, {"threshold": 0}, {"threshold": 1}])
 def test_alpnet_arguments(bad: dict) -> None:
-    with pytest.raises(ValueError, match=r"must lie in \(0, 32\], threshold .* in \(0, 1\]"):
+    with pytest.raises(ValueError, match=r"must be positive, threshold .* in \(0, 1\)"):
         ALPNet(Pixels(), **bad)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from .carafe import CarafeDownsample, CarafeUpsample, reassemble_down, reassemble_up
 from .cycle_resemblance import CycleResemblanceAttention, CycleResemblanceBlock, cycle_resemblance
 from .local_prototype import adaptive_local_prototypes, grid_prototypes, softmax_similarity
+from .precision import at_least_single, full_bmm
 from .prototype import cosine_similarity, masked_average_pooling, support_prototypes
 
 __all__ = [
@@ -15,8 +16,10 @@ __all__ = [
     "CycleResemblanceAttention",
     "CycleResemblanceBlock",
     "adaptive_local_prototypes",
+    "at_least_single",
     "cosine_similarity",
     "cycle_resemblance",
+    "full_bmm",
     "grid_prototypes",
     "masked_average_pooling",
     "reassemble_down",

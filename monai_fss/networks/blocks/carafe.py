@@ -11,20 +11,27 @@ from torch import nn
 __all__ = ["CarafeDownsample", "CarafeUpsample", "reassemble_down", "reassemble_up"]
 
 
+def _bordered(features: torch.Tensor, size: int, stride: int) -> torch.Tensor:
+    """Repeat the border so that windows of ``size``, ``stride`` apart, have ``stride // 2`` as first middle."""
+    before, after = size // 2, size // 2 + stride // 2
+    shift = stride // 2
+    return F.pad(features, [before, after, before, after], mode="replicate")[..., shift:, shift:]
+
+
 def _patches(features: torch.Tensor, size: int, stride: int) -> torch.Tensor:
-    """(B, C, H, W) -> (B, C, size^2, L): the neighbourhoods of every ``stride``-th pixel, row by row."""
-    pad = size // 2
-    padded = F.pad(features, [pad, pad, pad, pad], mode="replicate")
-    return F.unfold(padded, size, stride=stride).reshape(features.shape[0], features.shape[1], size * size, -1)
+    """(B, C, H, W) -> (B, C, size^2, L): the neighbourhoods of one pixel in ``stride``, row by row."""
+    bordered = _bordered(features, size, stride)
+    return F.unfold(bordered, size, stride=stride).reshape(features.shape[0], features.shape[1], size * size, -1)
 
 
 def reassemble_down(features: torch.Tensor, kernels: torch.Tensor, factor: int) -> torch.Tensor:
-    """Weighted mean of the neighbourhood of every ``factor``-th pixel.
+    """Weighted mean of the neighbourhood of the middle of every cell of ``factor`` x ``factor`` pixels.
 
     Args:
         features: (B, C, H, W).
         kernels: (B, k^2, ceil(H / factor), ceil(W / factor)), k odd; its k x k weights run row by row.
-        factor: stride. The neighbourhood of output (m, n) is centred on input (factor m, factor n).
+        factor: stride f. The neighbourhood of output (m, n) is centred on input (f m + f // 2, f n + f // 2): from the
+            first pixel on, as published, the last f - k // 2 - 1 would count nowhere.
 
     Returns:
         (B, C, ceil(H / factor), ceil(W / factor)). Beyond its border the map goes on with its last value (the
@@ -70,12 +77,13 @@ class _Kernels(nn.Module):
                 f"kernel_size {kernel_size} and encoder_size {encoder_size} odd."
             )
         self.factor = factor
+        self.encoder_size = encoder_size
         self.compress = nn.Conv2d(channels, compressed, 1)
         nn.init.xavier_uniform_(self.compress.weight)
 
     @staticmethod
-    def _encoder(compressed: int, out: int, size: int, stride: int) -> nn.Conv2d:
-        convolution = nn.Conv2d(compressed, out, size, stride=stride, padding=size // 2)
+    def _encoder(compressed: int, out: int, size: int, stride: int, padding: int) -> nn.Conv2d:
+        convolution = nn.Conv2d(compressed, out, size, stride=stride, padding=padding)
         # All but equal weights at first: the reassembly starts as a mean filter.
         nn.init.normal_(convolution.weight, std=0.001)
         nn.init.zeros_(convolution.bias)
@@ -91,8 +99,8 @@ class CarafeDownsample(_Kernels):
     Args:
         channels: of the features.
         factor: sigma, the stride. Default 4, CRAPNet's: 32 x 32 becomes 8 x 8.
-        kernel_size: k, odd. Default 5, CARAFE's; CRAPNet does not give it. Neighbourhoods are centred on every
-            ``factor``-th pixel from the first, so of 32 pixels with a factor of 4 the last counts nowhere.
+        kernel_size: k, odd. Default 5, CARAFE's; CRAPNet does not give it. Greater than the factor, so that every pixel
+            counts somewhere; see :func:`reassemble_down` for where neighbourhoods lie.
         encoder_size: of the predicting convolution, odd. Default 3 = k - 2, as CARAFE recommends.
         compressed: channels that the prediction sees. Default 16, of the published downsampling.
 
@@ -104,11 +112,12 @@ class CarafeDownsample(_Kernels):
         self, channels: int, factor: int = 4, kernel_size: int = 5, encoder_size: int = 3, compressed: int = 16
     ) -> None:
         super().__init__(channels, factor, kernel_size, encoder_size, compressed)
-        self.encode = self._encoder(compressed, kernel_size**2, encoder_size, factor)
+        self.encode = self._encoder(compressed, kernel_size**2, encoder_size, factor, 0)
 
     def kernels(self, features: torch.Tensor) -> torch.Tensor:
         """(B, k^2, ceil(H / factor), ceil(W / factor)): positive, of sum 1 over the k^2."""
-        return torch.softmax(self.encode(self.compress(features)), dim=1)
+        bordered = _bordered(self.compress(features), self.encoder_size, self.factor)
+        return torch.softmax(self.encode(bordered), dim=1)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> (B, C, ceil(H / factor), ceil(W / factor))."""
@@ -136,7 +145,7 @@ class CarafeUpsample(_Kernels):
         self, channels: int, factor: int = 2, kernel_size: int = 5, encoder_size: int = 3, compressed: int = 64
     ) -> None:
         super().__init__(channels, factor, kernel_size, encoder_size, compressed)
-        self.encode = self._encoder(compressed, kernel_size**2 * factor**2, encoder_size, 1)
+        self.encode = self._encoder(compressed, kernel_size**2 * factor**2, encoder_size, 1, encoder_size // 2)
 
     def kernels(self, features: torch.Tensor) -> torch.Tensor:
         """(B, k^2, factor h, factor w): positive, of sum 1 over the k^2."""

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .precision import at_least_single, full_bmm
+
 __all__ = ["CycleResemblanceAttention", "CycleResemblanceBlock", "cycle_resemblance"]
 
 
@@ -30,7 +32,7 @@ def cycle_resemblance(features: torch.Tensor, other: torch.Tensor) -> tuple[torc
     """
     here = _unit_rows(features)
     with torch.no_grad():
-        similarity = torch.bmm(here, _unit_rows(other).transpose(1, 2))
+        similarity = full_bmm(here, _unit_rows(other).transpose(1, 2))
         there = _argmax_over_columns(similarity)  # Eq. 11: of the other map, for each pixel here
         back = _argmax_over_rows(similarity)  # of this map, for each pixel there
         end = back.gather(1, there)  # Eq. 12
@@ -39,8 +41,8 @@ def cycle_resemblance(features: torch.Tensor, other: torch.Tensor) -> tuple[torc
 
 
 def _unit_rows(features: torch.Tensor) -> torch.Tensor:
-    """(B, C, *spatial) -> (B, N, C), rows of length 1."""
-    return F.normalize(features.flatten(2).transpose(1, 2).contiguous(), dim=2)
+    """(B, C, *spatial) -> (B, N, C), rows of length 1, in single precision."""
+    return F.normalize(at_least_single(features).flatten(2).transpose(1, 2).contiguous(), dim=2)
 
 
 def _argmax_over_columns(matrix: torch.Tensor) -> torch.Tensor:

@@ -4,43 +4,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
+from .precision import at_least_single, full_bmm
 from .prototype import support_prototypes
 
 __all__ = ["adaptive_local_prototypes", "grid_prototypes", "softmax_similarity"]
 
 
 def grid_prototypes(
-    features: torch.Tensor, mask: torch.Tensor, grid: int, threshold: float
+    features: torch.Tensor, mask: torch.Tensor, grid: Sequence[int], threshold: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean feature of every cell of a grid, and whether the mask fills the cell.
 
-    The published code averages windows of a fixed number of feature pixels over a mask resized to the feature map. The
-    grid here has the same number of cells whatever the map's size, and a cell's share of the mask is counted in the
-    mask's own pixels: bilinear resizing without smoothing would look at some of them only.
+    The published code averages windows of feature pixels over a mask resized to the feature map. Here a cell's share
+    of the mask is counted in the mask's own pixels: bilinear resizing without smoothing would look at some only.
 
     Args:
         features: (N, S, C, h, w), N ways (or episodes) of S shots.
         mask: (N, S, 1, H, W), binary; of the features' size or another.
-        grid: cells along each axis; fewer where the map or the mask has fewer pixels.
-        threshold: least share of a cell that the mask covers.
+        grid: cells along each axis (rows, columns); fewer where the map or the mask has fewer pixels.
+        threshold: the mask covers more than this share of a cell.
 
     Returns:
         prototypes (N, S g g, C) and valid (N, S g g), bool: the cells that the mask covers.
     """
-    height = min(grid, features.shape[3], mask.shape[3])
-    width = min(grid, features.shape[4], mask.shape[4])
+    height, width = (min(grid[i], features.shape[3 + i], mask.shape[3 + i]) for i in (0, 1))
     cells = F.adaptive_avg_pool2d(features.flatten(0, 1), (height, width))
     share = F.adaptive_avg_pool2d(mask.flatten(0, 1).float(), (height, width))
     ways, shots, channels = features.shape[:3]
     cells = cells.reshape(ways, shots, channels, -1).transpose(2, 3).flatten(1, 2)
-    return cells, share.reshape(ways, -1) >= threshold
+    return cells, share.reshape(ways, -1) > threshold
 
 
 def adaptive_local_prototypes(
-    features: torch.Tensor, mask: torch.Tensor, grid: int, threshold: float, always_global: bool
+    features: torch.Tensor,
+    mask: torch.Tensor,
+    grid: Sequence[int],
+    threshold: float,
+    always_global: bool,
+    least_grid: Sequence[int] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Adaptive local prototype pooling (ALP): the covered cells of a grid, and the mean of the whole mask.
 
@@ -53,17 +59,29 @@ def adaptive_local_prototypes(
         grid, threshold: see :func:`grid_prototypes`.
         always_global: whether the global prototype joins the local ones (foreground), or only stands in where the mask
             covers no cell (background; the published code has no answer there and passes the episode over).
+        least_grid: a shot whose mask covers no cell of this grid has no local prototypes. Default: no such condition.
 
     Returns:
         a bank (N, P, C), padded, and valid (N, P), bool. P is the largest number of prototypes, at least 1. A way whose
         masks are all empty has none.
     """
     cells, covered = grid_prototypes(features, mask, grid, threshold)
+    if least_grid is not None:
+        covered = covered & _covering(mask, least_grid, threshold).repeat_interleave(
+            covered.shape[1] // mask.shape[1], 1
+        )
     whole = support_prototypes(features, mask)[:, None]
     wanted = mask.flatten(1).sum(1) > 0
     if not always_global:
         wanted = wanted & ~covered.any(1)
     return _packed(torch.cat([cells, whole.to(cells.dtype)], 1), torch.cat([covered, wanted[:, None]], 1))
+
+
+def _covering(mask: torch.Tensor, grid: Sequence[int], threshold: float) -> torch.Tensor:
+    """(N, S): whether the mask of a shot covers some cell of a grid."""
+    size = [min(grid[i], mask.shape[3 + i]) for i in (0, 1)]
+    share = F.adaptive_avg_pool2d(mask.flatten(0, 1).float(), size)
+    return (share.flatten(1).amax(1) > threshold).reshape(mask.shape[:2])
 
 
 def _packed(bank: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -92,8 +110,8 @@ def softmax_similarity(
     Returns:
         (B, N, *spatial), single precision, in [-scale, scale].
     """
-    pixels = F.normalize(features.flatten(2), dim=1, eps=1e-8)
-    prototypes = F.normalize(prototypes, dim=-1, eps=1e-8)
+    pixels = F.normalize(at_least_single(features).flatten(2), dim=1, eps=1e-8)
+    prototypes = F.normalize(at_least_single(prototypes), dim=-1, eps=1e-8)
     results: list[torch.Tensor] = []
     for query in range(pixels.shape[0]):
         own = prototypes[query] if prototypes.dim() == 4 else prototypes
@@ -109,6 +127,6 @@ def _bank_similarity(pixels: torch.Tensor, bank: torch.Tensor, scale: float) -> 
     step = max(1, 4194304 // max(1, bank.shape[0]))  # 2^22 numbers, 16 MB
     parts: list[torch.Tensor] = []
     for part in pixels.split(step, dim=1):
-        distance = scale * torch.mm(bank, part).float()
+        distance = scale * full_bmm(bank.unsqueeze(0), part.unsqueeze(0))[0]
         parts.append((torch.softmax(distance, dim=0) * distance).sum(0))
     return torch.cat(parts)

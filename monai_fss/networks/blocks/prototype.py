@@ -7,6 +7,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from .precision import at_least_single, full_bmm
+
 __all__ = ["masked_average_pooling", "support_prototypes", "cosine_similarity"]
 
 
@@ -78,11 +80,12 @@ def cosine_similarity(features: torch.Tensor, prototypes: torch.Tensor, eps: flo
         eps: lower bound of both norms; a zero prototype has similarity 0 to everything.
 
     Returns:
-        (B, W, *spatial), in [-1, 1].
+        (B, W, *spatial), in [-1, 1], single precision.
     """
+    features, prototypes = at_least_single(features), at_least_single(prototypes)  # half knows no number like eps
     norm = torch.linalg.vector_norm(features, dim=1, keepdim=True).clamp(min=eps)
     prototypes = F.normalize(prototypes, dim=-1, eps=eps)
     if prototypes.dim() == 2:
         prototypes = prototypes.unsqueeze(0).expand(features.shape[0], -1, -1)
-    similarity = torch.bmm(prototypes, features.flatten(2))
+    similarity = full_bmm(prototypes, features.flatten(2))
     return similarity.reshape(similarity.shape[:2] + features.shape[2:]) / norm

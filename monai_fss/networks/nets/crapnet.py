@@ -27,7 +27,8 @@ class CRAPNet(FewShotNet):
 
     - The query's pixels and the class prototypes are refined features (z), as section 3.2 has it. Eqs. 15 and 16 print
       the encoder's (x), by which the query's branch would have no effect; ``refined=False`` is that.
-    - Attention and prototypes work on ``grid`` x ``grid`` cells, means of the encoder's features, whatever its stride.
+    - Attention and prototypes work on cells of ``cell`` x ``cell`` pixels of the image, means of the encoder's
+      features, whatever its stride: 32 x 32 of a training window, and more of a larger slice.
       The query is classified at the encoder's own resolution: what the blocks add to it is interpolated.
     - Masks become the share of each cell, and CARAFE's kernels reassemble them as they do the features: a local
       prototype is foreground (background) where ``threshold`` of what it was made of is, as in SSL-ALPNet.
@@ -50,13 +51,13 @@ class CRAPNet(FewShotNet):
         alpha: scale of the cosine. Default 20, the paper's.
         sigma: downsampling of CARAFE++. Default 4, the paper's.
         threshold: of local prototypes, above 0.5. Default 0.95, SSL-ALPNet's.
-        grid: cells along each side. Default 32, the paper's.
+        cell: side of a cell in pixels of the image. Default 4: 32 x 32 of 128 x 128 pixels; the paper's is 8.
         ways: size of the zero-filled condition before :meth:`condition` or a state dict brings another. Default 1.
 
     Raises:
         ValueError: a number out of its range.
 
-    Shapes: B batch, W ways, S shots, C channels, D features, G grid.
+    Shapes: B batch, W ways, S shots, C channels, D features, G and g cells of a support and a query slice.
     """
 
     def __init__(
@@ -68,25 +69,25 @@ class CRAPNet(FewShotNet):
         alpha: float = 20.0,
         sigma: int = 4,
         threshold: float = 0.95,
-        grid: int = 32,
+        cell: float = 4.0,
         ways: int = 1,
     ) -> None:
         super().__init__()
-        if min(alpha, sigma, grid, ways) <= 0 or not 0.5 <= threshold < 1:
+        if min(alpha, sigma, cell, ways) <= 0 or not 0.5 <= threshold < 1:
             raise ValueError(
-                f"alpha {alpha}, sigma {sigma}, grid {grid} and ways {ways} must be positive, "
+                f"alpha {alpha}, sigma {sigma}, cell {cell} and ways {ways} must be positive, "
                 f"threshold {threshold} from 0.5 to below 1."
             )
         self.encoder = encoder
         self.refined = refined
         self.alpha = float(alpha)
         self.threshold = threshold
-        self.grid = grid
+        self.cell = float(cell)
         channels = int(encoder.out_channels)
         self.attention = CycleResemblanceAttention(channels, blocks, branches, query=refined)
         self.reassembly = CarafeDownsample(channels, sigma)
-        self.register_condition("support_features", torch.zeros(ways, 1, channels, grid, grid))
-        self.register_condition("support_masks", torch.zeros(ways, 1, 1, grid, grid))
+        self.register_condition("support_features", torch.zeros(ways, 1, channels, 1, 1))
+        self.register_condition("support_masks", torch.zeros(ways, 1, 1, 1, 1))
 
     def forward(
         self,
@@ -114,6 +115,7 @@ class CRAPNet(FewShotNet):
         scores = [
             self._score(
                 query,
+                self._cells(query, image.shape[2:]),
                 self.support_features[way].unsqueeze(0).expand(query.shape[0], -1, -1, -1, -1),
                 self.support_masks[way].unsqueeze(0).expand(query.shape[0], -1, -1, -1, -1),
             )
@@ -126,28 +128,33 @@ class CRAPNet(FewShotNet):
         """Store the feature maps and masks of each way; see :meth:`FewShotNet.condition` for shapes."""
         check_support(support_image, support_label)
         with torch.no_grad():
-            self.support_features = support_features(lambda part: self._cells(self.encoder(part)), support_image)
-            masks = self._cells(support_label.flatten(0, 1).to(self.support_features.dtype))
+            size = support_image.shape[3:]
+            self.support_features = support_features(lambda part: self._cells(self.encoder(part), size), support_image)
+            masks = self._cells(support_label.flatten(0, 1).to(self.support_features.dtype), size)
             self.support_masks = masks.reshape(*support_image.shape[:2], *masks.shape[1:])
         return self
 
-    def _cells(self, maps: torch.Tensor) -> torch.Tensor:
-        """(N, C, h, w) -> (N, C, G, G), means of the cells; features and masks alike, so that they stay in register."""
-        return F.adaptive_avg_pool2d(maps, [self.grid, self.grid])
+    def _cells(self, maps: torch.Tensor, size: list[int]) -> torch.Tensor:
+        """Means of the cells of an image of ``size`` (H, W): (N, C, h, w) -> (N, C, G, G).
+
+        Features and masks alike, so that they stay in register.
+        """
+        return F.adaptive_avg_pool2d(maps, [max(1, int(round(n / self.cell))) for n in size])
 
     def _logits(self, score: torch.Tensor, size: list[int]) -> torch.Tensor:
         """(B, W, h, w) -> (B, 1 + W, H, W)."""
         score = F.interpolate(score, size=size, mode="bilinear", align_corners=False)
         return torch.cat([torch.zeros_like(score[:, :1]), score], dim=1)
 
-    def _score(self, query: torch.Tensor, support: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    def _score(
+        self, query: torch.Tensor, cells: torch.Tensor, support: torch.Tensor, masks: torch.Tensor
+    ) -> torch.Tensor:
         """Foreground minus background score (B, 1, h, w) of queries (B, D, h, w), each with its own support.
 
-        ``support`` is (B, S, D, G, G), ``masks`` (B, S, 1, G, G).
+        ``cells`` are those of the queries (B, D, g, g), ``support`` is (B, S, D, G, G), ``masks`` (B, S, 1, G, G).
         """
         valid = masks.flatten(2).sum(2) > 0  # (B, S): the others are padding
         refined: list[torch.Tensor] = []
-        cells = self._cells(query)
         added = torch.zeros_like(cells)
         for shot in range(support.shape[1]):
             z_s, z_q = support[:, shot], cells
@@ -190,23 +197,20 @@ class CRAPNet(FewShotNet):
         # One batch of supports and queries, so that batch statistics, where an encoder has them, are common to both.
         features = self.encoder(torch.cat([support_image.flatten(0, 1), image])).float()
         support, query = features[: batch * shots], features[batch * shots :]
-        masks = self._cells(support_label.flatten(0, 1).to(features.dtype))
-        score = self._score(
-            query, self._cells(support).unflatten(0, (batch, shots)), masks.unflatten(0, (batch, shots))
-        )
+        size, own = support_image.shape[3:], image.shape[2:]
+        masks = self._cells(support_label.flatten(0, 1).to(features.dtype), size).unflatten(0, (batch, shots))
+        cells, of_support = self._cells(query, own), self._cells(support, size)
+        score = self._score(query, cells, of_support.unflatten(0, (batch, shots)), masks)
         predicted = (score > 0).to(query.dtype).detach()
-        aligned = self._logits(self._align(query, predicted, support, shots), support_image.shape[3:])
+        # Eq. 19: the query and its predicted mask segment the support shots.
+        reverse = [x.repeat_interleave(shots, dim=0)[:, None] for x in (cells, self._cells(predicted, own))]
+        aligned = self._logits(self._score(support, of_support, *reverse), size)
         return {
             "logits": self._logits(score, image.shape[2:]),
             "aligned_logits": aligned.unflatten(0, (batch, shots)),
             "aligned": predicted.flatten(1).sum(1) > 0,
             "support_label": support_label,
         }
-
-    def _align(self, query: torch.Tensor, predicted: torch.Tensor, support: torch.Tensor, shots: int) -> torch.Tensor:
-        """Eq. 19: the query and its predicted mask (B, 1, h, w) segment the support shots (B S, D, h, w)."""
-        cells, masks = (self._cells(x).repeat_interleave(shots, dim=0)[:, None] for x in (query, predicted))
-        return self._score(support, cells, masks)
 
 
 def _mean(features: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -50,12 +52,16 @@ class PANet(FewShotNet):
         self.register_condition("valid", torch.zeros(ways, 2, 1, dtype=torch.bool))
 
     @torch.jit.ignore
-    def pool(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def pool(
+        self, features: torch.Tensor, mask: torch.Tensor, size: Sequence[int], episode: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Prototypes (N, 2, P, D), background first, and which are valid (N, 2, P).
 
         Args:
             features: (N, S, D, h, w).
-            mask: (N, S, 1, H, W), binary. A shot with an empty mask is padding, its background too.
+            mask: (N, S, 1, H', W'), binary, of any size. A shot with an empty mask is padding, its background too.
+            size: (H, W) of the images, by which a subclass may divide the features.
+            episode: within an episode of training, where a subclass may divide them otherwise.
         """
         sides = [outside(mask), mask]
         prototypes = torch.stack([support_prototypes(features, side) for side in sides], 1)
@@ -102,7 +108,8 @@ class PANet(FewShotNet):
         """Store the prototypes of each way; see :meth:`FewShotNet.condition` for shapes."""
         check_support(support_image, support_label)
         with torch.no_grad():
-            self.prototypes, self.valid = self.pool(support_features(self.encoder, support_image), support_label)
+            features = support_features(self.encoder, support_image)
+            self.prototypes, self.valid = self.pool(features, support_label, support_image.shape[3:])
         return self
 
     def _logits(self, score: torch.Tensor, size: list[int]) -> torch.Tensor:
@@ -117,11 +124,12 @@ class PANet(FewShotNet):
         # Single precision under AMP too: half cannot hold the sum over a background of 256 x 256 pixels.
         features = self.encoder(torch.cat([support_image.flatten(0, 1), image])).float()
         support, query = features[: batch * shots], features[batch * shots :]
-        prototypes, valid = self.pool(support.reshape(batch, shots, *support.shape[1:]), support_label)
+        size = support_image.shape[3:]
+        prototypes, valid = self.pool(support.unflatten(0, (batch, shots)), support_label, size, episode=True)
         score = self.score(query, prototypes[:, None], valid[:, None])
         predicted = (score > 0).to(query.dtype).detach()
-        size = support_image.shape[3:]
-        aligned = self._logits(self._align(query, predicted, support, shots), size)
+        prototypes, valid = self.pool(query[:, None], predicted[:, None], image.shape[2:], episode=True)
+        aligned = self._logits(self._align(prototypes, valid, support, shots), size)
         return {
             "logits": self._logits(score, image.shape[2:]),
             "aligned_logits": aligned.reshape(batch, shots, 2, *size),
@@ -129,9 +137,8 @@ class PANet(FewShotNet):
             "support_label": support_label,
         }
 
-    def _align(self, query: torch.Tensor, predicted: torch.Tensor, support: torch.Tensor, shots: int) -> torch.Tensor:
-        """The roles reversed: the query and its predicted mask (B, 1, h, w) segment the support (B S, D, h, w)."""
-        prototypes, valid = self.pool(query[:, None], predicted[:, None])
+    def _align(self, prototypes: torch.Tensor, valid: torch.Tensor, support: torch.Tensor, shots: int) -> torch.Tensor:
+        """The roles reversed: prototypes of the query under its predicted mask segment the support (B S, D, h, w)."""
         prototypes, valid = (x.repeat_interleave(shots, dim=0)[:, None] for x in (prototypes, valid))
         return self.score(support, prototypes, valid)
 

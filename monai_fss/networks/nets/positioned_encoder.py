@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from monai_fss.networks.blocks import at_least_single
+
 __all__ = ["PositionedEncoder"]
 
 
@@ -48,7 +50,8 @@ class PositionedEncoder(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(B, C + len(weights), *spatial) -> (B, D + 2 len(weights), *smaller)."""
-        features = F.normalize(self.encoder(image[:, : -self.axes]), dim=1)
+        # In single precision: in half the bound of the norm would be 0, and a vector of zeros not a number.
+        features = F.normalize(at_least_single(self.encoder(image[:, : -self.axes])), dim=1)
         mode = "bilinear" if features.dim() == 4 else "trilinear"
         position = F.interpolate(image[:, -self.axes :], size=features.shape[2:], mode=mode, align_corners=False)
         angle = position * (math.pi / 2)
