@@ -17,8 +17,10 @@ from monai_fss.apps.windows import ct_window
 from monai_fss.data import DatasetFolder, Fold, case_item
 
 if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
+
     from monai_fss.apps.scoring import QualityFunction
-    from monai_fss.inferers import Protocol
+    from monai_fss.inferers import FewShotVolumeInferer, Protocol
 
 __all__ = ["FoldTrial", "protocol_of"]
 
@@ -44,7 +46,7 @@ class FoldTrial:
         parser = self._parser(data, cache)
         parser.update(device_setting(evaluation.device))
         self.network = parser.get_parsed_content("network")
-        protocol = protocol_of(evaluation)
+        protocol = protocol_of(evaluation, parser)
         if model is None:
             protocol = _atlas_protocol(evaluation, parser)
         else:
@@ -106,11 +108,18 @@ class FoldTrial:
         return parser.get_parsed_content("network_def").to(next(self.network.parameters()).device)
 
 
-def protocol_of(evaluation: Evaluation) -> Protocol:
-    """The protocol of a method that is conditioned on labelled slices."""
-    from monai_fss.inferers import EP1, EP2
+def protocol_of(evaluation: Evaluation, parser: ConfigParser | None = None) -> Protocol:
+    """The protocol of a method that is conditioned on labelled slices; ``parser`` knows a 3-D network's windows."""
+    from monai_fss.inferers import EP1, EP2, FewShotVolumeInferer
 
-    return EP1() if evaluation.protocol == "ep1" else EP2(evaluation.support_slices)
+    windows = FewShotVolumeInferer() if parser is None else _windows(parser)
+    return EP1(windows=windows) if evaluation.protocol == "ep1" else EP2(evaluation.support_slices, windows=windows)
+
+
+def _windows(parser: ConfigParser) -> FewShotVolumeInferer:
+    from monai_fss.inferers import FewShotVolumeInferer
+
+    return FewShotVolumeInferer(**{key: parser.config[key] for key in ("roi_size", "overlap") if key in parser.config})
 
 
 def _atlas_protocol(evaluation: Evaluation, parser: Any) -> Protocol:
@@ -134,6 +143,8 @@ def _quality(evaluation: Evaluation, parser: Any) -> QualityFunction:
     def quality(network: Any, support: Any, image: Any, label: Any, values: list[int]) -> dict[int, float]:
         if settings is not None:
             return Atlas(support, values, **settings).carried_back(image, label)
-        return reverse_accuracy(network, {"image": image, "label": label}, support, values, slices)
+        return reverse_accuracy(
+            network, {"image": image, "label": label}, support, values, slices, windows=_windows(parser)
+        )
 
     return quality

@@ -42,12 +42,14 @@ class Protocol(ABC):
 
     Args:
         batch: slices in one forward pass, of a network that segments slices.
+        windows: of a network that segments volumes. Default: those of :class:`FewShotVolumeInferer`.
     """
 
     name: str
 
-    def __init__(self, batch: int = 8) -> None:
+    def __init__(self, batch: int = 8, windows: FewShotVolumeInferer | None = None) -> None:
         self.batch = batch
+        self.windows = windows or FewShotVolumeInferer()
 
     @abstractmethod
     def __call__(
@@ -70,12 +72,17 @@ class Protocol(ABC):
     def labelled_slices(self) -> int | str:
         """Labelled slices of each class that the protocol uses of one support scan."""
 
+    def _support_of(
+        self, network: FewShotNet, support: Sequence[Item], values: Sequence[int], slices: int | str
+    ) -> SupportSet:
+        return support_of(network, support, values, slices, self.windows.roi_size)
+
     @torch.no_grad()
     def _forward(self, network: FewShotNet, image: torch.Tensor, slices: Sequence[int]) -> torch.Tensor:
         """Probabilities (W, H, W, len(slices)) of some slices."""
         device = next(network.parameters()).device
         if network.spatial_dims == 3:
-            logits = FewShotVolumeInferer()(image[None].to(device), network).float()[0]
+            logits = self.windows.segment(image[None].to(device), network).float()[0]
             return torch.sigmoid(logits[1:] - logits[:1]).cpu()[..., list(slices)]
         results = []
         for start in range(0, len(slices), self.batch):
@@ -90,13 +97,15 @@ class EP2(Protocol):
 
     Args:
         slices: "middle" (the paper's: one slice), a number, or "all"; see :func:`select_slices`.
-        batch: slices in one forward pass.
+        batch, windows: see :class:`Protocol`.
     """
 
     name = "ep2"
 
-    def __init__(self, slices: int | str = "middle", batch: int = 8) -> None:
-        super().__init__(batch)
+    def __init__(
+        self, slices: int | str = "middle", batch: int = 8, windows: FewShotVolumeInferer | None = None
+    ) -> None:
+        super().__init__(batch, windows)
         self.slices = slices
 
     @property
@@ -109,7 +118,7 @@ class EP2(Protocol):
     ) -> torch.Tensor:
         """Condition once, segment every slice."""
         image = _plain(query["image"])
-        with conditioned(network, support_of(network, support, values, self.slices)) as net:
+        with conditioned(network, self._support_of(network, support, values, self.slices)) as net:
             return self._forward(net, image, range(image.shape[-1]))
 
 
@@ -121,13 +130,13 @@ class EP1(Protocol):
 
     Args:
         parts: Default 3, the papers'.
-        batch: slices in one forward pass.
+        batch, windows: see :class:`Protocol`.
     """
 
     name = "ep1"
 
-    def __init__(self, parts: int = 3, batch: int = 8) -> None:
-        super().__init__(batch)
+    def __init__(self, parts: int = 3, batch: int = 8, windows: FewShotVolumeInferer | None = None) -> None:
+        super().__init__(batch, windows)
         self.parts = parts
 
     @property
@@ -167,7 +176,7 @@ class EP1(Protocol):
                     kept[..., z] = torch.where(label[..., z] == value, label[..., z], kept[..., z])
             return {"image": item["image"], "label": kept}
 
-        return support_of(network, [keep(item) for item in support], values, "all")
+        return self._support_of(network, [keep(item) for item in support], values, "all")
 
 
 class AtlasProtocol(Protocol):

@@ -13,6 +13,7 @@ from monai_fss.metrics import strict_dice
 from monai_fss.networks.nets import FewShotNet
 
 from .protocols import EP2, Item
+from .volume import FewShotVolumeInferer
 
 __all__ = ["ReverseAccuracy", "reverse_accuracy"]
 
@@ -24,6 +25,7 @@ def reverse_accuracy(
     values: Sequence[int],
     slices: int | str = "middle",
     batch: int = 8,
+    windows: FewShotVolumeInferer | None = None,
 ) -> dict[int, float]:
     """Reverse accuracy of a segmented query, for each class (Valindria et al. 2017, https://arxiv.org/abs/1702.03407).
 
@@ -36,7 +38,7 @@ def reverse_accuracy(
         support: preprocessed labelled scans.
         values: label values of the classes.
         slices: rule for the slices of the query that become support, see :func:`select_slices`.
-        batch: slices in one forward pass.
+        batch, windows: see :class:`monai_fss.inferers.Protocol`.
 
     Returns:
         Dice for each value, the mean over support scans that show the class, between 0 and 1; 0 where nothing was
@@ -46,7 +48,7 @@ def reverse_accuracy(
     found = [int(v) for v in values if bool((label == v).any())]
     scores: dict[int, list[float]] = {int(v): [] for v in values}
     for scan in support if found else []:
-        probability = EP2(slices, batch)(network, [query], scan, found)
+        probability = EP2(slices, batch, windows)(network, [query], scan, found)
         known = torch.as_tensor(scan["label"])[0]
         best, way = probability.max(0)
         for index, value in enumerate(found):
@@ -60,18 +62,24 @@ class ReverseAccuracy:
     """:func:`reverse_accuracy` for what an inference evaluator puts out.
 
     Args:
-        network, support, values, slices: see there.
+        network, support, values, slices, windows: see there.
     """
 
     def __init__(
-        self, network: FewShotNet, support: Sequence[Item], values: Sequence[int], slices: int | str = "middle"
+        self,
+        network: FewShotNet,
+        support: Sequence[Item],
+        values: Sequence[int],
+        slices: int | str = "middle",
+        windows: FewShotVolumeInferer | None = None,
     ) -> None:
         self.network = network
         self.support = support
         self.values = values
         self.slices = slices
+        self.windows = windows
 
     def __call__(self, output: Mapping[str, Any]) -> dict[int, float]:
         """Score one scan: ``image`` as preprocessed, and the result ``working`` (1, H, W, D) on the same grid."""
         query = {"image": output["image"].as_tensor().cpu(), "label": output["working"].cpu()}
-        return reverse_accuracy(self.network, query, self.support, self.values, self.slices)
+        return reverse_accuracy(self.network, query, self.support, self.values, self.slices, windows=self.windows)

@@ -12,6 +12,7 @@ from monai.inferers import SlidingWindowInferer
 
 from .few_shot import FewShotInferer
 from .support import SupportSet
+from .volume_support import WINDOW
 
 __all__ = ["FewShotVolumeInferer"]
 
@@ -34,7 +35,7 @@ class FewShotVolumeInferer(FewShotInferer):
     def __init__(
         self,
         support: SupportSet | None = None,
-        roi_size: Sequence[int] = (256, 256, 40),
+        roi_size: Sequence[int] = WINDOW,
         overlap: float | Sequence[float] = 0.25,
     ) -> None:
         super().__init__(support)

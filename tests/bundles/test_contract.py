@@ -117,7 +117,7 @@ def test_required_files(bundle: Path) -> None:
 def test_training_has_every_property_and_writes_tensors(training: dict[str, Any], model: Path) -> None:
     assert training["missing"] == []
     content = torch.load(model, weights_only=True)
-    assert content.keys() == {"model", "settings"}
+    assert content.keys() == {"model", "settings", "network"}
     assert all(torch.isfinite(tensor).all() for tensor in content["model"].values())
     assert (training["output"] / "model_best.pt").is_file()
 

@@ -99,8 +99,42 @@ def test_several_scans_of_different_size_are_shots() -> None:
     assert support.image.shape == (2, 2, 2, 5, 7, 15) and support.shots == [2, 1]
     assert type(support.image) is torch.Tensor and type(support.label) is torch.Tensor
     assert torch.equal(support.image[0, 0, :, :4, :5, :12], small["image"])
-    assert support.image[0, 0, :, 4:].abs().sum() == 0 and torch.equal(support.image[0, 1], large["image"])
+    assert support.image[0, 0, :, 4:].isnan().all() and torch.equal(support.image[0, 1], large["image"])
+    assert support.image[0, 0].isnan().sum() == 2 * (5 * 7 * 15 - 4 * 5 * 12)
     assert labelled(support, 0, 1) == list(range(5, 14)) and labelled(support, 1, 1) == []
+
+
+@torch.no_grad()
+def test_a_small_scan_beside_a_large_one_counts_as_by_itself() -> None:
+    """Instance norm would take what fills it up for a part of the body."""
+    net, rng = network(), torch.Generator().manual_seed(0)
+    scans = []
+    for size in ((32, 32, 6), (40, 36, 9)):
+        label = torch.zeros(1, *size)
+        label[:, 8:20, 8:20, 2:5] = 1
+        scans.append({"image": torch.rand(1, *size, generator=rng), "label": label})
+    alone = [volume_support([scan], slices="all") for scan in scans]
+    prototypes = [net.condition(s.image, s.label).prototypes for s in alone]
+    both = volume_support(scans, slices="all")
+    torch.testing.assert_close(net.condition(both.image, both.label).prototypes, (prototypes[0] + prototypes[1]) / 2)
+    assert not torch.allclose(*prototypes, rtol=1e-2)
+
+
+@pytest.mark.parametrize(("slices", "starts"), [("all", [0, 12]), ("middle", [6])])
+def test_of_a_larger_scan_windows_around_the_class_are_shots(slices: str, starts: list[int]) -> None:
+    """Windows of 20 slices: 26 labelled slices from 3 on need two, whose middles are at 9.5 and 22.5."""
+    image = torch.arange(50.0).expand(2, 8, 8, 50) / 50
+    label = torch.zeros(1, 8, 8, 50)
+    label[:, 2:5, 2:5, 3:29] = 1
+    label[:, 6:, 6:, 49] = 2
+    support = volume_support([{"image": image, "label": label}], slices=slices, roi_size=(8, 8, 20))
+    assert support.image.shape == (2, len(starts), 2, 8, 8, 20) and support.shots == [len(starts), 1]
+    found = (support.image[0, :, 0, 0, 0, 0] * 50).round().int().tolist()
+    assert found == starts
+    assert support.image[1, 0, 0, 0, 0, 0].item() == pytest.approx(0.6), "a window at the end lies within the scan"
+    assert support.label[0].sum() == (9 * 26 + 9 * 8 if slices == "all" else 9), "slices 12 to 19 are in both"
+    other = volume_support([{"image": image, "label": label}], slices="all", roi_size=(8, 8, 49))
+    assert other.image.shape == (2, 1, 2, 8, 8, 49)
 
 
 def test_missing_values_are_named() -> None:

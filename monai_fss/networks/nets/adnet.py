@@ -104,13 +104,18 @@ class ADNet(FewShotNet):
 
     @torch.jit.ignore
     def _volume_prototypes(self, support_image: torch.Tensor, support_label: torch.Tensor) -> torch.Tensor:
-        """:func:`support_prototypes` with one volume at a time in memory; one that ways share is encoded once."""
+        """:func:`support_prototypes` with one volume at a time in memory; one that ways share is encoded once.
+
+        What is nan at the far end of a volume fills it up to the size of others, and is cut off: instance norm would
+        take it for a part of the body.
+        """
         pooled: list[list[torch.Tensor]] = [[] for _ in support_image]
         volume, features = torch.empty(0), torch.empty(0)
         for shot in range(support_image.shape[1]):
-            for image, label, own in zip(support_image[:, shot], support_label[:, shot], pooled, strict=True):
-                if not label.any():
+            for padded, mask, own in zip(support_image[:, shot], support_label[:, shot], pooled, strict=True):
+                if not mask.any():
                     continue
+                image, label = _without_nan(padded, mask)
                 if not torch.equal(image, volume.to(image)):
                     volume, features = image, self.encoder(image[None]).float()
                 own.append(masked_average_pooling(features, label[None])[0])
@@ -150,3 +155,11 @@ class ADNet(FewShotNet):
         shots = support.shape[1]
         prototypes = prototypes.repeat_interleave(shots, dim=0)
         return self.probability(self.anomaly_score(support.flatten(0, 1), prototypes[:, None]))
+
+
+def _without_nan(image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(C, H, W, D) and (1, H, W, D) without the far ends where the image is nan."""
+    known = ~torch.isnan(image[0])
+    ends = [int(known.movedim(axis, 0).flatten(1).any(1).sum()) for axis in range(3)]
+    window = (slice(None), *(slice(0, end) for end in ends))
+    return image[window], label[window]
