@@ -191,7 +191,10 @@ def _check_data(root: Path, cases: Sequence[str] | None) -> tuple[DatasetFolder,
 def _check_validation(summaries: Sequence[CaseSummary], known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Refuse an empty label where it is the support of the validation, see :func:`monai_fss.data.validation_items`."""
     labels = [summary.label for summary in summaries if summary.label is not None]
-    if {**known, **settings}.get("val_queries") and len(labels) > 1 and not labels[0].counts:
+    merged = {**known, **settings}
+    if merged.get("setting") == 2:
+        return  # the support is the first scan that shows another class than those left out
+    if merged.get("val_queries") and len(labels) > 1 and not labels[0].counts:
         raise ScanError(
             f"{labels[0].path}: has no labelled voxel, but as the first label it is the support of the validation. "
             "Label an organ in it, remove the file, or give --set val_queries=0."

@@ -70,21 +70,38 @@ def training_items(
     return [scan_item(case.image) | {"slices": run} for case, run in slice_runs(chosen, leave_out)]
 
 
-def validation_items(folder: str | Path, cases: Sequence[str] | None = None, queries: int = 3) -> list[dict[str, Any]]:
+def validation_items(
+    folder: str | Path,
+    cases: Sequence[str] | None = None,
+    queries: int = 3,
+    leave_out: Collection[int] | None = None,
+) -> list[dict[str, Any]]:
     """Labelled scans to validate on: the first is the support of the others.
 
     Args:
         folder: data set folder.
         cases: names to choose from. Default: all.
         queries: how many queries at most. 0 for no validation.
+        leave_out: label values that the training must know nothing of (setting 2), nor the choice of its best network:
+            scans that show no other class are not the support. Default: none.
 
     Returns:
         1 + queries items, or none where fewer than two scans are labelled.
     """
     labelled = [case for case in chosen_cases(folder, cases) if case.label is not None]
+    if leave_out is not None and queries > 0:
+        first = next((i for i, case in enumerate(labelled) if _shows_more(case, leave_out)), len(labelled))
+        labelled = labelled[first:]
     if queries < 1 or len(labelled) < 2:
         return []
     return [case_item(case) for case in labelled[: queries + 1]]
+
+
+def _shows_more(case: Case, leave_out: Collection[int]) -> bool:
+    from monai_fss.data.checks import check_label, check_scan
+
+    assert case.label is not None
+    return not set(check_label(case.label, check_scan(case.image)).counts) <= {0, *leave_out}
 
 
 def query_items(images: str | Path | Iterable[str | Path] | Mapping[str, Path]) -> list[dict[str, Any]]:

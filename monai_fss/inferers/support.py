@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,7 @@ class SupportSet:
         volumes: Sequence[Mapping[str, torch.Tensor]],
         values: Sequence[int] | None = None,
         slices: int | str = "middle",
+        without: Collection[int] | None = None,
     ) -> SupportSet:
         """Collect the slices of one or several labelled scans.
 
@@ -70,12 +71,13 @@ class SupportSet:
                 size are padded at the far end to the largest.
             values: label values wanted. Default: all that occur.
             slices: see :func:`select_slices`; the rule holds for each scan.
+            without: label values that are not wanted where ``values`` is not given.
 
         Raises:
             ValueError: a value occurs in none of the scans, or nothing is labelled at all.
         """
         arrays = [(_plain(v["image"]), _plain(v["label"])[0]) for v in volumes]
-        wanted = present_values([label for _, label in arrays], values)
+        wanted = present_values([label for _, label in arrays], values, without)
         ways = [_shots(arrays, value, slices) for value in wanted]
         shots = max(len(way) for way in ways)
         size = [max(shot[0].shape[i] for way in ways for shot in way) for i in (1, 2)]
@@ -83,9 +85,11 @@ class SupportSet:
         return cls(torch.stack([f[0] for f in filled]), torch.stack([f[1] for f in filled]), tuple(wanted))
 
 
-def present_values(labels: Sequence[torch.Tensor], values: Sequence[int] | None = None) -> list[int]:
-    """Label values that are wanted, or all of the labels; raise a ValueError where one does not occur in any."""
-    present = sorted({int(x) for label in labels for x in torch.unique(label)} - {0})
+def present_values(
+    labels: Sequence[torch.Tensor], values: Sequence[int] | None = None, without: Collection[int] | None = None
+) -> list[int]:
+    """Label values that are wanted, or all others than ``without``; a ValueError where one does not occur in any."""
+    present = sorted({int(x) for label in labels for x in torch.unique(label)} - {0, *(without or ())})
     wanted = present if values is None else [int(v) for v in values]
     missing = [v for v in wanted if v not in present]
     if missing or not wanted:

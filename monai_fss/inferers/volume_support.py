@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 
@@ -25,6 +25,7 @@ def volume_support(
     slices: int | str = "middle",
     single_slices: bool = False,
     roi_size: Sequence[int] = WINDOW,
+    without: Collection[int] | None = None,
 ) -> SupportSet:
     """Labelled scans as shots of a 3-D network: each scan whole, some or all of its slices labelled.
 
@@ -40,6 +41,7 @@ def volume_support(
         roi_size: largest window (H, W, slices), as of :class:`FewShotVolumeInferer`, so that a network with instance
             norm sees support and query alike. Of a larger scan each class has windows of this size as shots, as few as
             hold its labelled voxels, evenly spaced around them.
+        without: label values that are not wanted where ``values`` is not given.
 
     Returns:
         ``image`` (W, S, C, H, W, D) and ``label`` (W, S, 1, H, W, D), a shot being a scan, a window of one, or with
@@ -50,10 +52,10 @@ def volume_support(
         ValueError: a value occurs in none of the scans, or nothing is labelled at all.
     """
     if single_slices:
-        flat = SupportSet.from_volumes(volumes, values, slices)
+        flat = SupportSet.from_volumes(volumes, values, slices, without)
         return SupportSet(flat.image[..., None], flat.label[..., None], flat.values)
     images, labels = [_plain(v["image"]) for v in volumes], [_plain(v["label"]) for v in volumes]
-    wanted = tuple(present_values(labels, values))
+    wanted = tuple(present_values(labels, values, without))
     masks = [[_labelled(label == value, slices) for label in labels] for value in wanted]
     if all(n <= most for image in images for n, most in zip(image.shape[1:], roi_size, strict=True)):
         image = _stacked(images, [len(images), *_largest(images)], torch.nan)

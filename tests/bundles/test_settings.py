@@ -105,6 +105,21 @@ def test_a_run_is_scaled_and_located_as_a_part_of_its_whole_scan(
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)
+def test_the_best_network_is_not_chosen_by_the_classes_left_out(
+    bundle: str, phantom_set: Path, small: Settings, tmp_path: Path
+) -> None:
+    settings = {**small(bundle), "dataset_dir": str(phantom_set), "output_dir": str(tmp_path), "val_queries": 1}
+    one = parsed(bundle, **settings)
+    two = parsed(bundle, **settings, setting=2, test_classes=[2, 3])
+    assert one.get_parsed_content("validate::values") == [1, 2, 3, 4, 5]
+    assert two.get_parsed_content("validate::values") == [1, 4, 5]
+    support = two.get_parsed_content("validate::support")
+    assert support.image.shape[0] == 3 and min(support.shots) > 0
+    none = parsed(bundle, **settings, setting=2, test_classes=[1, 2, 3, 4, 5])
+    assert none.get_parsed_content("val_items") == [] and none.get_parsed_content("validate::support") is None
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
 @pytest.mark.parametrize("file", ["train.yaml", "multi_gpu_train.yaml"])
 def test_it_is_checked_before_anything_is_built(file: str, bundle: str) -> None:
     parser = ConfigParser()

@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from monai_fss.data import (
@@ -80,6 +82,21 @@ def test_validation_takes_the_first_labelled_scans(folder: Path) -> None:
     assert cases(validation_items(folder, ["case_11", "case_1", "case_2"])) == ["case_11", "case_2"]
     assert validation_items(folder, queries=0) == []
     assert validation_items(folder, ["case_1", "case_2"]) == []
+
+
+def test_validation_in_setting_2_begins_with_a_scan_that_shows_another_class(tmp_path: Path) -> None:
+    """The best network must not be chosen by the classes that it is tested on."""
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    for number, values in enumerate(((), (2, 3), (2, 4), (3,))):
+        array = np.zeros((4, 4, 4), np.int16)
+        array.flat[: len(values)] = values
+        for part, volume in (("labels", array), ("images", np.arange(64, dtype=np.int16).reshape(4, 4, 4))):
+            nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / part / f"case_{number}.nii.gz")
+    assert cases(validation_items(tmp_path)) == ["case_0", "case_1", "case_2", "case_3"]
+    assert cases(validation_items(tmp_path, leave_out=[2, 3])) == ["case_2", "case_3"]
+    assert cases(validation_items(tmp_path, leave_out=[2])) == ["case_1", "case_2", "case_3"]
+    assert validation_items(tmp_path, leave_out=[2, 3, 4]) == []
 
 
 def test_queries_of_a_folder_a_file_a_list_and_a_mapping(folder: Path) -> None:
