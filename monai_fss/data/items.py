@@ -46,7 +46,10 @@ def case_item(case: Case) -> dict[str, Any]:
 
 
 def training_items(
-    folder: str | Path, cases: Sequence[str] | None = None, leave_out: Collection[int] | None = None
+    folder: str | Path,
+    cases: Sequence[str] | None = None,
+    leave_out: Collection[int] | None = None,
+    shortest: int = 2,
 ) -> list[dict[str, Any]]:
     """Images to train on.
 
@@ -58,6 +61,7 @@ def training_items(
         folder: data set folder.
         cases: names. Default: all.
         leave_out: label values whose slices are not trained on. Default: whole scans.
+        shortest: slices of the shortest run that is left over then. Default 2; superpixels need one.
 
     Raises:
         ScanError: the folder is no data set, or has no such case; as :func:`monai_fss.data.slice_runs`.
@@ -67,7 +71,7 @@ def training_items(
         return [scan_item(case.image) for case in chosen]
     from monai_fss.data.left_out import slice_runs  # it asks for the cases of this module
 
-    return [scan_item(case.image) | {"slices": run} for case, run in slice_runs(chosen, leave_out)]
+    return [scan_item(case.image) | {"slices": run} for case, run in slice_runs(chosen, leave_out, shortest)]
 
 
 def validation_items(

@@ -51,20 +51,21 @@ def left_out_classes(setting: int, test_classes: Sequence[int]) -> list[int] | N
     return classes or None
 
 
-def slice_runs(cases: Sequence[Case], leave_out: Collection[int]) -> list[tuple[Case, list[int]]]:
+def slice_runs(cases: Sequence[Case], leave_out: Collection[int], shortest: int = 2) -> list[tuple[Case, list[int]]]:
     """Runs of neighbouring slices that show none of some classes.
 
     Slices are counted as training sees them, along the last axis after :class:`~monai_fss.transforms.SliceOrientation`,
     whatever the order in which the scan is stored. One voxel of a class is enough to leave a slice out, as in the code
-    of Ouyang et al. (ECCV 2020). A slice between two that are left out is left out with them: pseudo-labels of 3-D need
-    a neighbour.
+    of Ouyang et al. (ECCV 2020).
 
     Args:
         cases: scans to train on, each with its label.
         leave_out: label values.
+        shortest: slices of the shortest run that is kept. Default 2: a slice between two that are left out is left out
+            with them, since pseudo-labels of 3-D need a neighbour. Superpixels need none: 1.
 
     Returns:
-        case and ``[first, stop]`` of each run of at least two slices, in the order of the cases and slices.
+        case and ``[first, stop]`` of each run, in the order of the cases and slices.
 
     Raises:
         ScanError: ``leave_out`` is empty; a scan has no label, or an unreadable one; a value is in none of the labels;
@@ -77,30 +78,33 @@ def slice_runs(cases: Sequence[Case], leave_out: Collection[int]) -> list[tuple[
         raise ScanError("test_classes: are empty in setting 2. Give label values, such as test_classes=[2,3].")
     shown = _shown(cases, leave_out)
     _check_present(cases, shown, leave_out)
-    runs = [(case, run) for case, (_, slices) in zip(cases, shown, strict=True) for run in _runs(~slices)]
+    runs = [(case, run) for case, (_, slices) in zip(cases, shown, strict=True) for run in _runs(~slices, shortest)]
     text = ", ".join(map(str, leave_out))
     if not runs:
         raise ScanError(
-            f"{_labels_folder(cases)}: no scan has two neighbouring slices that show none of {text}. Leave out fewer "
-            "classes, or train in setting 1."
+            f"{_labels_folder(cases)}: no scan has {'a ' * (shortest == 1)}{_what(shortest)} none of {text}. Leave out "
+            "fewer classes, or train in setting 1."
         )
     kept = {case.name for case, _ in runs}
     for case in [case for case in cases if case.name not in kept]:
         warnings.warn(
-            f"{case.label}: has no two neighbouring slices that show none of {text}. {case.name} is not trained on.",
+            f"{case.label}: has no {_what(shortest)} none of {text}. {case.name} is not trained on.",
             InputWarning,
             stacklevel=3,
         )
     return runs
 
 
-def check_left_out(folder: str | Path, cases: Sequence[str] | None, leave_out: Collection[int] | None) -> None:
+def check_left_out(
+    folder: str | Path, cases: Sequence[str] | None, leave_out: Collection[int] | None, shortest: int = 2
+) -> None:
     """End the program with exit code 2 if slices of test classes cannot be left out; for a bundle's ``initialize``.
 
     Args:
         folder: data set folder.
         cases: names. Default: all.
         leave_out: label values; None (setting 1): nothing is checked.
+        shortest: see :func:`slice_runs`.
 
     Raises:
         SystemExit: 2, after the problems have been printed: those of :func:`slice_runs`, and of labels that do not
@@ -117,7 +121,7 @@ def check_left_out(folder: str | Path, cases: Sequence[str] | None, leave_out: C
             problems += error.problems
     try:
         if not problems:
-            training_items(folder, cases, leave_out)
+            training_items(folder, cases, leave_out, shortest)
     except ScanError as error:
         problems = error.problems
     if problems:
@@ -176,11 +180,16 @@ def _check_present(
         )
 
 
+def _what(shortest: int) -> str:
+    number = {2: "two"}.get(shortest, str(shortest))
+    return "slice that shows" if shortest == 1 else f"{number} neighbouring slices that show"
+
+
 def _labels_folder(cases: Sequence[Case]) -> Path | str:
     return next((case.label.parent for case in cases if case.label is not None), "labels")
 
 
-def _runs(free: np.ndarray) -> list[list[int]]:
-    """[first, stop] of every run of at least two true values."""
+def _runs(free: np.ndarray, shortest: int) -> list[list[int]]:
+    """[first, stop] of every run of at least so many true values."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], free.astype(np.int8), [0]))))
-    return [[int(first), int(stop)] for first, stop in edges.reshape(-1, 2) if stop - first > 1]
+    return [[int(first), int(stop)] for first, stop in edges.reshape(-1, 2) if stop - first >= shortest]

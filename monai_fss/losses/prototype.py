@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Loss of PANet and ALPNet: weighted cross-entropy of the query and prototype alignment."""
+"""Loss of PANet, ALPNet and CRAPNet: weighted cross-entropy of the query and prototype alignment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ __all__ = ["PrototypeLoss"]
 
 
 class PrototypeLoss(nn.Module):
-    """L = L_seg + align L_reg, the mean over episodes (Ouyang et al., ECCV 2020; Wang et al., ICCV 2019).
+    """L = L_seg + align L_reg, the mean over episodes.
+
+    Wang et al., ICCV 2019 (PANet); Ouyang et al., ECCV 2020 (ALPNet); Ding et al., WACV 2023, Eqs. 18-20 (CRAPNet,
+    whose lambda is ``align``; the paper gives no value).
 
     The mean is over per-episode losses, not over the pixels of the batch, so that the gradient of a batch is the mean
     of the gradients of its episodes however they are spread over processes.
@@ -26,6 +29,9 @@ class PrototypeLoss(nn.Module):
             published codes.
         align: weight of the alignment loss (default 1); an episode whose predicted query mask is empty adds 0. The
             mean is over the shots that have a mask.
+
+    Raises:
+        ValueError: a class weight that is not positive, or a negative ``align``.
     """
 
     class_weight: torch.Tensor
@@ -44,7 +50,7 @@ class PrototypeLoss(nn.Module):
         """Loss of a batch of episodes, a scalar.
 
         Args:
-            prediction: what ``PANet.forward`` returns in training.
+            prediction: what ``PANet.forward`` or ``CRAPNet.forward`` returns in training.
             label: (B, 1, H, W), the query's mask.
         """
         segmentation = episode_cross_entropy(prediction["logits"], label, self.class_weight.to(label.device)).mean()

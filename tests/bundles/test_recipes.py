@@ -29,6 +29,7 @@ RECIPES: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
     ),
     "panet": (PANET, {"no_alignment": {"align": 0.0}, "supervoxels": {"superpixels": False}}),
     "alpnet": (PANET, {"no_alignment": {"align": 0.0}, "supervoxels": {"superpixels": False}}),
+    "adnet_3d": ({"kappa": 0.5, "align": 1.0, "compact": 1.0, "supervoxel_ml": 60.0, "superpixels": None}, {}),
     "crapnet": (
         CRAPNET,
         {
@@ -45,7 +46,10 @@ CASES = [(bundle, name) for bundle, (_, recipes) in RECIPES.items() for name in 
 
 def built(parser: ConfigParser) -> dict[str, Any]:
     """What came of the settings: in the network, the loss and the pseudo-labels."""
-    network, loss, superpixels = (parser.get_parsed_content(part) for part in ("network_def", "loss", "superpixels"))
+    network, loss, superpixels = (
+        parser.get_parsed_content(part) if part in parser.config else None
+        for part in ("network_def", "loss", "superpixels")
+    )
     found = {"align": loss.align, "compact": getattr(loss, "compact", None), "superpixels": superpixels}
     found |= {key: getattr(network, key, None) for key in ("kappa", "refined")}
     if hasattr(network, "attention"):
@@ -71,6 +75,36 @@ def test_recipe(bundle: str, name: str | None, repository: Path) -> None:
     settings = parser.get_parsed_content("settings")
     for key in {"kappa", "blocks", "branches", "refined"} & expected.keys():
         assert settings[key] == expected[key], "inference has to build the network that was trained"
+
+
+@pytest.mark.parametrize("bundle", ["adnet", "adnet_3d", "alpnet", "crapnet", "panet"])
+def test_the_papers_setting(bundle: str, repository: Path) -> None:
+    """Windows of 256 x 256 pixels of 1.25 mm (3-D: 215 x 215 x 10), SGD 1e-3 that falls every 1,000 steps."""
+    configs = repository / "bundles" / bundle / "configs"
+    parser = ConfigParser(
+        ConfigParser.load_config_files([str(configs / f"{part}.yaml") for part in ("train", "paper")])
+    )
+    three = bundle == "adnet_3d"
+    assert parser["pixdim"] == 1.25 and parser["size"] == ([215, 215, 10] if three else [256, 256])
+    assert parser["encoder"] == ("resnext101_3d" if three else "resnet101") and parser["pretrained"]
+    steps = 50000 if "adnet" in bundle else 100000
+    assert (parser["steps"], parser["batch_size"], parser["contrast_prob"]) == (steps, 1, 0.0)
+    assert parser["steps"] % parser["steps_per_epoch"] == 0
+    parser["encoder"], parser["pretrained"] = ("compact_3d" if three else "compact"), None  # instead of the weights
+    optimizer, schedule = parser.get_parsed_content("optimizer"), parser.get_parsed_content("lr_scheduler")
+    network = parser.get_parsed_content("network_def")
+    rates = []
+    for _ in range(2001):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    factor = 0.98 if "adnet" in bundle else 0.95
+    assert [rates[n] for n in (0, 999, 1000, 2000)] == pytest.approx([1e-3, 1e-3, factor * 1e-3, factor**2 * 1e-3])
+    assert network.encoder.out_channels == 64, "no position in the body is appended"
+    if bundle == "crapnet":
+        assert 256 / network.cell == 32, "the paper's 32 x 32"
+    if bundle == "alpnet":
+        assert (256 / network.train_cell, 256 / network.cell) == (8, 16), "4 and 2 pixels of 32 x 32"
 
 
 def test_the_background_counts_a_twentieth_in_crapnet(repository: Path) -> None:

@@ -135,6 +135,16 @@ def test_a_scan_without_a_run_is_left_out_by_name(tmp_path: Path) -> None:
     assert ranges(items) == [[0, 16]] and Path(items[0]["image"]).name == "b.nii.gz"
 
 
+def test_superpixels_need_no_neighbour(tmp_path: Path) -> None:
+    write(tmp_path, "a", {1: tuple(range(0, 16, 2))})
+    write(tmp_path, "b", {1: tuple(range(16))})
+    with pytest.warns(InputWarning, match=r"b\.nii\.gz: has no slice that shows none of 1\. b is not trained on"):
+        items = training_items(tmp_path, None, [1], shortest=1)
+    assert ranges(items) == [[z, z + 1] for z in range(1, 16, 2)]
+    with pytest.raises(ScanError, match="no scan has a slice that shows none of 1. Leave out fewer"):
+        training_items(tmp_path, ["b"], [1], shortest=1)
+
+
 def test_what_cannot_be_left_out(tmp_path: Path) -> None:
     write(tmp_path, "a", SLICES)
     write(tmp_path, "b", None)
