@@ -110,3 +110,23 @@ def test_the_evaluate_command(protocol: str, phantom_set: Path, trained_3d: Path
     entries = read_results(tmp_path / "out").entries
     assert {entry.method for entry in entries} == {"adnet_3d", "untrained network", "mask paste"}
     assert all(0 <= entry.dice <= 1 for entry in entries)
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_a_labelled_slice_with_and_without_its_neighbours(
+    single: bool, repository: Path, phantom_set: Path, tmp_path: Path
+) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(repository / "bundles" / "adnet_3d" / "configs" / "inference.yaml"))
+    support = {
+        "support_image": phantom_set / "images/case_01.nii.gz",
+        "support_label": phantom_set / "labels/case_01.nii.gz",
+    }
+    for key, value in {**support, "output_dir": tmp_path, "roi_size": [256, 256, 12]}.items():
+        parser[key] = str(value) if isinstance(value, Path) else value
+    parser["single_slices"] = single
+    found = parser.get_parsed_content("support")
+    shown = (found.label[:, 0, 0].sum((1, 2)) > 0).sum(-1)
+    assert shown.tolist() == [1] * len(found.values), "one labelled slice of each class"
+    assert found.image.shape[-1] == (1 if single else 12)
+    assert parser.get_parsed_content("network_inferer").roi_size == (256, 256, 12)
