@@ -68,7 +68,7 @@ class SupportSet:
 
         Args:
             volumes: preprocessed items with ``image`` (C, H, W, D) and ``label`` (1, H, W, D). Slices of different
-                size are padded at the far end to the largest.
+                size are padded at the far end to the largest, by repeating their border.
             values: label values wanted. Default: all that occur.
             slices: see :func:`select_slices`; the rule holds for each scan.
             without: label values that are not wanted where ``values`` is not given.
@@ -118,10 +118,10 @@ def _shots(
 def _fill(
     way: list[tuple[torch.Tensor, torch.Tensor]], shots: int, size: Sequence[int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    def fit(array: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.pad(array, (0, size[1] - array.shape[2], 0, size[0] - array.shape[1]))
+    def fit(array: torch.Tensor, mode: str = "constant") -> torch.Tensor:
+        return torch.nn.functional.pad(array, (0, size[1] - array.shape[2], 0, size[0] - array.shape[1]), mode)
 
-    images = [fit(image) for image, _ in way]
+    images = [fit(image, "replicate") for image, _ in way]  # a place in the body goes on as at the border
     labels = [fit(label) for _, label in way]
     empty = shots - len(way)
     images += [images[0]] * empty

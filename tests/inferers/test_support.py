@@ -76,12 +76,16 @@ def test_values_choose_and_order_the_ways() -> None:
 
 def test_several_scans_of_different_size() -> None:
     small, large = scan((5, 6, 9)), scan((8, 7, 9))
+    small["image"] = small["image"] + torch.arange(30.0).reshape(5, 6, 1)
     large["image"] = large["image"] + 100
     large["label"][large["label"] == 5] = 0
     support = SupportSet.from_volumes([small, large])
     assert support.image.shape == (2, 2, 2, 8, 7) and support.shots == [2, 1]
     assert support.image[0, :, 0, 0, 0].tolist() == [3, 103]
-    assert support.image[0, 0, :, 5:].abs().sum() == 0 and support.image[0, 0, :, :, 6:].abs().sum() == 0
+    image = support.image[0, 0]
+    assert torch.equal(image[:, 5:], image[:, 4:5].expand(-1, 3, -1)), "the border goes on"
+    assert torch.equal(image[:, :, 6:], image[:, :, 5:6])
+    assert support.label[:, :, :, 5:].sum() == support.label[0, 1, :, 5:].sum()
     assert torch.equal(support.image[0, 0, :, :5, :6], small["image"][..., 3])
     assert support.label[0, 0].sum() == 6
 
