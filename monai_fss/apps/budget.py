@@ -10,9 +10,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from monai_fss.apps.bundles import bundle_path, config_keys, is_trained
+from monai_fss.apps.bundles import is_trained
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
+from monai_fss.apps.recipes import method_settings
 from monai_fss.apps.train import train
 from monai_fss.data.writer import write_json
 
@@ -110,6 +111,5 @@ def _pace(evaluation: Evaluation, models: Path) -> float:
 
 
 def _epoch(evaluation: Evaluation) -> int:
-    configs = bundle_path(evaluation.bundle) / "configs"
-    files = [configs / "train.yaml", *([configs / f"{evaluation.recipe}.yaml"] if evaluation.recipe else [])]
-    return int({**config_keys(files), **evaluation.settings}["steps_per_epoch"])
+    settings = method_settings(evaluation.bundle, evaluation.recipe, evaluation.settings)
+    return int(settings["steps_per_epoch"])

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
+from monai_fss.apps.recipes import method_settings, recipe_content
 from monai_fss.apps.run_folder import RUN_JSON
 from monai_fss.apps.train import train
-from monai_fss.data import DatasetFolder, Fold
+from monai_fss.apps.windows import training_window
+from monai_fss.data import DatasetFolder, Fold, InputWarning
 
 __all__ = ["fold_model"]
 
@@ -40,13 +43,17 @@ def fold_model(
         number: of the fold.
         repetition: number of the run; its seed is the evaluation's plus this.
         models: folder of the models; preprocessed scans are cached in ``cache`` below it.
-        left_out: label values whose slices training does not see (setting 2).
+        left_out: label values whose slices training does not see (setting 2), each shown by a training case. Default:
+            none; the training is one of setting 1, and found again by it.
 
     Returns:
         path of the model file.
 
     Raises:
-        UsageError: the model that is there was trained with another bundle, other settings or other data.
+        UsageError: the model that is there was trained with another bundle or recipe, other settings or other data.
+
+    Warns:
+        InputWarning: it was trained with a recipe, and its note does not say what the recipe's file held.
     """
     if evaluation.model is not None:
         return Path(evaluation.model)
@@ -58,7 +65,10 @@ def fold_model(
     before = _note(folder)
     if before.get("finished") and (folder / "model.pt").exists():
         _check_source(folder, before, evaluation, data.root.absolute().name)
-        _check_same(folder, before, settings, list(fold.train))
+        _check_recipe(folder, before, evaluation)
+        known = method_settings(evaluation.bundle, evaluation.recipe, {})
+        window = training_window(data.modality, known, settings)
+        _check_same(folder, before, {**settings, **window}, list(fold.train))
         return folder / "model.pt"
     resume = bool(before) and any((folder / "checkpoints").glob("*.pt"))
     without = f", without slices of {', '.join(map(str, left_out))}" if left_out else ""
@@ -95,12 +105,26 @@ def _check_source(folder: Path, before: dict[str, Any], evaluation: Evaluation, 
         )
 
 
+def _check_recipe(folder: Path, before: dict[str, Any], evaluation: Evaluation) -> None:
+    """The recipe's file may have changed since."""
+    now = json.loads(json.dumps(recipe_content(evaluation.bundle, evaluation.recipe)))
+    if now is None or before.get("recipe_content") == now:
+        return
+    file = f"{evaluation.recipe}.yaml"
+    if "recipe_content" not in before:
+        text = f"{folder}: its note does not say what {file} held, so whether it has changed since is not known."
+        warnings.warn(text, InputWarning, stacklevel=3)
+        return
+    raise UsageError(
+        f"{folder}: was trained when {file} was {before['recipe_content']}; now it is {now}. Give another --models, or "
+        "remove it."
+    )
+
+
 def _check_same(folder: Path, before: dict[str, Any], settings: dict[str, Any], cases: list[str]) -> None:
-    """Settings that training itself adds (the CT window) and places do not count."""
-    old = {k: v for k, v in before["settings"].items() if k in settings and k != "cache_dir"}
-    new = {k: v for k, v in json.loads(json.dumps(settings)).items() if k != "cache_dir"}
-    lost = before["settings"].keys() - settings.keys() - {"window"}
-    if old != new or lost or before.get("cases") != cases:
+    """Places do not count."""
+    old, new = ({k: v for k, v in each.items() if k != "cache_dir"} for each in (before["settings"], settings))
+    if old != json.loads(json.dumps(new)) or before.get("cases") != cases:
         raise UsageError(
             f"{folder}: was trained with other settings or cases ({before['settings']}, {before.get('cases')}) than "
             f"are asked for ({settings}, {cases}). Give another --models, or remove it."

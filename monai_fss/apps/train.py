@@ -22,8 +22,9 @@ from monai_fss.apps.bundles import (
     recipe_names,
 )
 from monai_fss.apps.errors import UsageError
+from monai_fss.apps.recipes import recipe_content
 from monai_fss.apps.run_folder import check_run, note_finished, start_training
-from monai_fss.apps.windows import SOFT_TISSUE
+from monai_fss.apps.windows import say_window, training_window
 from monai_fss.data import (
     CaseSummary,
     DatasetFolder,
@@ -131,12 +132,16 @@ def train(
     data_folder, summaries = _check_data(root, cases)
     _check_validation(summaries, known, used)
     if leave_out:
-        _say_runs(training_items(root, cases, leave_out))
+        _say_runs(training_items(root, cases, leave_out, _shortest_run(known, used)))
     if 2 in ({**known, **used}.get("position_axes") or ()):
         _check_extent(root, summaries)
-    used |= _window(data_folder, known, used)
+    window = training_window(data_folder.modality, known, used)
+    if window:
+        say_window()
+    used |= window
     names = None if cases is None else list(cases)
     note = {"bundle": bundle, "recipe": recipe, "data": str(root), "cases": names, "settings": used}
+    note["recipe_content"] = recipe_content(bundle, recipe)
     check_run(folder, note, resume=resume, overwrite=overwrite)
     start_training(folder, note, resume=resume)
     overrides |= {"bundle_root": str(bundle_path(bundle)), "dataset_dir": str(root), "output_dir": str(folder)}
@@ -232,6 +237,11 @@ def _leave_out(known: Mapping[str, Any], settings: Mapping[str, Any]) -> list[in
         raise UsageError(f"--set {error}") from None
 
 
+def _shortest_run(known: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
+    """Slices of the shortest run that the bundles train on: 3-D pseudo-labels need a neighbour, superpixels none."""
+    return 1 if {**known, **settings}.get("self_supervision") == "superpixels" else 2
+
+
 def _say_runs(items: Sequence[Mapping[str, Any]]) -> None:
     slices = sum(stop - first for first, stop in (item["slices"] for item in items))
     scans = len({item["image"] for item in items})
@@ -268,11 +278,3 @@ def check_schedule(known: Mapping[str, Any], settings: Mapping[str, Any]) -> Non
             f"--set steps={steps}: is not a multiple of steps_per_epoch={epoch}. Set both, for example "
             f"steps={max(steps, 1)} steps_per_epoch={max(steps, 1)}."
         )
-
-
-def _window(data: DatasetFolder, known: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    if data.modality.upper() != "CT" or "window" in settings or known.get("window", 0) is not None:
-        return {}
-    low, high = SOFT_TISSUE
-    print(f"CT: intensities are clipped to {low} to {high} HU (soft tissue); --set window=[LOW,HIGH] for others")
-    return {"window": list(SOFT_TISSUE)}

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 from monai_fss.apps import fold_models
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
-from monai_fss.data import DatasetFolder, Fold
+from monai_fss.apps.train import train
+from monai_fss.data import DatasetFolder, Fold, InputWarning
 
 FOLD = Fold(train=("case_03", "case_04"), support=("case_02",), queries=("case_01",))
-DATA = DatasetFolder(root=Path("sets/phantoms"), name="phantom_mr")
+DATA = DatasetFolder(root=Path("sets/phantoms"), name="phantom", modality="CT")
 
 
 @pytest.fixture
@@ -37,6 +39,7 @@ def finished(models: Path, **changes: Any) -> Path:
     folder = models / "fold1_run2"
     folder.mkdir(parents=True)
     settings = {"steps": 50, "seed": 7, "val_queries": 0, "cache_dir": "/elsewhere/cache", "window": [-125, 275]}
+    settings |= changes.pop("settings", {})
     note = {"bundle": "adnet", "data": "/elsewhere/phantoms", "cases": list(FOLD.train), "finished": True}
     (folder / "run.json").write_text(json.dumps({**note, "settings": settings} | changes))
     (folder / "model.pt").write_bytes(b"weights")
@@ -82,6 +85,8 @@ def test_a_finished_one_is_found_again_wherever_it_was_made(tmp_path: Path, call
         ({}, {"seed": 6}, "trained with other settings or cases .*'seed': 7.*'seed': 8"),
         ({}, {"settings": {}}, "trained with other settings or cases"),
         ({"cases": ["case_04"]}, {}, r"other settings or cases .*\['case_04'\].*\['case_03', 'case_04'\]"),
+        ({"settings": {"window": [0, 100]}}, {}, r"other settings or cases .*'window': \[0, 100\].*\[-125, 275\]"),
+        ({}, {"settings": {"steps": 50, "window": [0, 100]}}, r"other settings .*\[-125, 275\].*\[0, 100\]"),
         ({"bundle": "alpnet"}, {}, "trained with alpnet on phantoms, not with adnet on phantoms"),
         ({"data": "/elsewhere/chaos"}, {}, "trained with adnet on chaos, not with adnet on phantoms"),
     ],
@@ -94,3 +99,30 @@ def test_another_training_is_refused(
         ask(tmp_path, **asked)
     assert str(refused.value).startswith(f"{folder}: ") and "Give another --models, or remove it." in str(refused.value)
     assert calls == []
+
+
+def test_a_recipe_whose_file_has_changed_is_another_training(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
+    recipe = {"bundle": "crapnet", "recipe": "blocks_7"}
+    folder = finished(tmp_path, **recipe, recipe_content={"blocks": 9})
+    with pytest.raises(UsageError, match=r"when blocks_7.yaml was \{'blocks': 9\}; now it is \{'blocks': 7\}. Give "):
+        ask(tmp_path, **recipe)
+    note = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**note, "recipe_content": {"blocks": 7}}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ask(tmp_path, **recipe) == folder / "model.pt"
+    del note["recipe_content"]  # a note from before
+    (folder / "run.json").write_text(json.dumps(note))
+    with pytest.warns(InputWarning, match="its note does not say what blocks_7.yaml held"):
+        assert ask(tmp_path, **recipe) == folder / "model.pt"
+    assert calls == []
+
+
+def test_a_training_notes_what_its_recipe_held(
+    phantom_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monai_fss.apps.train._run_workflow", lambda files, overrides: 0)
+    train("crapnet", phantom_set, tmp_path / "a", recipe="blocks_7", device="cpu")
+    assert json.loads((tmp_path / "a" / "run.json").read_text())["recipe_content"] == {"blocks": 7}
+    train("crapnet", phantom_set, tmp_path / "b", device="cpu")
+    assert json.loads((tmp_path / "b" / "run.json").read_text())["recipe_content"] is None

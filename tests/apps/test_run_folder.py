@@ -79,6 +79,7 @@ def test_the_same_training_goes_on(interrupted: Path) -> None:
     [
         ({"data": "/e"}, "data was /d, now /e"),
         ({"recipe": "paper"}, "recipe was not given, now paper"),
+        ({"recipe_content": {"blocks": 7}}, "recipe_content was not given, now {'blocks': 7}"),
         ({"cases": ["a", "b"]}, "cases was not given, now a,b"),
         ({"settings": {"steps": 8, "size": [64, 64]}}, "steps was 4, now 8. Resume"),
         ({"settings": {"steps": 4}}, "size was 64,64, now the default"),

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from monai_fss.apps.cli import main
+from monai_fss.apps.train import train as train_in_python
 
 SMALL = ["steps=2", "steps_per_epoch=1", "batch_size=1", "size=[64, 64]", "pixdim=5", "tensorboard=false"]
 
@@ -61,3 +63,14 @@ def test_every_training_scan_needs_its_label(
     assert "case_03.nii.gz: has no label, so slices that show test classes cannot be left" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     assert train(data, tmp_path / "run") == 0
+
+
+@pytest.mark.parametrize(("bundle", "runs"), [("adnet", 5), ("panet", 7), ("panet:supervoxels", 5)])
+def test_superpixels_keep_single_slices_and_supervoxels_do_not(
+    bundle: str, runs: int, phantom_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("monai_fss.apps.train._run_workflow", lambda files, overrides: 0)
+    name, _, recipe = bundle.partition(":")
+    settings = {"setting": 2, "test_classes": [2, 3], "val_queries": 0}
+    train_in_python(name, phantom_set, tmp_path / "run", recipe=recipe or None, settings=settings, device="cpu")
+    assert f"in {runs} runs of 4 scans\n" in capsys.readouterr().out
