@@ -16,7 +16,7 @@ from monai_fss.apps.results import Entry, Results
 from monai_fss.apps.results_tables import MEAN, markdown_table
 from monai_fss.metrics import Test, holm, wilcoxon_one_sided
 
-__all__ = ["Comparison", "Row", "compare", "format_comparison"]
+__all__ = ["Comparison", "Row", "compare", "format_comparison", "not_compared"]
 
 SAME_SETTINGS = ("dataset", "split", "protocol", "ways")
 
@@ -142,8 +142,8 @@ def format_comparison(comparison: Comparison) -> str:
     for key in ("runs", "labelled_slices"):
         lines.append(f"- {key.replace('_', ' ')}: {a[key]}" + (f" (A), {b[key]} (B)" if a[key] != b[key] else ""))
     lines.append(f"- queries compared: n = {len(comparison.queries)}")
-    for title, items in _differences(comparison).items():
-        lines += [f"- {title}: {', '.join(items)}"] if items else []
+    for title, items in not_compared(comparison).items():
+        lines.append(f"- {title}: {', '.join(items)}")
     head = ["Dice (%)", "A", "B", "A - B", "n", "differing", "p (A > B)", "Holm", "p (B > A)", "Holm"]
     table = markdown_table(head, [_cells(row) for row in comparison.rows])
     family = len(comparison.rows)
@@ -152,6 +152,23 @@ def format_comparison(comparison: Comparison) -> str:
         f"Holm: corrected over the {family} tests of one direction (organs and mean)."
     )
     return "\n".join([*lines, "", table, "", note, ""])
+
+
+def not_compared(comparison: Comparison, a: str = "A", b: str = "B") -> dict[str, list[str]]:
+    """What a comparison left out: text to the queries, organs or both that it is about; empty where it is nothing.
+
+    Args:
+        comparison: what :py:func:`compare` returned.
+        a, b: names of the two in the texts.
+    """
+    listed = {
+        f"queries in {a} only, left out": comparison.only_a,
+        f"queries in {b} only, left out": comparison.only_b,
+        f"organs in {a} only, left out": comparison.organs_only_a,
+        f"organs in {b} only, left out": comparison.organs_only_b,
+        "without a score on one side or both, left out": [f"{case} {organ}" for case, organ in comparison.left_out],
+    }
+    return {text: items for text, items in listed.items() if items}
 
 
 def _check_settings(a: dict[str, Any], b: dict[str, Any]) -> None:
@@ -204,16 +221,6 @@ def _rows(organs: Sequence[str], a: np.ndarray, b: np.ndarray) -> list[Row]:
         Row(name, *means[i], greater[i], smaller[i], p_greater[i], p_smaller[i])
         for i, name in enumerate([*organs, MEAN])
     ]
-
-
-def _differences(comparison: Comparison) -> dict[str, list[str]]:
-    return {
-        "queries in A only, left out": comparison.only_a,
-        "queries in B only, left out": comparison.only_b,
-        "organs in A only, left out": comparison.organs_only_a,
-        "organs in B only, left out": comparison.organs_only_b,
-        "without a score on one side or both, left out": [f"{case} {organ}" for case, organ in comparison.left_out],
-    }
 
 
 def _cells(row: Row) -> list[str]:

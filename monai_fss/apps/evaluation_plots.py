@@ -28,7 +28,7 @@ def draw(results: Results, curves: Sequence[tuple[float, np.ndarray]], output: P
     """Write the pictures.
 
     ``dice.png`` has the Dice of each organ and method, ``threshold.png`` is Fig. 7 of the ADNet paper, ``quality.png``
-    shows the label-free quality where it was measured.
+    shows the label-free quality where it was measured, of one method: several in one picture would hide each other.
 
     Args:
         results: the scores.
@@ -40,7 +40,7 @@ def draw(results: Results, curves: Sequence[tuple[float, np.ndarray]], output: P
     title = f"{settings['bundle']} on {settings['dataset']}, {settings['protocol'].upper()}"
     _write(dice_bars(summarize(results), title), output / "dice.png")
     own = [entry for entry in results.entries if not math.isnan(entry.quality)]
-    if own:
+    if len({entry.method for entry in own}) == 1:
         scores, dices = [entry.quality for entry in own], [entry.dice for entry in own]
         _write(quality_scatter(scores, dices, [entry.name for entry in own], title), output / "quality.png")
     learned = [threshold for threshold, _ in curves]

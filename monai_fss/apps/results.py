@@ -17,8 +17,9 @@ from monai_fss.apps.results_tables import format_results
 from monai_fss.data.writer import write_json, write_text_atomic
 from monai_fss.metrics import STATES
 
-__all__ = ["Entry", "Results", "read_results", "write_results"]
+__all__ = ["RESULT_FILES", "Entry", "Results", "read_results", "write_results"]
 
+RESULT_FILES = ("results.json", "results.csv", "results.md")
 FORMAT = "monai_fss results"
 VERSION = 1
 REQUIRED_SETTINGS = ("bundle", "dataset", "split", "protocol", "ways", "runs", "labelled_slices")
@@ -36,7 +37,7 @@ class Entry:
         case: case id of the query.
         label: label value of the class.
         name: name of the class, such as "liver".
-        method: what made the mask, such as "adnet", "mask paste" or "untrained network".
+        method: what made the mask, such as "adnet", or a floor, see :mod:`monai_fss.apps.floors`.
         dice: Dice score of the volume, a fraction 0..1; nan where the state is "absent".
         hd95: 95th percentile Hausdorff distance in mm; nan where it is undefined.
         assd: average symmetric surface distance in mm; nan where it is undefined.
@@ -127,7 +128,7 @@ def write_results(folder: str | Path, results: Results) -> list[Path]:
     writer = csv.DictWriter(text, [field.name for field in fields(Entry)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    paths = [target / f"results.{kind}" for kind in ("json", "csv", "md")]
+    paths = [target / name for name in RESULT_FILES]
     write_json(paths[0], {"format": FORMAT, "version": VERSION, "settings": results.settings, "entries": rows})
     write_text_atomic(paths[1], text.getvalue())
     write_text_atomic(paths[2], format_results(results))

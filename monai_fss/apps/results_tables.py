@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from monai_fss.apps.floors import is_floor
 from monai_fss.metrics import auroc, within_group_spearman
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ def _organ_cell(entries: Sequence[Entry], measure: str) -> Cell:
 def _measure_table(results: Results, measure: str) -> str:
     table = summarize(results, measure)
     organs = list(next(iter(table.values()), {MEAN: None}))
-    return markdown_table(["Method", *organs], [[method, *map(str, row.values())] for method, row in table.items()])
+    shown = {method: row for method, row in table.items() if measure == "dice" or not is_floor(method)}
+    return markdown_table(["Method", *organs], [[method, *map(str, row.values())] for method, row in shown.items()])
 
 
 def _header(results: Results) -> str:
@@ -150,22 +152,35 @@ def _absent(results: Results) -> str:
 
 
 def _undefined(results: Results) -> str:
-    missing = [_where(entry) for entry in results.entries if entry.state == "scored" and math.isnan(entry.hd95)]
+    """What is missing from the tables of distances: of the floors all of them, which are not measured."""
+    measured = [entry for entry in results.entries if not is_floor(entry.method)]
+    missing = [_where(entry) for entry in measured if entry.state == "scored" and math.isnan(entry.hd95)]
+    floors = _unique(entry.method for entry in results.entries if is_floor(entry.method))
     text = f"Distances are undefined, and left out, where nothing was predicted of a present organ: {len(missing)}"
-    return text + (":\n\n" + "\n".join(f"- {item}" for item in missing) if missing else ".")
+    text += ":\n\n" + "\n".join(f"- {item}" for item in missing) if missing else "."
+    return f"{text}\n\nThe floors ({', '.join(floors)}) are compared by Dice alone." if floors else text
 
 
 def _quality(results: Results) -> list[str]:
     """How well the label-free quality, and the mere volume, rank the masks; nothing where it was not measured."""
-    own = [entry for entry in results.entries if not math.isnan(entry.quality)]
-    if not own:
+    measured = [entry for entry in results.entries if not math.isnan(entry.quality)]
+    methods = _unique(entry.method for entry in measured)
+    if not methods:
         return []
-    dices, organs = [entry.dice for entry in own], [entry.name for entry in own]
     rows = []
-    for title, scores in (("quality", [e.quality for e in own]), ("organ volume", [e.volume_ml for e in own])):
-        ranks, found = within_group_spearman(scores, dices, organs), auroc(scores, dices, BAD)
-        rows.append(
-            [title, f"{ranks.rho:.2f}", str(len(ranks.groups)), f"{found.value:.2f}", str(found.bad), str(len(own))]
-        )
+    for method in methods:
+        title = f"{method}: " if len(methods) > 1 else ""
+        rows += _quality_rows(title, [entry for entry in measured if entry.method == method])
     head = ["Score", "Spearman (median over organs)", "organs", f"AUROC (Dice < {BAD})", "of these", "masks"]
     return ["## Label-free quality against the Dice score", markdown_table(head, rows)]
+
+
+def _quality_rows(title: str, own: Sequence[Entry]) -> list[list[str]]:
+    """Two rows, of one method."""
+    dices, organs = [entry.dice for entry in own], [entry.name for entry in own]
+    rows = []
+    for name, scores in (("quality", [e.quality for e in own]), ("organ volume", [e.volume_ml for e in own])):
+        ranks, found = within_group_spearman(scores, dices, organs), auroc(scores, dices, BAD)
+        numbers = [f"{ranks.rho:.2f}", str(len(ranks.groups)), f"{found.value:.2f}", str(found.bad), str(len(own))]
+        rows.append([title + name, *numbers])
+    return rows

@@ -151,6 +151,32 @@ def test_quality_beside_the_volume(tmp_path: Path) -> None:
     assert all(math.isnan(e.quality) for e in read_results(tmp_path).entries)
 
 
+def test_floors_have_no_distances_and_are_not_counted_as_if_they_had(tmp_path: Path) -> None:
+    nan = math.nan
+    rows = [entry("a", 0.8), entry("b", 0.0, hd95=nan, assd=nan)]
+    for floor in ("mask paste", "untrained network", "untrained adnet"):
+        rows += [entry(case, 0.5, method=floor, hd95=nan, assd=nan) for case in ("a", "b")]
+    text = write_results(tmp_path, Results(SETTINGS, rows))[2].read_text(encoding="utf-8")
+    distances = text.split("## HD95 (mm)")[1]
+    assert "nothing was predicted of a present organ: 1:\n\n- b (liver; adnet; fold 0, run 0)\n" in distances
+    assert "The floors (mask paste, untrained network, untrained adnet) are compared by Dice alone." in distances
+    assert not [line for line in distances.splitlines() if line.startswith(("| mask", "| untrained", "- a"))]
+    write_results(tmp_path, Results(SETTINGS, rows[:1]))
+    assert "floors" not in (tmp_path / "results.md").read_text(encoding="utf-8")
+
+
+def test_quality_of_each_method_by_itself(tmp_path: Path) -> None:
+    dices = [0.1, 0.4, 0.7, 0.9]
+    rows = [entry(f"c{i}", d, quality=d / 2, volume_ml=1.0) for i, d in enumerate(dices)]
+    rows += [entry(f"c{i}", d, quality=1 - d, volume_ml=d, method="atlas") for i, d in enumerate(dices)]
+    text = write_results(tmp_path, Results(SETTINGS, rows))[2].read_text(encoding="utf-8")
+    lines = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line.startswith("|")}
+    assert [float(cell) for cell in lines["adnet: quality"]] == [1.0, 1, 1.0, 2, 4]
+    assert [float(cell) for cell in lines["atlas: quality"]] == [-1.0, 1, 0.0, 2, 4]
+    assert [float(cell) for cell in lines["atlas: organ volume"]] == [1.0, 1, 1.0, 2, 4]
+    assert "quality" not in lines
+
+
 def test_not_a_result_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="results.json: no such file. Name a folder"):
         read_results(tmp_path)
