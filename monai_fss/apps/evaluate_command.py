@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.arguments import add_bundle_arguments
-from monai_fss.apps.bundles import bundle_path, config_keys, is_trained, parse_settings
+from monai_fss.apps.bundles import config_keys, is_trained, parse_settings
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
+from monai_fss.apps.recipes import method_files
 from monai_fss.apps.segment import label_values, support_slices
 
 __all__ = ["add_arguments", "run"]
@@ -76,22 +77,16 @@ def run(args: argparse.Namespace) -> int:
     return 0 if results.entries else 1
 
 
-def settings_file(bundle: str) -> Path:
-    """The configuration that ``--set`` changes: of the training, or of the inference where there is none."""
-    return bundle_path(bundle) / "configs" / ("train.yaml" if is_trained(bundle) else "inference.yaml")
-
-
 def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
-    twice = sorted({name for name in args.bundle if args.bundle.count(name) > 1})
+    methods = [_method(name) for name in args.bundle]
+    twice = sorted({":".join(filter(None, method)) for method in methods if methods.count(method) > 1})
     if twice:
         raise UsageError(f"--bundle {', '.join(twice)}: is given twice. Name each method once.")
     labels = label_values(args.labels)
-    methods = [tuple(name.split(":", 1)) if ":" in name else (name, "") for name in args.bundle]
-    settings = _settings(args.set, list(dict.fromkeys(bundle for bundle, _ in methods)))
     return [
         Evaluation(
             bundle=bundle,
-            recipe=recipe or None,
+            recipe=recipe,
             data=args.data,
             protocol=args.protocol,
             split=args.split,
@@ -109,27 +104,40 @@ def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
             quality=args.quality,
             seed=args.seed,
             device=args.device,
-            settings=settings[bundle],
+            settings=settings,
             command=" ".join(["monai-fss", *sys.argv[1:]]),
         )
-        for bundle, recipe in methods
+        for (bundle, recipe), settings in zip(methods, _settings(args.set, methods), strict=True)
     ]
 
 
-def _settings(pairs: Sequence[str], bundles: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``KEY=VALUE`` is for every bundle that has the key, ``BUNDLE.KEY=VALUE`` for one."""
-    own: dict[str, list[str]] = {bundle: [] for bundle in bundles}
-    known = {bundle: config_keys([settings_file(bundle)]) for bundle in bundles}
+def _method(name: str) -> tuple[str, str | None]:
+    """ "crapnet:blocks_7" is a bundle and a recipe, "crapnet" a bundle."""
+    bundle, _, recipe = name.partition(":")
+    return bundle, recipe or None
+
+
+def _settings(pairs: Sequence[str], methods: Sequence[tuple[str, str | None]]) -> list[dict[str, Any]]:
+    """``KEY=VALUE`` is for every method that has the key; ``BUNDLE.KEY=VALUE`` for those of a bundle, and goes before.
+
+    The keys of a method are those of its bundle's file and of its recipe's.
+    """
+    files = [method_files(*method) for method in methods]
+    known = [config_keys(own) for own in files]
+    common: list[list[str]] = [[] for _ in methods]
+    special: list[list[str]] = [[] for _ in methods]
     for pair in pairs:
         first, _, rest = pair.partition(".")
-        key = pair.partition("=")[0].strip().replace("#", "::")
-        if first in own:
-            own[first].append(rest)
-            continue
-        # A key that no bundle has is given to the first one, whose refusal names the nearest key.
-        for bundle in [name for name in bundles if key in known[name]] or bundles[:1]:
-            own[bundle].append(pair)
-    return {bundle: parse_settings(own[bundle], [settings_file(bundle)], RESERVED) for bundle in bundles}
+        asked = [number for number, (bundle, _) in enumerate(methods) if bundle == first]
+        target, text = (special, rest) if asked else (common, pair)
+        asked, key = asked or [*range(len(methods))], text.partition("=")[0].strip().replace("#", "::")
+        # A key that none of them has is given to the first one, whose refusal names the nearest key.
+        for number in [number for number in asked if key in known[number]] or asked[:1]:
+            target[number].append(text)
+    return [
+        {**parse_settings(general, own, RESERVED), **parse_settings(particular, own, RESERVED)}
+        for general, particular, own in zip(common, special, files, strict=True)
+    ]
 
 
 def _slices(bundle: str, text: str | None, count: int) -> int | str:

@@ -5,25 +5,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.budget import check_budget
-from monai_fss.apps.compare import compare
+from monai_fss.apps.combined import against_first, combine, training_table
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.evaluate import check_evaluation, evaluate, plan
+from monai_fss.apps.evaluate import REGISTRATIONS, evaluate
 from monai_fss.apps.evaluation import Evaluation
-from monai_fss.apps.results import Results, read_results, write_results
-from monai_fss.apps.results_tables import MEAN, markdown_table
+from monai_fss.apps.evaluation_checks import check_evaluation
+from monai_fss.apps.evaluation_plan import make_plan
+from monai_fss.apps.results import RESULT_FILES, Results, read_results, write_results
 from monai_fss.data import check_output, write_text_atomic
 from monai_fss.data.writer import write_json
-from monai_fss.metrics import holm
 
-__all__ = ["against_first", "combine", "evaluate_many"]
+__all__ = ["evaluate_many"]
 
 ASKED = "evaluation.json"
+_OF_EACH = {"bundle", "recipe", "settings", "support_slices"}  # in which the evaluations of one table may differ
+_NOT_ASKED = {"command", "device", "data"}  # the place of the data is in the content
 
 
 def evaluate_many(
@@ -35,9 +37,10 @@ def evaluate_many(
 ) -> Results:
     """Evaluate methods one after another, and write one table and one picture of all.
 
-    Each has a folder of its own below ``output`` and ``models``, such as ``adnet`` or ``crapnet-blocks_7``. After an
-    interruption the same call goes on: a method that is done is not evaluated again, and a training that was cut short
-    is resumed.
+    Each has a folder of its own below ``output`` and ``models``, such as ``adnet`` or ``crapnet-blocks_7``;
+    registrations are kept in one for all. After an interruption the same call goes on: a method that is done is not
+    evaluated again, and a training that was cut short is resumed. So a table grows by the same call with one more
+    method: the files of all are made anew from those of each.
 
     Args:
         evaluations: that differ in the bundle, its recipe and settings alone.
@@ -47,95 +50,83 @@ def evaluate_many(
         budget: of each training, see :func:`monai_fss.apps.budget.within_budget`.
 
     Returns:
-        the scores of all. Its floors are those of the first method.
+        the scores of all, see :func:`monai_fss.apps.combined.combine`.
 
     Raises:
-        ScanError, UsageError: see :func:`monai_fss.apps.evaluate.evaluate`; a method was evaluated otherwise before.
+        ScanError, UsageError: see :func:`monai_fss.apps.evaluate.evaluate`; a method was evaluated otherwise before;
+            the folder holds other results than those of such an evaluation.
     """
-    from monai_fss.apps.evaluation_plots import draw
-
     if evaluations[0].model is not None:
         raise UsageError("--model: is of one method. Leave it out, or name one bundle.")
     for evaluation in evaluations:
         check_evaluation(evaluation)
         check_budget(evaluation, budget)
-    check_output(output, ["results.json", "results.csv", "results.md"], overwrite)
-    data, _, _, folds = plan(evaluations[0])
-    content = {"data": str(data.root.resolve()), "folds": [asdict(fold) for _, fold in folds], "budget": budget}
-    parts = []
-    for evaluation in evaluations:
-        name = evaluation.name.replace(":", "-")
-        parts.append(_part(evaluation, content, Path(output) / name, Path(models) / name, overwrite))
-    combined = combine(parts)
+    plan = make_plan(evaluations[0])
+    folds = [asdict(fold) for _, fold in plan.folds]
+    content = {"data": str(plan.data.root.resolve()), "folds": folds, "budget": budget}
+    output, models = Path(output), Path(models)
+    check_output(output, RESULT_FILES, overwrite or _is_combined(output, _asked(evaluations[0], content)))
+    parts = [_part(evaluation, content, output, models, overwrite) for evaluation in evaluations]
+    return _write(parts, output, evaluations[0].command)
+
+
+def _write(parts: Sequence[Results], output: Path, command: str) -> Results:
+    """The files of all methods."""
+    from monai_fss.apps.evaluation_plots import draw
+
+    combined = combine(parts, command)
     write_results(output, combined)
-    text = (Path(output) / "results.md").read_text(encoding="utf-8")
-    write_text_atomic(Path(output) / "results.md", text + "\n" + against_first(parts))
-    draw(combined, [], Path(output))
+    text = (output / "results.md").read_text(encoding="utf-8")
+    write_text_atomic(output / "results.md", "\n".join([text, training_table(parts), against_first(parts)]))
+    draw(combined, [], output)
     return combined
 
 
 def _part(evaluation: Evaluation, content: dict[str, Any], output: Path, models: Path, overwrite: bool) -> Results:
     """The results of a method: those that are there, if they are of this very evaluation of the same content."""
-    own = {key: value for key, value in asdict(evaluation).items() if key not in ("command", "device", "data")}
-    note, asked = output / ASKED, json.loads(json.dumps({**own, **content}))
-    known = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
-    there = (output / "results.json").exists()
+    name = _folder(evaluation.name)
+    own, asked = output / name, _asked(evaluation, content)
+    known, there = _note(own), (own / RESULT_FILES[0]).exists()
     if not overwrite:
         if (known and known["asked"] != asked) or (there and not known):
-            raise UsageError(f"{output}: holds another evaluation. Give another --output, or --overwrite.")
+            raise UsageError(f"{own}: holds another evaluation. Give another --output, or --overwrite.")
         if there and known["finished"]:
-            return read_results(output)
-    output.mkdir(parents=True, exist_ok=True)
-    write_json(note, {"asked": asked, "finished": False})
-    results = evaluate(evaluation, output, models, overwrite=True, budget=content["budget"])
-    write_json(note, {"asked": asked, "finished": True})
+            return read_results(own)
+    own.mkdir(parents=True, exist_ok=True)
+    write_json(own / ASKED, {"asked": asked, "finished": False})
+    registrations = models / REGISTRATIONS
+    results = evaluate(evaluation, own, models / name, True, content["budget"], registrations)
+    write_json(own / ASKED, {"asked": asked, "finished": True})
     return results
 
 
-def combine(parts: Sequence[Results]) -> Results:
-    """The scores of all methods, and the floors of the first.
-
-    Args:
-        parts: of one method each, on the same data by the same protocol.
-    """
-    first = parts[0]
-    entries = list(first.entries)
-    for part in parts[1:]:
-        floors = {"mask paste", "untrained network"}
-        entries += [entry for entry in part.entries if entry.method not in floors]
-    settings: dict[str, Any] = dict(first.settings)
-    for key in ("bundle", "labelled_slices", "model", "training_settings"):
-        values = {str(part.settings["bundle"]): part.settings[key] for part in parts}
-        same = len({json.dumps(value) for value in values.values()}) == 1
-        settings[key] = ", ".join(values) if key == "bundle" else first.settings[key] if same else values
-    notes = [f"{part.settings['bundle']}: {note}" for part in parts for note in part.settings["notes"]]
-    return Results({**settings, "notes": notes}, entries)
+def _asked(evaluation: Evaluation, content: Mapping[str, Any]) -> dict[str, Any]:
+    """What the results of a method depend on, as JSON values."""
+    own = {key: value for key, value in asdict(evaluation).items() if key not in _NOT_ASKED}
+    asked: dict[str, Any] = json.loads(json.dumps({**own, **content}))
+    return asked
 
 
-def against_first(parts: Sequence[Results]) -> str:
-    """Markdown: each method's mean Dice against that of the first, tested query by query.
-
-    One-sided Wilcoxon signed-rank tests both ways, their p values corrected by Holm's method over the methods.
-
-    Args:
-        parts: see :func:`combine`.
-    """
-    rows = []
-    for part in parts[1:]:
-        compared = compare(part, parts[0], method_a=_method(part), method_b=_method(parts[0]))
-        rows.append((_method(part), next(row for row in compared.rows if row.name == MEAN)))
-    better, worse = holm([row.a_greater.p for _, row in rows]), holm([row.b_greater.p for _, row in rows])
-    head = ["Method", "Mean", "difference", "n", "p (better)", "Holm", "p (worse)", "Holm"]
-    cells = [
-        [name, f"{100 * row.mean_a:.2f}", f"{100 * (row.mean_a - row.mean_b):+.2f}", str(row.a_greater.n)]
-        + [f"{p:.4f}" for p in (row.a_greater.p, better[i], row.b_greater.p, worse[i])]
-        for i, (name, row) in enumerate(rows)
-    ]
-    title = f"## Mean Dice (%) against {_method(parts[0])}"
-    note = "One-sided Wilcoxon signed-rank tests; a pair is one query, its mean over organs and runs."
-    return "\n\n".join([title, markdown_table(head, cells), f"{note} Holm: over the methods, each direction.\n"])
+def _is_combined(output: Path, asked: Mapping[str, Any]) -> bool:
+    """Whether the results in a folder were combined from those of methods in it, evaluated in the same way."""
+    try:
+        names = str(read_results(output).settings["bundle"]).split(", ")
+    except (FileNotFoundError, ValueError):
+        return False
+    parts = [_note(output / _folder(name)).get("asked", {}) for name in names]
+    wanted = _common(asked)
+    return len(names) > 1 and all(_common(part) == wanted for part in parts)
 
 
-def _method(part: Results) -> str:
-    """What the evaluation measured: its first scores are the method's, the floors follow."""
-    return part.entries[0].method
+def _common(asked: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in asked.items() if key not in _OF_EACH}
+
+
+def _note(folder: Path) -> dict[str, Any]:
+    """What :func:`_part` noted in a method's folder; empty where there is no note."""
+    note = folder / ASKED
+    return json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+
+
+def _folder(method: str) -> str:
+    return method.replace(":", "-")

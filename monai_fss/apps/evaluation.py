@@ -25,7 +25,8 @@ class Evaluation:
         fold: one fold alone.
         setting: 1: train on all slices; 2: on those that show no class that is tested, see
             :func:`monai_fss.apps.training_groups.training_groups`.
-        groups: label values that setting 2 leaves out together. Default: CRAPNet's.
+        groups: label values that setting 2 leaves out together, all of them scored. Default: CRAPNet's, whole, of which
+            those that are scored are tested.
         labels: label values that are scored. Default: all.
         supports: labelled scans of each fold, see :func:`monai_fss.data.make_folds`.
         support_slices: labelled slices of EP2.

@@ -11,6 +11,7 @@ import numpy as np
 
 from monai_fss.apps.bundles import device_setting, is_trained
 from monai_fss.apps.evaluation import Evaluation
+from monai_fss.apps.floors import MASK_PASTE, UNTRAINED
 from monai_fss.apps.inference_config import inference_parser
 from monai_fss.apps.results import Entry
 from monai_fss.apps.windows import ct_window
@@ -26,7 +27,16 @@ __all__ = ["FoldTrial", "protocol_of"]
 
 
 class FoldTrial:
-    """One model, or a method without one, on one fold."""
+    """One model, or a method without one, on one fold.
+
+    Args:
+        evaluation: what is evaluated.
+        data: data set.
+        fold: its support and queries.
+        names: of the label values that are tested.
+        model: model file, or None for a method without.
+        registrations: folder in which registrations are kept, by content.
+    """
 
     def __init__(
         self,
@@ -35,7 +45,7 @@ class FoldTrial:
         fold: Fold,
         names: dict[int, str],
         model: Path | None,
-        cache: Path,
+        registrations: Path,
     ) -> None:
         from monai_fss.apps.scoring import FoldScorer
         from monai_fss.data import load_model
@@ -43,7 +53,7 @@ class FoldTrial:
 
         self.evaluation = evaluation
         self.model = model
-        parser = self._parser(data, cache)
+        parser = self._parser(data, registrations)
         parser.update(device_setting(evaluation.device))
         self.network = parser.get_parsed_content("network")
         protocol = protocol_of(evaluation, parser)
@@ -60,10 +70,10 @@ class FoldTrial:
         quality = _quality(evaluation, parser) if evaluation.quality else None
         self.scorer = FoldScorer(before, native, support, queries, names, protocol, evaluation.ways, quality)
 
-    def _parser(self, data: DatasetFolder, cache: Path) -> Any:
+    def _parser(self, data: DatasetFolder, registrations: Path) -> Any:
         from monai_fss.data import read_model
 
-        kept = {"cache_dir": str(cache / "registrations")}
+        kept = {"cache_dir": str(registrations)}
         if self.model is not None:
             return inference_parser(self.evaluation.bundle, read_model(self.model)["settings"], kept, self.model)
         settings = {**kept, **ct_window(data.modality), **self.evaluation.settings}
@@ -83,17 +93,19 @@ class FoldTrial:
         if repetition > 0:
             return found
         if self.model is not None:
-            found += self.scorer.entries(self._untrained(), "untrained network", fold, repetition, surface=False)
+            found += self.scorer.entries(self._untrained(), UNTRAINED, fold, repetition, surface=False)
         self.scorer.protocol = EP1() if self.evaluation.protocol == "ep1" else EP2(_pasted(self.evaluation))
-        return found + self.scorer.entries(MaskPaste(), "mask paste", fold, repetition, surface=False)
+        return found + self.scorer.entries(MaskPaste(), MASK_PASTE, fold, repetition, surface=False)
 
     def curve(self) -> list[tuple[float, np.ndarray]]:
-        """Learned threshold and Dice over thresholds around it; none for a method that learns no threshold."""
+        """Learned threshold and Dice over thresholds around it; none for a method that learns no threshold, or where
+        the support shows no class.
+        """
         from monai_fss.apps.evaluation_plots import OFFSETS
         from monai_fss.apps.scoring import threshold_scores
         from monai_fss.networks.nets import ADNet
 
-        if not isinstance(self.network, ADNet):
+        if not isinstance(self.network, ADNet) or not self.scorer.names:
             return []
         return [(float(self.network.threshold.detach()), threshold_scores(self.scorer, self.network, OFFSETS))]
 
@@ -129,7 +141,7 @@ def _atlas_protocol(evaluation: Evaluation, parser: Any) -> Protocol:
 
 
 def _pasted(evaluation: Evaluation) -> int | str:
-    """Slices of the floor "mask paste": the union of all of them would be no mask of the organ anywhere."""
+    """Slices of the floor :data:`MASK_PASTE`: the union of all of them would be no mask of the organ anywhere."""
     return evaluation.support_slices if is_trained(evaluation.bundle) else "middle"
 
 

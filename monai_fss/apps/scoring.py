@@ -73,7 +73,7 @@ class FoldScorer:
             yield query, self.protocol(network, self.support, query, list(self.names))
 
     def entries(self, network: Any, method: str, fold: int, run: int, surface: bool = True) -> list[Entry]:
-        """Score every query and class.
+        """Score every query and class; nothing where the support shows none of the classes.
 
         Args:
             network: few-shot network.
@@ -82,8 +82,8 @@ class FoldScorer:
             surface: also measure HD95, ASSD and the quality; floors of scattered voxels take long and are compared by
                 Dice alone.
         """
-        found = []
-        for query, probability in self.probabilities(network):
+        found: list[Entry] = []
+        for query, probability in self.probabilities(network) if self.names else ():
             prediction = self._native(query, probability)
             truth = self._truth(query)
             spacing = np.linalg.norm(np.asarray(truth.affine)[:3, :3], axis=0).tolist()

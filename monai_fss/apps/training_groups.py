@@ -15,16 +15,20 @@ GROUPS = (("right_kidney", "left_kidney"), ("liver", "spleen"))
 """CRAPNet's groups (section 4.1): the lower and the upper abdomen."""
 
 
-def training_groups(evaluation: Evaluation, names: Mapping[int, str]) -> list[tuple[int, ...]]:
-    """The label values of each training of a fold that are left out of it, and tested with it.
+def training_groups(
+    evaluation: Evaluation, names: Mapping[int, str], occurring: Mapping[int, str]
+) -> list[tuple[int, ...]]:
+    """The label values of each training of a fold that are left out of it; those that are scored are tested with it.
 
     In setting 1 a training sees all slices, unlabelled, those of the organs that are tested among them. In setting 2 it
     does not see a slice that shows one of its test classes. So that some slices remain, the classes are tested in
-    groups, each with a training of its own.
+    groups, each with a training of its own. Which classes a training leaves out does not depend on which of them are
+    scored: CRAPNet's groups are whole, as far as they occur.
 
     Args:
         evaluation: its ``setting`` and ``groups``.
         names: of the label values that are scored.
+        occurring: names of all label values of the data set.
 
     Returns:
         for setting 1 one empty group: nothing is left out, everything is tested.
@@ -36,11 +40,11 @@ def training_groups(evaluation: Evaluation, names: Mapping[int, str]) -> list[tu
     """
     if evaluation.setting == 1:
         return [()]
-    groups = [tuple(sorted(group)) for group in evaluation.groups or _usual(names)]
+    groups = [tuple(sorted(group)) for group in evaluation.groups or _usual(names, occurring)]
     members = [value for group in groups for value in group]
     twice = sorted({value for value in members if members.count(value) > 1})
     problems = [f"--groups: label value {value} stands in two groups. Name each once." for value in twice]
-    for value in sorted(set(members) - names.keys()):
+    for value in sorted({value for group in evaluation.groups for value in group} - names.keys()):
         problems.append(f"--groups: label value {value} is not scored. Scored are {sorted(names)}.")
     alone = sorted(names.keys() - set(members))
     if alone:
@@ -53,7 +57,7 @@ def training_groups(evaluation: Evaluation, names: Mapping[int, str]) -> list[tu
     return groups
 
 
-def _usual(names: Mapping[int, str]) -> list[tuple[int, ...]]:
-    values = {name: value for value, name in names.items()}
+def _usual(names: Mapping[int, str], occurring: Mapping[int, str]) -> list[tuple[int, ...]]:
+    values = {name: value for value, name in occurring.items()}
     groups = [tuple(values[name] for name in group if name in values) for group in GROUPS]
-    return [group for group in groups if group]
+    return [group for group in groups if any(value in names for value in group)]

@@ -6,14 +6,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from monai.data import MetaTensor
 
 from monai_fss.apps import evaluate_many as many
 from monai_fss.apps.cli import main
-from monai_fss.apps.results import Entry, Results, read_results
+from monai_fss.apps.evaluation import Evaluation
+from monai_fss.apps.results import Entry, Results, read_results, write_results
+from monai_fss.data import ScanError, read_model
+from monai_fss.registration import DisplacementField, Grid
 
 SETTINGS = ["steps_per_epoch=1", "batch_size=1", "size=[64, 64]", "pixdim=5", "adnet.supervoxel_ml=40", "min_area=100"]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -43,13 +49,13 @@ def table(phantom_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_one_table_has_all_methods_and_the_floors_of_the_first(table: Path) -> None:
+def test_one_table_has_all_methods_and_floors_by_their_names(table: Path) -> None:
     results = read_results(table)
     assert [*dict.fromkeys(entry.method for entry in results.entries)] == [
         "adnet",
-        "untrained network",
-        "mask paste",
         "crapnet",
+        "untrained adnet",
+        "mask paste",
     ]
     assert {entry.label for entry in results.entries} == {1, 2}
     settings = results.settings
@@ -63,7 +69,9 @@ def test_one_table_has_all_methods_and_the_floors_of_the_first(table: Path) -> N
         note = json.loads((table / "models" / name / "fold0_run0" / "run.json").read_text())
         assert note["bundle"] == name and note["steps"] == 2
     assert (table / "dice.png").read_bytes()[:4] == b"\x89PNG"
-    assert "## Mean Dice (%) against adnet" in (table / "results.md").read_text(encoding="utf-8")
+    text = (table / "results.md").read_text(encoding="utf-8")
+    assert "## Mean Dice (%) against adnet" in text and "## Training" in text
+    assert "The trainings differ in self-supervision (supervoxels, superpixels): a difference" in text
 
 
 def test_after_an_interruption_what_is_done_is_kept(
@@ -71,21 +79,27 @@ def test_after_an_interruption_what_is_done_is_kept(
 ) -> None:
     before = {p: p.stat().st_mtime_ns for p in (table / "adnet").rglob("*") if p.is_file()}
     before |= {p: p.stat().st_mtime_ns for p in (table / "models").rglob("*") if p.is_file()}
-    assert main(words(phantom_set, table, "--fold", "0", "--labels", "1,2")) == 2
-    assert "results.json: exists already." in capsys.readouterr().err
-    expected = (table / "results.csv").read_text()
+    expected = {name: (table / name).read_text() for name in ("results.csv", "results.md")}
     for file in table.glob("results.*"):
         file.unlink()
     note = table / "crapnet" / "evaluation.json"  # as if cut short while crapnet was scored
     note.write_text(json.dumps({**json.loads(note.read_text()), "finished": False}))
     assert main(words(phantom_set, table, "--fold", "0", "--labels", "1,2")) == 0
     assert {p: p.stat().st_mtime_ns for p in before} == before
-    assert (table / "results.csv").read_text() == expected
+    assert (table / "results.csv").read_text() == expected["results.csv"]
+    (table / "results.csv").unlink()  # as if cut short between the files of all
+    (table / "results.md").write_text("half")
+    assert main(words(phantom_set, table, "--fold", "0", "--labels", "1,2")) == 0
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    tables = [text[text.index("## Dice") :] for text in (expected["results.md"], (table / "results.md").read_text())]
+    assert tables[0] == tables[1] and (table / "results.csv").read_text() == expected["results.csv"]
+    assert main(words(phantom_set, table, "--fold", "0", "--labels", "1")) == 2
+    assert "results.json: exists already." in capsys.readouterr().err
+    note.unlink()  # somebody else's result
+    assert main(words(phantom_set, table, "--fold", "0", "--labels", "1,2")) == 2
+    assert "results.json: exists already." in capsys.readouterr().err
     for file in table.glob("results.*"):
         file.unlink()
-    assert main(words(phantom_set, table, "--fold", "0", "--labels", "1")) == 2
-    assert "holds another evaluation" in capsys.readouterr().err
-    note.unlink()  # somebody else's result
     assert main(words(phantom_set, table, "--fold", "0", "--labels", "1,2")) == 2
     assert "crapnet: holds another evaluation" in capsys.readouterr().err
     assert main([*words(phantom_set, table, "--fold", "0", "--labels", "1,2", "--overwrite")]) == 0
@@ -117,6 +131,7 @@ def test_every_other_bundle_is_evaluated(
     ("more", "says"),
     [
         (["--bundle", "adnet", "adnet"], "--bundle adnet: is given twice."),
+        (["--bundle", "adnet:"], "--bundle adnet: is given twice."),
         (["--budget", "soon"], "--budget soon: is no number of steps, nor of minutes. Write 800, or 8min."),
         (["--budget", "2", "--set", "steps=4"], "--budget 2, --set steps: contradict each other."),
         (["--set", "stepz=4"], "--set stepz: no such setting of adnet's training. Did you mean steps?"),
@@ -136,22 +151,99 @@ def test_what_contradicts_itself_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def results(bundle: str, scores: list[float]) -> Results:
-    entries = [Entry(0, 0, f"case_{i}", 1, "liver", bundle, x, 1.0, 1.0, "scored") for i, x in enumerate(scores)]
-    settings = {"dataset": "d", "split": "within", "protocol": "ep2", "ways": "compete", "runs": 1}
-    return Results({"bundle": bundle, **settings, "labelled_slices": 1, "notes": []}, entries)
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What is evaluated: each method is noted and has perfect masks in two organs; pictures are not drawn."""
+    seen: list[dict[str, Any]] = []
+
+    def evaluate(
+        evaluation: Evaluation, output: Path, models: Path, overwrite: bool, budget: str | None, registrations: Path
+    ) -> Results:
+        seen.append({"name": evaluation.name, "models": models, "registrations": registrations})
+        names = [evaluation.name, "mask paste"] + ([] if evaluation.bundle == "atlas" else ["untrained network"])
+        entries = [Entry(0, 0, "case_01", 1, "liver", name, 0.5, 1.0, 1.0, "scored") for name in names]
+        settings = {"bundle": evaluation.name, "dataset": "d", "split": "within", "protocol": "ep2", "ways": "compete"}
+        settings |= {"runs": 1, "labelled_slices": 1, "model": "m", "training_settings": evaluation.settings}
+        found = Results({**settings, "versions": {}, "command": "before", "notes": []}, entries)
+        write_results(output, found)
+        return found
+
+    monkeypatch.setattr(many, "evaluate", evaluate)
+    return seen
 
 
-def test_p_values_are_those_of_wilcoxon_corrected_over_the_methods() -> None:
-    from scipy.stats import wilcoxon
+def several(data: Path, output: Path, *names: str, **more: Any) -> Results:
+    pairs = [name.split(":") for name in names]
+    asked = [Evaluation(bundle=pair[0], recipe=(*pair, None)[1], data=str(data), **more) for pair in pairs]
+    return many.evaluate_many([replace(one, command=f"{len(names)} methods") for one in asked], output, output / "m")
 
-    base = [0.5, 0.52, 0.55, 0.6, 0.61, 0.63, 0.7, 0.72]
-    steps = [0.01, 0.03, 0.02, 0.05, 0.04, 0.07, 0.06, 0.08]
-    better = [x + y for x, y in zip(base, steps, strict=True)]
-    mixed = [x + y * (-1) ** i for i, (x, y) in enumerate(zip(base, steps, strict=True))]
-    text = many.against_first([results("adnet", base), results("one", better), results("two", mixed)])
-    first, second = (wilcoxon(other, base, alternative="greater").pvalue for other in (better, mixed))
-    rows = {line.split("|")[1].strip(): [x.strip() for x in line.split("|")[2:-1]] for line in text.splitlines()[2:5]}
-    rows |= {line.split("|")[1].strip(): [x.strip() for x in line.split("|")[2:-1]] for line in text.splitlines()[5:6]}
-    assert rows["one"][1:5] == ["+4.50", "8", f"{first:.4f}", f"{min(1, 2 * first):.4f}"]
-    assert rows["two"][3:5] == [f"{second:.4f}", f"{max(second, 2 * first):.4f}"]
+
+def test_a_table_grows_by_one_method(phantom_set: Path, tmp_path: Path, made: list[dict[str, Any]]) -> None:
+    several(phantom_set, tmp_path, "adnet", "crapnet:blocks_7")
+    grown = several(phantom_set, tmp_path, "adnet", "crapnet:blocks_7", "atlas")
+    assert [one["name"] for one in made] == ["adnet", "crapnet:blocks_7", "atlas"]
+    assert read_results(tmp_path).settings["bundle"] == "adnet, crapnet:blocks_7, atlas"
+    assert grown.settings["command"] == "3 methods"
+    assert {one["registrations"] for one in made} == {tmp_path / "m" / "registrations"}
+    assert [one["models"].name for one in made] == ["adnet", "crapnet-blocks_7", "atlas"]
+
+
+@pytest.mark.parametrize("bundle", ["adnet", "adnet, panet", "panet, alpnet"])
+def test_results_of_something_else_are_refused(
+    bundle: str, phantom_set: Path, tmp_path: Path, made: list[dict[str, Any]]
+) -> None:
+    several(phantom_set, tmp_path, "adnet", "crapnet")
+    file = tmp_path / "results.json"
+    content = json.loads(file.read_text())
+    content["settings"]["bundle"] = bundle  # of one method, or of methods that are not in this folder
+    file.write_text(json.dumps(content))
+    before = file.read_text()
+    with pytest.raises(ScanError, match="results.json: exists already. Give another output folder, or --overwrite."):
+        several(phantom_set, tmp_path, "adnet", "crapnet")
+    assert file.read_text() == before and len(made) == 2
+
+
+def test_a_table_of_another_evaluation_is_refused(
+    phantom_set: Path, tmp_path: Path, made: list[dict[str, Any]]
+) -> None:
+    several(phantom_set, tmp_path, "adnet", "crapnet")
+    with pytest.raises(ScanError, match="results.json: exists already."):
+        several(phantom_set, tmp_path, "panet", "alpnet", protocol="ep1")
+    assert len(made) == 2
+
+
+def test_registrations_are_made_once_for_all_methods(
+    phantom_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def register(fixed: MetaTensor, moving: MetaTensor, **settings: Any) -> DisplacementField:
+        calls.append(fixed.shape)
+        return DisplacementField.from_affine(np.eye(4), Grid.of(fixed))
+
+    monkeypatch.setattr("monai_fss.inferers.atlas.register", register)
+    command = words(phantom_set, tmp_path / "out", "--fold", "0", "--labels", "1", "--prior", "atlas")
+    assert main(["panet" if word == "crapnet" else word for word in command]) == 0
+    assert {entry.method for entry in read_results(tmp_path / "out").entries} == {
+        "adnet + atlas",
+        "panet + atlas",
+        "untrained adnet + atlas",
+        "mask paste",
+    }
+    assert len(calls) == 1, "fold 0 has one query"
+    models = tmp_path / "out" / "models"
+    assert len(list((models / "registrations").glob("*"))) == 1
+    assert not (models / "adnet" / "registrations").exists() and not (models / "panet" / "registrations").exists()
+
+
+def test_a_recipe_is_trained_and_tested(phantom_set: Path, tmp_path: Path) -> None:
+    command = ["evaluate", "--data", str(phantom_set), "--output", str(tmp_path / "out"), "--device", "cpu"]
+    more = ["--bundle", "crapnet:blocks_1", "--fold", "0", "--labels", "1", "--budget", "1"]
+    settings = ["steps_per_epoch=1", "batch_size=1", "size=[64, 64]", "pixdim=5", "tensorboard=false"]
+    assert main([*command, *more, "--set", *settings]) == 0
+    found = read_results(tmp_path / "out")
+    assert {entry.method for entry in found.entries} == {"crapnet:blocks_1", "untrained network", "mask paste"}
+    run = tmp_path / "out" / "models" / "fold0_run0"
+    note = json.loads((run / "run.json").read_text())
+    assert (note["bundle"], note["recipe"], note["recipe_content"]) == ("crapnet", "blocks_1", {"blocks": 1})
+    assert read_model(run / "model.pt")["settings"]["blocks"] == 1

@@ -13,8 +13,11 @@ from monai_fss.apps.training_groups import training_groups
 NAMES = {1: "liver", 2: "right_kidney", 3: "left_kidney", 4: "spleen"}
 
 
-def groups(names: dict[int, str] = NAMES, **settings: object) -> list[tuple[int, ...]]:
-    return training_groups(Evaluation(bundle="adnet", data="d", **settings), names)  # type: ignore[arg-type]
+def groups(
+    names: dict[int, str] = NAMES, occurring: dict[int, str] | None = None, **settings: object
+) -> list[tuple[int, ...]]:
+    evaluation = Evaluation(bundle="adnet", data="d", **settings)  # type: ignore[arg-type]
+    return training_groups(evaluation, names, occurring or names)
 
 
 def test_setting_1_leaves_nothing_out() -> None:
@@ -24,6 +27,13 @@ def test_setting_1_leaves_nothing_out() -> None:
 def test_the_groups_of_crapnet_by_the_organs_names() -> None:
     assert groups(setting=2) == [(2, 3), (1, 4)]
     assert groups({6: "liver", 1: "spleen"}, setting=2) == [(1, 6)]
+
+
+def test_a_usual_group_is_left_out_whole_whichever_of_it_is_scored() -> None:
+    assert groups({1: "liver"}, NAMES, setting=2) == [(1, 4)]
+    assert groups({1: "liver", 2: "right_kidney"}, NAMES, setting=2) == [(2, 3), (1, 4)]
+    assert groups({1: "liver"}, {1: "liver", 2: "right_kidney"}, setting=2) == [(1,)]
+    assert groups({1: "liver"}, NAMES, setting=2, groups=((1,),)) == [(1,)]
 
 
 def test_groups_that_are_given() -> None:

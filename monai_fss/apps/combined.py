@@ -1,0 +1,128 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""The results of several methods in one: scores, how each was trained, and tests against the first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from monai_fss.apps.bundles import is_trained
+from monai_fss.apps.compare import Comparison, Row, compare, not_compared
+from monai_fss.apps.floors import MASK_PASTE, UNTRAINED, is_floor, untrained_name
+from monai_fss.apps.recipes import method_settings
+from monai_fss.apps.results import Entry, Results
+from monai_fss.apps.results_tables import MEAN, markdown_table
+from monai_fss.metrics import holm
+
+__all__ = ["against_first", "combine", "training_table"]
+
+_OF_EACH = ("bundle", "labelled_slices", "model", "training_settings", "versions")
+_TRAINING = {"steps": "steps", "batch_size": "episodes per step", "self_supervision": "self-supervision"}
+
+
+def combine(parts: Sequence[Results], command: str = "") -> Results:
+    """The scores of all methods, and of one floor of each kind.
+
+    "mask paste" is that of the first method that has it. The untrained network is that of the first trained method,
+    and named after it, such as "untrained adnet".
+
+    Args:
+        parts: of one method each, on the same data by the same protocol.
+        command: that asked for all of them. Default: that of the first.
+    """
+    entries = [entry for part in parts for entry in part.entries if not is_floor(entry.method)]
+    untrained = _first_with(UNTRAINED, parts)
+    if untrained is not None:
+        name = untrained_name(_method(untrained))
+        entries += [replace(entry, method=name) for entry in _of(UNTRAINED, untrained)]
+    pasted = _first_with(MASK_PASTE, parts)
+    entries += [] if pasted is None else _of(MASK_PASTE, pasted)
+    settings: dict[str, Any] = dict(parts[0].settings)
+    for key in _OF_EACH:
+        values = {str(part.settings["bundle"]): part.settings[key] for part in parts}
+        same = len({json.dumps(value) for value in values.values()}) == 1
+        settings[key] = ", ".join(values) if key == "bundle" else settings[key] if same else values
+    notes = [f"{part.settings['bundle']}: {note}" for part in parts for note in part.settings["notes"]]
+    return Results({**settings, "command": command or settings["command"], "notes": notes}, entries)
+
+
+def training_table(parts: Sequence[Results]) -> str:
+    """Markdown: steps, episodes and self-supervision of each method, and where the methods differ in them.
+
+    They are those of the configuration: the bundle's file, the recipe, and the settings of the evaluation. A method
+    without a training has a dash.
+
+    Args:
+        parts: see :func:`combine`.
+    """
+    rows = {_method(part): _training(part.settings) for part in parts}
+    head = ["Method", *_TRAINING.values()]
+    table = markdown_table(head, [[name, *(row.get(key, "-") for key in _TRAINING)] for name, row in rows.items()])
+    differing = []
+    for key, title in _TRAINING.items():
+        values = list(dict.fromkeys(row[key] for row in rows.values() if row))
+        differing += [f"{title} ({', '.join(values)})"] if len(values) > 1 else []
+    text = f"The trainings differ in {' and in '.join(differing)}: a difference in Dice may come from that."
+    return "\n\n".join(["## Training", table, *([text] if differing else [])]) + "\n"
+
+
+def against_first(parts: Sequence[Results]) -> str:
+    """Markdown: each method's mean Dice against that of the first, tested query by query.
+
+    One-sided Wilcoxon signed-rank tests both ways, their p values corrected by Holm's method over the methods. Queries
+    and organs that do not count, because one of the two has no score of them, are listed below.
+
+    Args:
+        parts: see :func:`combine`.
+    """
+    first = _method(parts[0])
+    compared = [compare(part, parts[0], method_a=_method(part), method_b=first) for part in parts[1:]]
+    means = [next(row for row in comparison.rows if row.name == MEAN) for comparison in compared]
+    better, worse = holm([row.a_greater.p for row in means]), holm([row.b_greater.p for row in means])
+    head = ["Method", "Mean", "difference", "n", "p (better)", "Holm", "p (worse)", "Holm"]
+    cells = [
+        [comparison.method_a, *_cells(row, better[i], worse[i])]
+        for i, (comparison, row) in enumerate(zip(compared, means, strict=True))
+    ]
+    note = (
+        "One-sided Wilcoxon signed-rank tests; a pair is one query, its mean over organs and runs. Holm: over the "
+        "methods, each direction."
+    )
+    missing = [line for comparison in compared for line in _missing(comparison)]
+    blocks = [f"## Mean Dice (%) against {first}", markdown_table(head, cells), note]
+    return "\n\n".join([*blocks, *(["\n".join(missing)] if missing else [])]) + "\n"
+
+
+def _cells(row: Row, better: float, worse: float) -> list[str]:
+    means = [f"{100 * row.mean_a:.2f}", f"{100 * (row.mean_a - row.mean_b):+.2f}", str(row.a_greater.n)]
+    return means + [f"{p:.4f}" for p in (row.a_greater.p, better, row.b_greater.p, worse)]
+
+
+def _missing(comparison: Comparison) -> list[str]:
+    a, b = comparison.method_a, comparison.method_b
+    return [f"- {a} against {b}, {text}: {', '.join(items)}" for text, items in not_compared(comparison, a, b).items()]
+
+
+def _training(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Nothing for a method without a training; "its own" where a method knows no such setting."""
+    bundle, _, recipe = str(settings["bundle"]).partition(":")
+    if not is_trained(bundle):
+        return {}
+    known = method_settings(bundle, recipe or None, settings["training_settings"])
+    return {key: str(known.get(key, "its own")) for key in _TRAINING}
+
+
+def _of(method: str, part: Results) -> list[Entry]:
+    return [entry for entry in part.entries if entry.method == method]
+
+
+def _first_with(floor: str, parts: Sequence[Results]) -> Results | None:
+    return next((part for part in parts if _of(floor, part)), None)
+
+
+def _method(part: Results) -> str:
+    """What the evaluation measured, floors aside."""
+    return next(entry.method for entry in part.entries if not is_floor(entry.method))
