@@ -37,12 +37,13 @@ def chunks(slices: Sequence[int], parts: int = 3) -> list[list[int]]:
 class Protocol(ABC):
     """How a support volume segments a query volume.
 
-    A network that segments volumes (``spatial_dims`` 3) gets them whole: the support by :func:`support_of`, with the
+    A network that segments volumes (``spatial_dims`` 3) gets volumes: the support by :func:`support_of`, with the
     same slices labelled, and the query by :class:`FewShotVolumeInferer`.
 
     Args:
         batch: slices in one forward pass, of a network that segments slices.
-        windows: of a network that segments volumes. Default: those of :class:`FewShotVolumeInferer`.
+        windows: in which a network that segments volumes sees the query. Default: those of
+            :class:`FewShotVolumeInferer`.
     """
 
     name: str
@@ -71,11 +72,6 @@ class Protocol(ABC):
     @abstractmethod
     def labelled_slices(self) -> int | str:
         """Labelled slices of each class that the protocol uses of one support scan."""
-
-    def _support_of(
-        self, network: FewShotNet, support: Sequence[Item], values: Sequence[int], slices: int | str
-    ) -> SupportSet:
-        return support_of(network, support, values, slices, self.windows.roi_size)
 
     @torch.no_grad()
     def _forward(self, network: FewShotNet, image: torch.Tensor, slices: Sequence[int]) -> torch.Tensor:
@@ -118,7 +114,7 @@ class EP2(Protocol):
     ) -> torch.Tensor:
         """Condition once, segment every slice."""
         image = _plain(query["image"])
-        with conditioned(network, self._support_of(network, support, values, self.slices)) as net:
+        with conditioned(network, support_of(network, support, values, self.slices)) as net:
             return self._forward(net, image, range(image.shape[-1]))
 
 
@@ -176,7 +172,7 @@ class EP1(Protocol):
                     kept[..., z] = torch.where(label[..., z] == value, label[..., z], kept[..., z])
             return {"image": item["image"], "label": kept}
 
-        return self._support_of(network, [keep(item) for item in support], values, "all")
+        return support_of(network, [keep(item) for item in support], values, "all")
 
 
 class AtlasProtocol(Protocol):

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from monai.inferers import SlidingWindowInferer
 
+from monai_fss.networks.blocks import VOLUME_WINDOW
+
 from .few_shot import FewShotInferer
 from .support import SupportSet
-from .volume_support import WINDOW
 
 __all__ = ["FewShotVolumeInferer"]
 
@@ -35,7 +36,7 @@ class FewShotVolumeInferer(FewShotInferer):
     def __init__(
         self,
         support: SupportSet | None = None,
-        roi_size: Sequence[int] = WINDOW,
+        roi_size: Sequence[int] = VOLUME_WINDOW,
         overlap: float | Sequence[float] = 0.25,
     ) -> None:
         super().__init__(support)

@@ -17,10 +17,11 @@ from segment_scene import CASES, Scene, make_scene
 
 from monai_fss.apps.bundles import config_keys
 from monai_fss.apps.cli import main
+from monai_fss.apps.inference_config import inference_parser
 from monai_fss.apps.results import read_results
 from monai_fss.apps.segment_report import read_quality
 from monai_fss.apps.train import train
-from monai_fss.data import read_model
+from monai_fss.data import read_model, save_model
 
 Settings = Callable[[str], dict[str, Any]]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -112,21 +113,15 @@ def test_the_evaluate_command(protocol: str, phantom_set: Path, trained_3d: Path
     assert all(0 <= entry.dice <= 1 for entry in entries)
 
 
-@pytest.mark.parametrize("single", [False, True])
-def test_a_labelled_slice_with_and_without_its_neighbours(
-    single: bool, repository: Path, phantom_set: Path, tmp_path: Path
+@pytest.mark.parametrize("window", [(256, 256, 40), (256, 256, 1)])
+def test_how_much_of_a_labelled_scan_is_encoded_at_once(
+    window: tuple[int, int, int], repository: Path, small: Settings, tmp_path: Path
 ) -> None:
-    parser = ConfigParser()
-    parser.read_config(str(repository / "bundles" / "adnet_3d" / "configs" / "inference.yaml"))
-    support = {
-        "support_image": phantom_set / "images/case_01.nii.gz",
-        "support_label": phantom_set / "labels/case_01.nii.gz",
-    }
-    for key, value in {**support, "output_dir": tmp_path, "roi_size": [256, 256, 12]}.items():
-        parser[key] = str(value) if isinstance(value, Path) else value
-    parser["single_slices"] = single
-    found = parser.get_parsed_content("support")
-    shown = (found.label[:, 0, 0].sum((1, 2)) > 0).sum(-1)
-    assert shown.tolist() == [1] * len(found.values), "one labelled slice of each class"
-    assert found.image.shape[-1] == (1 if single else 12)
-    assert parser.get_parsed_content("network_inferer").roi_size == (256, 256, 12)
+    """A setting of the model: inference and quality use what training has noted."""
+    parser = parser_of(repository, **small("adnet_3d"), support_window=list(window))
+    network = parser.get_parsed_content("network_def")
+    settings = parser.get_parsed_content("settings")
+    assert settings["support_window"] == list(window) and network.support_window == list(window)
+    save_model(tmp_path / "model.pt", network, settings)
+    trained = read_model(tmp_path / "model.pt")["settings"]
+    assert inference_parser("adnet_3d", trained, {}).get_parsed_content("network_def").support_window == list(window)

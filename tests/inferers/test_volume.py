@@ -20,6 +20,7 @@ from monai_fss.inferers import (
     FewShotVolumeInferer,
     ReverseAccuracy,
     SupportSet,
+    reverse_accuracy,
     support_of,
     volume_support,
 )
@@ -76,21 +77,6 @@ def test_ways_share_the_memory_of_the_image() -> None:
     assert image[0].data_ptr() == image[1].data_ptr()
 
 
-def test_the_published_single_slices() -> None:
-    scan = support_scan()
-    support = volume_support([scan], [4, 1], "middle", single_slices=True)
-    assert support.values == (4, 1) and support.image.shape == (2, 1, 2, 4, 5, 1)
-    assert torch.equal(support.image[:, 0], torch.stack([scan["image"][..., 3:4], scan["image"][..., 6:7]]))
-    assert volume_support([scan], slices="all", single_slices=True).shots == [9, 6]
-    net = network()
-    rng = torch.Generator().manual_seed(0)
-    scan = {"image": torch.rand(1, 32, 32, 12, generator=rng), "label": torch.zeros(1, 32, 32, 12)}
-    scan["label"][0, 8:20, 8:20, 2:9] = 1
-    whole, single = (volume_support([scan], slices="middle", single_slices=s) for s in (False, True))
-    of_whole = net.condition(whole.image, whole.label).prototypes
-    assert not torch.allclose(net.condition(single.image, single.label).prototypes, of_whole, rtol=1e-2)
-
-
 def test_several_scans_of_different_size_are_shots() -> None:
     small, large = support_scan(), support_scan()
     large = {key: torch.nn.functional.pad(value, (3, 0, 2, 0, 1, 0)) for key, value in large.items()}
@@ -120,21 +106,18 @@ def test_a_small_scan_beside_a_large_one_counts_as_by_itself() -> None:
     assert not torch.allclose(*prototypes, rtol=1e-2)
 
 
-@pytest.mark.parametrize(("slices", "starts"), [("all", [0, 12]), ("middle", [6])])
-def test_of_a_larger_scan_windows_around_the_class_are_shots(slices: str, starts: list[int]) -> None:
-    """Windows of 20 slices: 26 labelled slices from 3 on need two, whose middles are at 9.5 and 22.5."""
-    image = torch.arange(50.0).expand(2, 8, 8, 50) / 50
-    label = torch.zeros(1, 8, 8, 50)
-    label[:, 2:5, 2:5, 3:29] = 1
-    label[:, 6:, 6:, 49] = 2
-    support = volume_support([{"image": image, "label": label}], slices=slices, roi_size=(8, 8, 20))
-    assert support.image.shape == (2, len(starts), 2, 8, 8, 20) and support.shots == [len(starts), 1]
-    found = (support.image[0, :, 0, 0, 0, 0] * 50).round().int().tolist()
-    assert found == starts
-    assert support.image[1, 0, 0, 0, 0, 0].item() == pytest.approx(0.6), "a window at the end lies within the scan"
-    assert support.label[0].sum() == (9 * 26 + 9 * 8 if slices == "all" else 9), "slices 12 to 19 are in both"
-    other = volume_support([{"image": image, "label": label}], slices="all", roi_size=(8, 8, 49))
-    assert other.image.shape == (2, 1, 2, 8, 8, 49)
+@torch.no_grad()
+@pytest.mark.parametrize("windows", [None, (4, 5, 8), (3, 5, 4)])
+def test_the_protocols_look_at_the_query_through_their_windows(windows: tuple[int, int, int] | None) -> None:
+    net = ADNet(Directions()).eval()
+    query, sizes = query_scan()[0], (4, 5, 14) if windows is None else windows
+    own = {} if windows is None else {"windows": FewShotVolumeInferer(roi_size=windows, overlap=0)}
+    for protocol in (EP2("all", **own), EP1(**own)):
+        protocol(net, [support_scan()], query, [1, 4])
+        assert {shape[1:] for shape in net.encoder.shapes} == {(4, 5, 12), sizes}, "the support is seen whole"
+        net.encoder.shapes.clear()
+    reverse_accuracy(net, support_scan(), [support_scan()], [1], **own)
+    assert net.encoder.shapes[-1][1:] == (windows or (4, 5, 12))
 
 
 def test_missing_values_are_named() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from .carafe import CarafeDownsample, CarafeUpsample, reassemble_down, reassemble_up
 from .cycle_resemblance import CycleResemblanceAttention, CycleResemblanceBlock, cycle_resemblance
+from .label_windows import VOLUME_WINDOW, label_windows
 from .local_prototype import adaptive_local_prototypes, grid_prototypes, softmax_similarity
 from .precision import at_least_single, full_bmm
 from .prototype import cosine_similarity, masked_average_pooling, support_prototypes
@@ -15,12 +16,14 @@ __all__ = [
     "CarafeUpsample",
     "CycleResemblanceAttention",
     "CycleResemblanceBlock",
+    "VOLUME_WINDOW",
     "adaptive_local_prototypes",
     "at_least_single",
     "cosine_similarity",
     "cycle_resemblance",
     "full_bmm",
     "grid_prototypes",
+    "label_windows",
     "masked_average_pooling",
     "reassemble_down",
     "reassemble_up",

@@ -4,11 +4,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from monai_fss.networks.blocks import cosine_similarity, masked_average_pooling, support_prototypes
+from monai_fss.networks.blocks import (
+    VOLUME_WINDOW,
+    cosine_similarity,
+    label_windows,
+    masked_average_pooling,
+    support_prototypes,
+)
 
 from .few_shot import FewShotNet, check_support, support_features
 
@@ -38,19 +46,36 @@ class ADNet(FewShotNet):
         kappa: steepness of the sigmoid (Eq. 3). Default 0.5, the paper's best (Table 6).
         threshold: initial value of T. Default -10, as in the published code (the paper gives none).
         ways: size of the zero-filled condition before :meth:`condition` or a state dict brings another. Default 1.
+        support_window: of volumes, the largest part (H, W, slices) of a support that is encoded at once; of a larger
+            one as few windows as hold the labelled voxels, whose mean feature is that of all of these voxels. Instance
+            norm depends on what a window shows, so it should be that of the queries: default (256, 256, 40), as
+            ``FewShotVolumeInferer`` has it. (256, 256, 1) encodes each labelled slice without its neighbours, as the
+            published code does with a single one.
+
+    Raises:
+        ValueError: a number that is not positive.
 
     Shapes: B batch, W ways, S shots, C channels, D features; *spatial is H, W or H, W, slices.
     """
 
     def __init__(
-        self, encoder: nn.Module, alpha: float = 20.0, kappa: float = 0.5, threshold: float = -10.0, ways: int = 1
+        self,
+        encoder: nn.Module,
+        alpha: float = 20.0,
+        kappa: float = 0.5,
+        threshold: float = -10.0,
+        ways: int = 1,
+        support_window: Sequence[int] = VOLUME_WINDOW,
     ) -> None:
         super().__init__()
         if alpha <= 0 or kappa <= 0 or ways < 1:
             raise ValueError(f"alpha {alpha}, kappa {kappa} and ways {ways} must be positive.")
+        if len(support_window) != 3 or min(support_window) < 1:
+            raise ValueError(f"support_window must be (H, W, slices), each at least 1, got {tuple(support_window)}.")
         self.encoder = encoder
         self.alpha = alpha
         self.kappa = kappa
+        self.support_window = [int(n) for n in support_window]
         self.spatial_dims = int(getattr(encoder, "spatial_dims", 2))
         self.threshold = nn.Parameter(torch.tensor(float(threshold)))
         self.register_condition("prototypes", torch.zeros(ways, int(encoder.out_channels)))
@@ -104,21 +129,24 @@ class ADNet(FewShotNet):
 
     @torch.jit.ignore
     def _volume_prototypes(self, support_image: torch.Tensor, support_label: torch.Tensor) -> torch.Tensor:
-        """:func:`support_prototypes` with one volume at a time in memory; one that ways share is encoded once.
+        """:func:`support_prototypes` with one window at a time in memory; one that ways share is encoded once.
 
         What is nan at the far end of a volume fills it up to the size of others, and is cut off: instance norm would
         take it for a part of the body.
         """
         pooled: list[list[torch.Tensor]] = [[] for _ in support_image]
-        volume, features = torch.empty(0), torch.empty(0)
+        seen, features = torch.empty(0), torch.empty(0)
         for shot in range(support_image.shape[1]):
             for padded, mask, own in zip(support_image[:, shot], support_label[:, shot], pooled, strict=True):
-                if not mask.any():
-                    continue
                 image, label = _without_nan(padded, mask)
-                if not torch.equal(image, volume.to(image)):
-                    volume, features = image, self.encoder(image[None]).float()
-                own.append(masked_average_pooling(features, label[None])[0])
+                parts = []
+                for window, part in label_windows(label[0], self.support_window):
+                    cut = image[(slice(None), *window)]
+                    if not torch.equal(cut, seen.to(cut)):
+                        seen, features = cut, self.encoder(cut[None]).float()
+                    parts.append(masked_average_pooling(features, part[None, None])[0] * part.sum())
+                if parts:
+                    own.append(torch.stack(parts).sum(0) / label.sum())
         return torch.stack([torch.stack(own).mean(0) for own in pooled])
 
     def _logits(self, probability: torch.Tensor, size: list[int]) -> torch.Tensor:
