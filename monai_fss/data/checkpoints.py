@@ -84,10 +84,19 @@ def load_model(path: str | Path, network: nn.Module) -> nn.Module:
 
     Raises:
         ScanError: the file is not one (see :func:`read_model`), or belongs to another method or encoder.
+
+    Warns:
+        InputWarning: the file does not say which network it is of.
     """
     content = read_model(path)
     state, own_name = content["model"], type(network).__name__
-    if content["network"] not in (None, own_name):
+    if content["network"] is None:
+        warnings.warn(
+            f"{path}: does not say which network it is of, and is taken for one of {own_name}. Check that it is.",
+            InputWarning,
+            stacklevel=2,
+        )
+    elif content["network"] != own_name:
         raise ScanError([f"{path}: is a model of {content['network']}, not of {own_name}. Name the bundle it is of."])
     mode = network.training
     own = network.train().state_dict()

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai_fss.data.cases import list_scans
 from monai_fss.data.dataset import Case, DatasetFolder
-from monai_fss.data.problems import ScanError
+from monai_fss.data.problems import InputWarning, ScanError
 
 __all__ = [
     "case_item",
@@ -87,15 +88,24 @@ def validation_items(
         cases: names to choose from. Default: all.
         queries: how many queries at most. 0 for no validation.
         leave_out: label values that the training must know nothing of (setting 2), nor the choice of its best network:
-            scans that show no other class are not the support. Default: none.
+            scans that show no other class are passed over. Default: none.
 
     Returns:
-        1 + queries items, or none where fewer than two scans are labelled.
+        1 + queries items, or none where fewer than two scans are left.
+
+    Warns:
+        InputWarning: fewer than two of the labelled scans show a class that is not left out.
     """
     labelled = [case for case in chosen_cases(folder, cases) if case.label is not None]
     if leave_out is not None and queries > 0:
-        first = next((i for i, case in enumerate(labelled) if _shows_more(case, leave_out)), len(labelled))
-        labelled = labelled[first:]
+        labelled = [case for case in labelled if _shows_more(case, leave_out)]
+        if len(labelled) < 2:
+            warnings.warn(
+                f"{folder}: {len(labelled)} labelled scan(s) show a class other than {', '.join(map(str, leave_out))}, "
+                "so the training is not validated, and no best network is kept.",
+                InputWarning,
+                stacklevel=2,
+            )
     if queries < 1 or len(labelled) < 2:
         return []
     return [case_item(case) for case in labelled[: queries + 1]]

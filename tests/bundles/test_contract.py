@@ -119,7 +119,9 @@ def test_training_has_every_property_and_writes_tensors(training: dict[str, Any]
     content = torch.load(model, weights_only=True)
     assert content.keys() == {"model", "settings", "network"}
     assert all(torch.isfinite(tensor).all() for tensor in content["model"].values())
-    assert (training["output"] / "model_best.pt").is_file()
+    best = torch.load(training["output"] / "model_best.pt", weights_only=True)
+    assert best["network"] == content["network"] and best["settings"] == content["settings"]
+    assert best["model"].keys() == content["model"].keys()
 
 
 def test_training_goes_on(training: dict[str, Any], model: Path) -> None:

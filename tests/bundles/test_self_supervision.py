@@ -60,3 +60,29 @@ def test_another_word_is_an_error_in_words(bundle: str, repository: Path) -> Non
     with pytest.raises(RuntimeError) as error:
         parsed(bundle, repository, {"self_supervision": "pixels"}).get_parsed_content("superpixels")
     assert "self_supervision: 'pixels' is unknown. Set supervoxels or superpixels." in str(error.value.__cause__)
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("word", ["superpixels", "supervoxels"])
+def test_superpixels_transform_the_query_supervoxels_either_side(
+    word: str, bundle: str, repository: Path, phantom_set: Path, small: Callable[[str], dict[str, Any]]
+) -> None:
+    """What is drawn comes out of the transforms unchanged on the other side."""
+    settings = small(bundle) | {"dataset_dir": str(phantom_set), "self_supervision": word, "position_jitter": 0.0}
+    parser = parsed(bundle, repository, settings | {"contrast_prob": 1.0, "min_area": 100})
+    steps = [parser.get_parsed_content(key) for key in ("scan_to_slices", "train::deterministic_transforms")]
+    item = Compose([*steps[0], *steps[1]])(parser.get_parsed_content("items")[0])
+    draw, *rest = parser.get_parsed_content("train::random_transforms")
+    changed: dict[str, list[bool]] = {"support_": [], "": []}
+    for seed in range(12):
+        draw.set_random_state(seed=seed)
+        plain = draw(item)
+        episode = Compose(rest).set_random_state(seed=seed)(dict(plain))
+        for prefix, found in changed.items():
+            image, label = (episode[prefix + key].squeeze(0)[:1] for key in ("image", "label"))
+            same = torch.equal(image.squeeze(), plain[prefix + "image"].squeeze())
+            found.append(not (same and torch.equal(label.squeeze(), plain[prefix + "label"].squeeze())))
+    if word == "superpixels":
+        assert changed == {"support_": [False] * 12, "": [True] * 12}
+    else:
+        assert any(changed["support_"]) and any(changed[""]) and all(map(max, *changed.values()))

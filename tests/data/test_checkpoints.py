@@ -77,6 +77,21 @@ def read_model_after_save(network: ADNet, path: Path) -> dict[str, torch.Tensor]
     return read_model(path)["model"]
 
 
+def test_a_file_that_does_not_name_its_network_is_taken_with_a_warning(tmp_path: Path) -> None:
+    """PANet and ALPNet have the same weights and give other masks."""
+    save_model(tmp_path / "model.pt", net(), SETTINGS)
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert content.pop("network") == "ADNet"
+    torch.save(content, tmp_path / "old.pt")
+    with pytest.warns(
+        InputWarning, match=r"old\.pt: does not say which network it is of, and is taken for one of ADNet"
+    ):
+        load_model(tmp_path / "old.pt", net())
+    torch.save({**content, "network": "PANet"}, tmp_path / "other.pt")
+    with pytest.raises(ScanError, match=r"other\.pt: is a model of PANet, not of ADNet"):
+        load_model(tmp_path / "other.pt", net())
+
+
 def test_an_interrupted_save_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_model(tmp_path / "model.pt", net(), SETTINGS)
     before = (tmp_path / "model.pt").read_bytes()

@@ -13,6 +13,7 @@ import pytest
 
 from monai_fss.data import (
     DatasetFolder,
+    InputWarning,
     ScanError,
     case_item,
     query_items,
@@ -94,9 +95,15 @@ def test_validation_in_setting_2_begins_with_a_scan_that_shows_another_class(tmp
         for part, volume in (("labels", array), ("images", np.arange(64, dtype=np.int16).reshape(4, 4, 4))):
             nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / part / f"case_{number}.nii.gz")
     assert cases(validation_items(tmp_path)) == ["case_0", "case_1", "case_2", "case_3"]
-    assert cases(validation_items(tmp_path, leave_out=[2, 3])) == ["case_2", "case_3"]
     assert cases(validation_items(tmp_path, leave_out=[2])) == ["case_1", "case_2", "case_3"]
-    assert validation_items(tmp_path, leave_out=[2, 3, 4]) == []
+    assert cases(validation_items(tmp_path, leave_out=[3])) == ["case_1", "case_2"]
+    for part in ("images", "labels"):
+        (tmp_path / part / "case_1.nii.gz").replace(tmp_path / part / "case_3.nii.gz")
+    assert cases(validation_items(tmp_path, leave_out=[4])) == ["case_2", "case_3"]
+    with pytest.warns(InputWarning, match=r"1 labelled scan\(s\) show a class other than 2, 3, so .* not validated"):
+        assert validation_items(tmp_path, leave_out=[2, 3]) == []
+    with pytest.warns(InputWarning, match="0 labelled"):
+        assert validation_items(tmp_path, leave_out=[2, 3, 4]) == []
 
 
 def test_queries_of_a_folder_a_file_a_list_and_a_mapping(folder: Path) -> None:

@@ -156,6 +156,46 @@ def test_a_supervoxel_that_wanders_is_in_both_windows() -> None:
     assert max(apart) > 20
 
 
+def cuts(array: np.ndarray, count: int) -> list[tuple[int, int, float]]:
+    """First row and column of the support's cuts, and voxels of the mask."""
+    data, episode = item(array), sampler()
+    drawn = [episode(data) for _ in range(count)]
+    return [
+        (int(d["support_image"][0].min()), int(d["support_image"][1].min()), float(d["support_label"].sum()))
+        for d in drawn
+    ]
+
+
+def test_a_cut_contains_the_supervoxel_anywhere_within_these_limits() -> None:
+    array = np.zeros((40, 50, 6), np.int32)
+    array[20:30, 22:28, 1:5] = 1
+    found = cuts(array, 300)  # 16 x 20: rows 14 to 20, columns 8 to 22 can begin a cut
+    assert {voxels for *_, voxels in found} == {10 * 6 * 4}
+    assert {row for row, *_ in found} == set(range(14, 21)) and {column for _, column, _ in found} == set(range(8, 23))
+
+
+def test_a_cut_at_the_border_lies_within_the_scan() -> None:
+    array = np.zeros((40, 50, 6), np.int32)
+    array[0:10, 40:50, :] = 1
+    found = cuts(array, 100)
+    assert {column for _, column, _ in found} == {30} and {row for row, *_ in found} == {0}
+
+
+def test_of_a_supervoxel_larger_than_a_cut_there_is_as_much_as_there_is_room_for() -> None:
+    array = np.zeros((40, 50, 6), np.int32)
+    array[5:35, 10:18, :] = 1  # 30 rows, of which a cut has 16
+    found = cuts(array, 200)
+    assert {voxels for *_, voxels in found} == {16 * 8 * 6}
+    assert {row for row, *_ in found} == set(range(5, 20))
+
+
+def test_a_cut_of_a_ring_is_never_empty() -> None:
+    array = np.zeros((60, 60, 6), np.int32)
+    array[4:56, 4:56] = 1
+    array[6:54, 6:54] = 0
+    assert min(voxels for *_, voxels in cuts(array, 100)) > 0
+
+
 def test_a_scan_of_few_slices_is_taken_whole_as_both_sides() -> None:
     array = np.zeros((20, 20, 6), np.int32)
     array[:15, :15, 1:4] = 1
