@@ -19,7 +19,7 @@ class CRAPNet(FewShotNet):
     """Few-shot segmentation by local and class prototypes of features that saw the query.
 
     Blocks of :class:`CycleResemblanceAttention` refine the support's features by the query's and the query's by the
-    support's (Eqs. 1-13). CARAFE++ reassembles the support's 32 x 32 features to 8 x 8 local prototypes (Eq. 14), and
+    support's (Eqs. 1-13). CARAFE++ reassembles the support's 32 x 32 cells to 8 x 8 local prototypes (Eq. 14), and
     the mean feature of the class joins them (Eq. 15). A class scores sum(S softmax(S)) over its prototypes, S = alpha
     cos (Eqs. 16 and 17). Ding et al., "Few-shot medical image segmentation with cycle-resemblance attention",
     WACV 2023, https://arxiv.org/abs/2212.03967. No code is public; what the paper leaves open is chosen as follows
