@@ -17,7 +17,7 @@ from monai_fss.apps.recipes import method_settings
 from monai_fss.apps.train import train
 from monai_fss.data.writer import write_json
 
-__all__ = ["check_budget", "within_budget"]
+__all__ = ["check_budget", "known_budget", "within_budget"]
 
 PACE = "pace.json"
 # Epochs of one step: the first training also preprocesses the scans and warms up, the others differ by 20 steps.
@@ -44,6 +44,14 @@ def within_budget(evaluation: Evaluation, budget: str | None, models: Path) -> E
         return evaluation
     steps = int(budget) if minutes is None else _steps(evaluation, minutes, models)
     return replace(evaluation, settings={**evaluation.settings, "steps": steps})
+
+
+def known_budget(evaluation: Evaluation, budget: str | None, models: Path) -> Evaluation | None:
+    """What :func:`within_budget` returns; None where minutes would have to be measured first. Nothing is trained."""
+    minutes = check_budget(evaluation, budget)
+    if minutes is not None and is_trained(evaluation.bundle) and not (models / PACE).exists():
+        return None
+    return within_budget(evaluation, budget, models)
 
 
 def check_budget(evaluation: Evaluation, budget: str | None) -> float | None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +49,11 @@ def evaluate(
 
     Raises:
         ScanError: with every problem of the data; nothing has been written then.
-        UsageError: the evaluation contradicts itself; nothing has been written then.
+        UsageError: the evaluation contradicts itself, or a model that is there was trained otherwise; no result has
+            been written then. A budget in minutes may have been measured before, by a few steps in ``models/pace``.
     """
     from monai_fss.apps.evaluation_plots import draw
+    from monai_fss.apps.fold_models import check_models
 
     check_evaluation(evaluation)
     check_budget(evaluation, budget)
@@ -60,6 +61,7 @@ def evaluate(
     plan = make_plan(evaluation)
     kept = Path(models or Path(output) / "models")
     evaluation = within_budget(evaluation, budget, kept)
+    check_models(evaluation, plan, kept)
     entries, curves, notes = _trials(evaluation, plan, kept, Path(registrations or kept / REGISTRATIONS))
     results = Results(_settings(evaluation, plan, notes), entries)
     write_results(output, results)
@@ -77,9 +79,7 @@ def _trials(
     entries: list[Entry] = []
     curves: list[tuple[float, np.ndarray]] = []
     notes = plan.notes(trained and evaluation.model is None)
-    for (number, fold), run, group in itertools.product(plan.folds, range(evaluation.runs), plan.groups):
-        if not plan.testable(fold, group):
-            continue
+    for number, fold, run, group in plan.tests(evaluation.runs):
         model = None
         if trained:
             without = plan.left_out(fold, group)

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from monai_fss.apps.errors import UsageError
@@ -47,6 +48,12 @@ class Plan:
     def left_out(self, fold: Fold, group: Sequence[int]) -> tuple[int, ...]:
         """The label values of a group that the training scans of a fold show: the others leave no slice out."""
         return tuple(value for value in group if value in self._among(fold.train))
+
+    def tests(self, runs: int) -> Iterator[tuple[int, Fold, int, tuple[int, ...]]]:
+        """Number and fold, run, and group of each test, where the support shows a class of the group."""
+        for (number, fold), run, group in itertools.product(self.folds, range(runs), self.groups):
+            if self.testable(fold, group):
+                yield number, fold, run, group
 
     def notes(self, trained: bool) -> list[str]:
         """What is not done, or otherwise than asked, in words.

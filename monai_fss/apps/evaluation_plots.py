@@ -29,6 +29,7 @@ def draw(results: Results, curves: Sequence[tuple[float, np.ndarray]], output: P
 
     ``dice.png`` has the Dice of each organ and method, ``threshold.png`` is Fig. 7 of the ADNet paper, ``quality.png``
     shows the label-free quality where it was measured, of one method: several in one picture would hide each other.
+    Without any score there is no picture.
 
     Args:
         results: the scores.
@@ -36,6 +37,8 @@ def draw(results: Results, curves: Sequence[tuple[float, np.ndarray]], output: P
             They are drawn over the range of thresholds that all of them reach.
         output: folder.
     """
+    if not results.entries:
+        return
     settings = results.settings
     title = f"{settings['bundle']} on {settings['dataset']}, {settings['protocol'].upper()}"
     _write(dice_bars(summarize(results), title), output / "dice.png")

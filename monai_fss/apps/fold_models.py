@@ -4,22 +4,20 @@
 
 from __future__ import annotations
 
-import json
-import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from monai_fss.apps.bundles import is_trained
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
-from monai_fss.apps.recipes import method_settings, recipe_content
-from monai_fss.apps.run_folder import RUN_JSON
+from monai_fss.apps.evaluation_plan import Plan
+from monai_fss.apps.kept_models import check_kept, is_finished, is_interrupted, method_note, read_note
 from monai_fss.apps.train import train
-from monai_fss.apps.windows import training_window
-from monai_fss.data import DatasetFolder, Fold, InputWarning
+from monai_fss.apps.training_files import warn_unknown_files
+from monai_fss.data import DatasetFolder, Fold
 
-__all__ = ["fold_model"]
+__all__ = ["check_models", "fold_model"]
 
 
 def fold_model(
@@ -50,27 +48,20 @@ def fold_model(
         path of the model file.
 
     Raises:
-        UsageError: the model that is there was trained with another bundle or recipe, other settings or other data.
+        UsageError: the model that is there was trained with another bundle or recipe, other settings or other data, or
+            by files of the bundle that have changed since; the same of an interrupted training.
 
     Warns:
-        InputWarning: it was trained with a recipe, and its note does not say what the recipe's file held.
+        InputWarning: its note does not say what the bundle's files held.
     """
     if evaluation.model is not None:
         return Path(evaluation.model)
-    folder = models / "_".join([f"fold{number}_run{repetition}", *(f"without{value}" for value in left_out)])
-    settings = {**evaluation.settings, "seed": evaluation.seed + repetition, "val_queries": 0}
-    if left_out:
-        settings |= {"setting": 2, "test_classes": list(left_out)}
-    settings["cache_dir"] = str((models / "cache").absolute())
-    before = _note(folder)
-    if before.get("finished") and (folder / "model.pt").exists():
-        _check_source(folder, before, evaluation, data.root.absolute().name)
-        _check_recipe(folder, before, evaluation)
-        known = method_settings(evaluation.bundle, evaluation.recipe, {})
-        window = training_window(data.modality, known, settings)
-        _check_same(folder, before, {**settings, **window}, list(fold.train))
+    folder, settings = _place(models, number, repetition, left_out), _settings(evaluation, repetition, models, left_out)
+    before = read_note(folder)
+    check_kept(folder, before, evaluation, data, fold, settings)
+    if is_finished(folder, before):
+        warn_unknown_files(folder, before, method_note(evaluation))
         return folder / "model.pt"
-    resume = bool(before) and any((folder / "checkpoints").glob("*.pt"))
     without = f", without slices of {', '.join(map(str, left_out))}" if left_out else ""
     print(
         f"{evaluation.name}, fold {number}, run {repetition}: training on {', '.join(fold.train)}{without}",
@@ -84,48 +75,43 @@ def fold_model(
         recipe=evaluation.recipe,
         settings=settings,
         device=evaluation.device,
-        resume=resume,
+        resume=is_interrupted(folder, before),
     )
     return folder / "model.pt"
 
 
-def _note(folder: Path) -> dict[str, Any]:
-    path = folder / RUN_JSON
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+def check_models(evaluation: Evaluation, plan: Plan, models: Path) -> None:
+    """Refuse models and interrupted trainings of other ones, of all folds, before the first is trained.
 
+    Args:
+        evaluation: what is evaluated, within its budget; nothing is checked where it trains nothing.
+        plan: its folds and groups.
+        models: folder of the models.
 
-def _check_source(folder: Path, before: dict[str, Any], evaluation: Evaluation, data: str) -> None:
-    """Two data sets may name their cases alike; the name of the folder tells them apart wherever it lies."""
-    old = replace(evaluation, bundle=str(before.get("bundle")), recipe=before.get("recipe")).name
-    place = Path(str(before.get("data"))).name
-    if (old, place) != (evaluation.name, data):
-        raise UsageError(
-            f"{folder}: was trained with {old} on {place}, not with {evaluation.name} on {data}. Give another "
-            "--models, or remove it."
-        )
-
-
-def _check_recipe(folder: Path, before: dict[str, Any], evaluation: Evaluation) -> None:
-    """The recipe's file may have changed since."""
-    now = json.loads(json.dumps(recipe_content(evaluation.bundle, evaluation.recipe)))
-    if now is None or before.get("recipe_content") == now:
+    Raises:
+        UsageError: see :func:`fold_model`; one problem for each of them.
+    """
+    if evaluation.model is not None or not is_trained(evaluation.bundle):
         return
-    file = f"{evaluation.recipe}.yaml"
-    if "recipe_content" not in before:
-        text = f"{folder}: its note does not say what {file} held, so whether it has changed since is not known."
-        warnings.warn(text, InputWarning, stacklevel=3)
-        return
-    raise UsageError(
-        f"{folder}: was trained when {file} was {before['recipe_content']}; now it is {now}. Give another --models, or "
-        "remove it."
-    )
+    problems = []
+    for number, fold, repetition, group in plan.tests(evaluation.runs):
+        left_out = plan.left_out(fold, group)
+        folder = _place(models, number, repetition, left_out)
+        settings = _settings(evaluation, repetition, models, left_out)
+        try:
+            check_kept(folder, read_note(folder), evaluation, plan.data, fold, settings)
+        except UsageError as error:
+            problems += error.problems
+    if problems:
+        raise UsageError(dict.fromkeys(problems))
 
 
-def _check_same(folder: Path, before: dict[str, Any], settings: dict[str, Any], cases: list[str]) -> None:
-    """Places do not count."""
-    old, new = ({k: v for k, v in each.items() if k != "cache_dir"} for each in (before["settings"], settings))
-    if old != json.loads(json.dumps(new)) or before.get("cases") != cases:
-        raise UsageError(
-            f"{folder}: was trained with other settings or cases ({before['settings']}, {before.get('cases')}) than "
-            f"are asked for ({settings}, {cases}). Give another --models, or remove it."
-        )
+def _place(models: Path, number: int, repetition: int, left_out: Sequence[int]) -> Path:
+    return models / "_".join([f"fold{number}_run{repetition}", *(f"without{value}" for value in left_out)])
+
+
+def _settings(evaluation: Evaluation, repetition: int, models: Path, left_out: Sequence[int]) -> dict[str, Any]:
+    settings = {**evaluation.settings, "seed": evaluation.seed + repetition, "val_queries": 0}
+    if left_out:
+        settings |= {"setting": 2, "test_classes": list(left_out)}
+    return settings | {"cache_dir": str((models / "cache").absolute())}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.errors import UsageError
+from monai_fss.apps.training_files import FILE_KEYS, check_files, warn_unknown_files
 from monai_fss.apps.versions import versions
 from monai_fss.data import InputWarning, check_output, remove_stale, write_json
 
@@ -28,17 +29,19 @@ def check_run(folder: Path, run: Mapping[str, Any], *, resume: bool = False, ove
 
     Args:
         folder: of the training; it need not exist.
-        run: what the weights depend on (bundle, data, settings, ...), as JSON values.
+        run: what the weights depend on (bundle, data, settings, ..., and
+            :func:`monai_fss.apps.training_files.training_files`), as JSON values.
         resume: go on from the newest checkpoint.
         overwrite: start anew, whatever is there.
 
     Raises:
         ScanError: the folder cannot be written to.
         UsageError: a training is there, and neither was asked for; or it cannot be resumed, because there is no
-            checkpoint, it is finished, or it was started with something else.
+            checkpoint, it is finished, or it was started with something else, or by files that have changed since.
 
     Warns:
-        InputWarning: a training goes on under other versions of the libraries.
+        InputWarning: a training goes on under other versions of the libraries, or its note does not say what the files
+            of its bundle held.
     """
     check_output(folder, [])
     if resume and overwrite:
@@ -103,6 +106,12 @@ def _check_resume(folder: Path, run: dict[str, Any]) -> None:
             f"{folder}: the training was started with other settings: {'; '.join(differences)}. Resume with those, "
             "or give another --output."
         )
+    check_files(folder, before, run, "Give another --output, or --overwrite to train anew.")
+    warn_unknown_files(folder, before, run)
+    _warn_versions(folder, before)
+
+
+def _warn_versions(folder: Path, before: Mapping[str, Any]) -> None:
     now = versions()
     other = [f"{name} {old}, now {now.get(name)}" for name, old in before["versions"].items() if old != now.get(name)]
     if other:
@@ -111,7 +120,7 @@ def _check_resume(folder: Path, run: dict[str, Any]) -> None:
 
 
 def _differences(before: dict[str, Any], run: dict[str, Any]) -> list[str]:
-    pairs = [(key, before.get(key), run[key]) for key in run if key != "settings"]
+    pairs = [(key, before.get(key), run[key]) for key in run if key not in ("settings", *FILE_KEYS)]
     old, new = before.get("settings", {}), run["settings"]
     pairs += [(key, old.get(key, "the default"), new.get(key, "the default")) for key in sorted({*old, *new})]
     return [f"{key} was {_text(a)}, now {_text(b)}" for key, a, b in pairs if a != b]

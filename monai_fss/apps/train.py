@@ -22,8 +22,8 @@ from monai_fss.apps.bundles import (
     recipe_names,
 )
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.recipes import recipe_content
 from monai_fss.apps.run_folder import check_run, note_finished, start_training
+from monai_fss.apps.training_files import training_files
 from monai_fss.apps.windows import say_window, training_window
 from monai_fss.data import (
     CaseSummary,
@@ -141,7 +141,7 @@ def train(
     used |= window
     names = None if cases is None else list(cases)
     note = {"bundle": bundle, "recipe": recipe, "data": str(root), "cases": names, "settings": used}
-    note["recipe_content"] = recipe_content(bundle, recipe)
+    note |= training_files(bundle, recipe)
     check_run(folder, note, resume=resume, overwrite=overwrite)
     start_training(folder, note, resume=resume)
     overrides |= {"bundle_root": str(bundle_path(bundle)), "dataset_dir": str(root), "output_dir": str(folder)}

@@ -4,16 +4,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from monai_fss.apps import fold_models
+from monai_fss.apps.bundles import bundle_path
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
+from monai_fss.apps.evaluation_plan import Plan
 from monai_fss.apps.train import train
 from monai_fss.data import DatasetFolder, Fold, InputWarning
 
@@ -34,6 +38,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return seen
 
 
+def digest(bundle: str) -> str:
+    return hashlib.sha256((bundle_path(bundle) / "configs" / "train.yaml").read_bytes()).hexdigest()
+
+
 def finished(models: Path, **changes: Any) -> Path:
     """A finished training of fold 1, run 2, as `train` leaves it."""
     folder = models / "fold1_run2"
@@ -41,6 +49,7 @@ def finished(models: Path, **changes: Any) -> Path:
     settings = {"steps": 50, "seed": 7, "val_queries": 0, "cache_dir": "/elsewhere/cache", "window": [-125, 275]}
     settings |= changes.pop("settings", {})
     note = {"bundle": "adnet", "data": "/elsewhere/phantoms", "cases": list(FOLD.train), "finished": True}
+    note |= {"train_yaml_sha256": digest(changes.get("bundle", "adnet"))}
     (folder / "run.json").write_text(json.dumps({**note, "settings": settings} | changes))
     (folder / "model.pt").write_bytes(b"weights")
     return folder
@@ -118,6 +127,38 @@ def test_a_recipe_whose_file_has_changed_is_another_training(tmp_path: Path, cal
     assert calls == []
 
 
+@pytest.mark.parametrize("done", [True, False])
+def test_another_train_yaml_is_another_training(done: bool, tmp_path: Path, calls: list[dict[str, Any]]) -> None:
+    folder = finished(tmp_path, bundle="crapnet", train_yaml_sha256="0aff", finished=done)
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "checkpoint_1.pt").touch()
+    with pytest.raises(UsageError) as refused:
+        ask(tmp_path, bundle="crapnet")
+    says = "was trained by another train.yaml of crapnet. Give another --models, or remove it."
+    assert str(refused.value) == f"{folder}: {says}" and calls == []
+
+
+def test_a_note_without_the_digest_is_a_warning(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
+    folder = finished(tmp_path)
+    note = json.loads((folder / "run.json").read_text())
+    del note["train_yaml_sha256"]
+    (folder / "run.json").write_text(json.dumps(note))
+    with pytest.warns(InputWarning, match="its note does not say what train.yaml of adnet held"):
+        assert ask(tmp_path) == folder / "model.pt"
+    assert calls == []
+
+
+def test_models_of_all_folds_are_checked_at_once(tmp_path: Path) -> None:
+    finished(tmp_path, settings={"seed": 6})
+    folds = [(0, FOLD), (1, FOLD)]
+    plan = Plan(DATA, {1: "liver"}, {1: "liver"}, [()], folds, {name: frozenset({1}) for name in FOLD.support})
+    evaluation = Evaluation(bundle="adnet", data="x", seed=5, runs=3, settings={"steps": 50})
+    with pytest.raises(UsageError, match="fold1_run2: was trained with other settings .*'seed': 6.*'seed': 7"):
+        fold_models.check_models(evaluation, plan, tmp_path)
+    fold_models.check_models(replace(evaluation, runs=2), plan, tmp_path)  # that model is not asked for
+    fold_models.check_models(replace(evaluation, model="given.pt"), plan, tmp_path)
+
+
 def test_a_training_notes_what_its_recipe_held(
     phantom_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,4 +166,5 @@ def test_a_training_notes_what_its_recipe_held(
     train("crapnet", phantom_set, tmp_path / "a", recipe="blocks_7", device="cpu")
     assert json.loads((tmp_path / "a" / "run.json").read_text())["recipe_content"] == {"blocks": 7}
     train("crapnet", phantom_set, tmp_path / "b", device="cpu")
-    assert json.loads((tmp_path / "b" / "run.json").read_text())["recipe_content"] is None
+    note = json.loads((tmp_path / "b" / "run.json").read_text())
+    assert note["recipe_content"] is None and note["train_yaml_sha256"] == digest("crapnet")

@@ -79,7 +79,6 @@ def test_the_same_training_goes_on(interrupted: Path) -> None:
     [
         ({"data": "/e"}, "data was /d, now /e"),
         ({"recipe": "paper"}, "recipe was not given, now paper"),
-        ({"recipe_content": {"blocks": 7}}, "recipe_content was not given, now {'blocks': 7}"),
         ({"cases": ["a", "b"]}, "cases was not given, now a,b"),
         ({"settings": {"steps": 8, "size": [64, 64]}}, "steps was 4, now 8. Resume"),
         ({"settings": {"steps": 4}}, "size was 64,64, now the default"),
@@ -91,6 +90,48 @@ def test_another_training_does_not_go_on(change: dict[str, Any], says: str, inte
         check_run(interrupted, {**RUN, **change}, resume=True)
     assert f"{interrupted}: the training was started with other settings: " in str(refused.value)
     assert says in str(refused.value)
+
+
+FILES: dict[str, Any] = {"recipe": "blocks_7", "recipe_content": {"blocks": 7}, "train_yaml_sha256": "5e1f"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"recipe_content": {"blocks": 9}},
+            "was trained when blocks_7.yaml was {'blocks': 7}; now it is {'blocks': 9}.",
+        ),
+        ({"train_yaml_sha256": "0aff"}, "was trained by another train.yaml of adnet."),
+    ],
+)
+def test_a_training_does_not_go_on_after_its_files_have_changed(
+    change: dict[str, Any], says: str, interrupted: Path
+) -> None:
+    add_to_note(interrupted, FILES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_run(interrupted, {**RUN, **FILES}, resume=True)
+    with pytest.raises(UsageError) as refused:
+        check_run(interrupted, {**RUN, **FILES, **change}, resume=True)
+    assert str(refused.value) == f"{interrupted}: {says} Give another --output, or --overwrite to train anew."
+
+
+def test_a_note_that_does_not_say_what_files_held_is_a_warning(interrupted: Path) -> None:
+    add_to_note(interrupted, {"recipe": "blocks_7"})  # of an earlier version
+    with pytest.warns(InputWarning) as caught:
+        check_run(interrupted, {**RUN, **FILES}, resume=True)
+    assert [str(one.message) for one in caught] == [
+        f"{interrupted}: its note does not say what {file} held, so whether it has changed since is not known."
+        for file in ("blocks_7.yaml", "train.yaml of adnet")
+    ]
+    with pytest.raises(UsageError, match="recipe was blocks_7, now paper"):
+        check_run(interrupted, {**RUN, **FILES, "recipe": "paper"}, resume=True)
+
+
+def add_to_note(folder: Path, more: dict[str, Any]) -> None:
+    note = json.loads((folder / RUN_JSON).read_text())
+    (folder / RUN_JSON).write_text(json.dumps({**note, **more}))
 
 
 def test_a_finished_training_does_not_go_on(interrupted: Path) -> None:
