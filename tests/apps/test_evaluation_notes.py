@@ -1,0 +1,100 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""What several methods refuse before the first is evaluated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monai_fss.apps import evaluate_many as many
+from monai_fss.apps import fold_models
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.evaluation import Evaluation
+from monai_fss.apps.results import Entry, Results, read_results, write_results
+
+
+@pytest.fixture(autouse=True)
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the methods that are evaluated; each has one perfect mask. Pictures are drawn."""
+    seen: list[str] = []
+
+    def evaluate(evaluation: Evaluation, output: Path, *more: Any) -> Results:
+        seen.append(evaluation.name)
+        settings = {"bundle": evaluation.name, "dataset": "d", "split": "within", "protocol": "ep2", "ways": "compete"}
+        settings |= {"runs": 1, "labelled_slices": 1, "model": "m", "training_settings": evaluation.settings}
+        entries = [Entry(0, 0, "case_01", 1, "liver", evaluation.name, 0.5, 1.0, 1.0, "scored")]
+        found = Results({**settings, "versions": {}, "command": "", "notes": []}, entries)
+        write_results(output, found)
+        return found
+
+    monkeypatch.setattr(many, "evaluate", evaluate)
+    return seen
+
+
+def several(data: Path, output: Path, *names: str, budget: str | None = None, **more: Any) -> Results:
+    evaluations = [Evaluation(bundle=name, data=str(data), **more) for name in names]
+    return many.evaluate_many(evaluations, output, output / "m", budget=budget)
+
+
+def test_a_table_does_not_lose_a_method_unasked(phantom_set: Path, tmp_path: Path, made: list[str]) -> None:
+    several(phantom_set, tmp_path, "adnet", "panet")
+    before = (tmp_path / "results.json").read_text()
+    says = r"its table also has adnet, panet, which .* \(--bundle adnet panet alpnet crapnet\), give another --output"
+    with pytest.raises(UsageError, match=says):
+        several(phantom_set, tmp_path, "alpnet", "crapnet")
+    with pytest.raises(UsageError, match="its table also has adnet, which would be lost"):
+        several(phantom_set, tmp_path, "panet", "crapnet")
+    assert made == ["adnet", "panet"] and (tmp_path / "results.json").read_text() == before
+    several(phantom_set, tmp_path, "panet", "crapnet", "adnet")
+    assert read_results(tmp_path).settings["bundle"] == "panet, crapnet, adnet"
+    assert made == ["adnet", "panet", "crapnet"]
+
+
+def test_the_notes_of_all_methods_are_read_before_the_first_is_evaluated(
+    phantom_set: Path, tmp_path: Path, made: list[str]
+) -> None:
+    several(phantom_set, tmp_path, "adnet", "panet", seed=1)
+    (tmp_path / "results.json").unlink()
+    with pytest.raises(UsageError) as refused:
+        several(phantom_set, tmp_path, "alpnet", "adnet", "panet")
+    assert [text.partition(". ")[0] for text in refused.value.problems] == [
+        f"{tmp_path / name}: holds another evaluation (seed was 1, now 0)" for name in ("adnet", "panet")
+    ]
+    assert made == ["adnet", "panet"] and not (tmp_path / "alpnet").exists()
+
+
+def test_a_note_of_an_earlier_version_is_said_to_be_one(phantom_set: Path, tmp_path: Path, made: list[str]) -> None:
+    several(phantom_set, tmp_path, "adnet", "panet")
+    file = tmp_path / "panet" / "evaluation.json"
+    note = json.loads(file.read_text())
+    del note["asked"]["budget"]
+    file.write_text(json.dumps(note))
+    with pytest.raises(UsageError) as refused:
+        several(phantom_set, tmp_path, "adnet", "panet")
+    assert str(refused.value) == (
+        f"{tmp_path / 'panet'}: holds another evaluation, or one of an earlier version: its evaluation.json says "
+        "nothing of budget. Give another --output, or --overwrite to evaluate again."
+    )
+
+
+@pytest.mark.parametrize(("budget", "early"), [("50", True), ("8min", False)])
+def test_models_of_all_methods_are_checked_before_the_first_is_evaluated(
+    budget: str, early: bool, phantom_set: Path, tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fold_models, "train", None)
+    folder = tmp_path / "m" / "panet" / "fold1_run0"
+    folder.mkdir(parents=True)
+    note = {"bundle": "panet", "recipe": None, "data": str(phantom_set), "cases": [], "settings": {}, "finished": True}
+    (folder / "run.json").write_text(json.dumps({**note, "train_yaml_sha256": "0aff"}))
+    (folder / "model.pt").write_bytes(b"weights")
+    if not early:  # how many steps are asked for is not known before they are timed
+        several(phantom_set, tmp_path, "adnet", "panet", budget=budget)
+        assert made == ["adnet", "panet"]
+        return
+    with pytest.raises(UsageError, match="fold1_run0: was trained by another train.yaml of panet. Give another --mod"):
+        several(phantom_set, tmp_path, "adnet", "panet", budget=budget)
+    assert made == [] and not (tmp_path / "adnet").exists()
