@@ -26,6 +26,7 @@ _TRAINING = {"steps": "steps", "batch_size": "episodes per step", "self_supervis
 def combine(parts: Sequence[Results], command: str = "") -> Results:
     """The scores of all methods, and of one floor of each kind.
 
+    A method without a score, because no class of any support is left, is named in the settings and in a note alone.
     "mask paste" is that of the first method that has it. The untrained network is that of the first trained method,
     and named after it, such as "untrained adnet".
 
@@ -46,6 +47,7 @@ def combine(parts: Sequence[Results], command: str = "") -> Results:
         same = len({json.dumps(value) for value in values.values()}) == 1
         settings[key] = ", ".join(values) if key == "bundle" else settings[key] if same else values
     notes = [f"{part.settings['bundle']}: {note}" for part in parts for note in part.settings["notes"]]
+    notes += [f"{_method(part)}: has no score, and is in no table" for part in parts if not _has_scores(part)]
     return Results({**settings, "command": command or settings["command"], "notes": notes}, entries)
 
 
@@ -53,12 +55,12 @@ def training_table(parts: Sequence[Results]) -> str:
     """Markdown: steps, episodes and self-supervision of each method, and where the methods differ in them.
 
     They are those of the configuration: the bundle's file, the recipe, and the settings of the evaluation. A method
-    without a training has a dash.
+    without a training has a dash, one without a score is left out.
 
     Args:
         parts: see :func:`combine`.
     """
-    rows = {_method(part): _training(part.settings) for part in parts}
+    rows = {_method(part): _training(part.settings) for part in parts if _has_scores(part)}
     head = ["Method", *_TRAINING.values()]
     table = markdown_table(head, [[name, *(row.get(key, "-") for key in _TRAINING)] for name, row in rows.items()])
     differing = []
@@ -73,13 +75,28 @@ def against_first(parts: Sequence[Results]) -> str:
     """Markdown: each method's mean Dice against that of the first, tested query by query.
 
     One-sided Wilcoxon signed-rank tests both ways, their p values corrected by Holm's method over the methods. Queries
-    and organs that do not count, because one of the two has no score of them, are listed below.
+    and organs that do not count, because one of the two has no score of them, are listed below, and so are methods that
+    have no score, or none of a query and organ of the first. The first is the first that has scores.
 
     Args:
         parts: see :func:`combine`.
     """
-    first = _method(parts[0])
-    compared = [compare(part, parts[0], method_a=_method(part), method_b=first) for part in parts[1:]]
+    missing = [f"- {_method(part)}: has no score, left out" for part in parts if not _has_scores(part)]
+    scored = [part for part in parts if _has_scores(part)]
+    compared = []
+    for part in scored[1:]:
+        if _share(part, scored[0]):
+            compared.append(compare(part, scored[0], method_a=_method(part), method_b=_method(scored[0])))
+        else:
+            missing.append(f"- {_method(part)}: has no query or no organ of {_method(scored[0])}, left out")
+    missing += [line for comparison in compared for line in _missing(comparison)]
+    title = f"## Mean Dice (%) against {_method((scored or parts)[0])}"
+    blocks = [title, *(_tests(compared) if compared else []), *(["\n".join(missing)] if missing else [])]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _tests(compared: Sequence[Comparison]) -> list[str]:
+    """Table and note."""
     means = [next(row for row in comparison.rows if row.name == MEAN) for comparison in compared]
     better, worse = holm([row.a_greater.p for row in means]), holm([row.b_greater.p for row in means])
     head = ["Method", "Mean", "difference", "n", "p (better)", "Holm", "p (worse)", "Holm"]
@@ -91,9 +108,15 @@ def against_first(parts: Sequence[Results]) -> str:
         "One-sided Wilcoxon signed-rank tests; a pair is one query, its mean over organs and runs. Holm: over the "
         "methods, each direction."
     )
-    missing = [line for comparison in compared for line in _missing(comparison)]
-    blocks = [f"## Mean Dice (%) against {first}", markdown_table(head, cells), note]
-    return "\n\n".join([*blocks, *(["\n".join(missing)] if missing else [])]) + "\n"
+    return [markdown_table(head, cells), note]
+
+
+def _share(a: Results, b: Results) -> bool:
+    """Whether two methods have a query and an organ in common."""
+    first, second = _of(_method(a), a), _of(_method(b), b)
+    cases = {entry.case for entry in first} & {entry.case for entry in second}
+    organs = {entry.name for entry in first} & {entry.name for entry in second}
+    return bool(cases and organs)
 
 
 def _cells(row: Row, better: float, worse: float) -> list[str]:
@@ -124,5 +147,11 @@ def _first_with(floor: str, parts: Sequence[Results]) -> Results | None:
 
 
 def _method(part: Results) -> str:
-    """What the evaluation measured, floors aside."""
-    return next(entry.method for entry in part.entries if not is_floor(entry.method))
+    """What the evaluation measured, floors aside; without a score the name that it would have had."""
+    prior = str(part.settings.get("prior", "none")).partition(",")[0]
+    named = " + ".join([str(part.settings["bundle"]), *([prior] if prior != "none" else [])])
+    return next((entry.method for entry in part.entries if not is_floor(entry.method)), named)
+
+
+def _has_scores(part: Results) -> bool:
+    return any(not is_floor(entry.method) for entry in part.entries)

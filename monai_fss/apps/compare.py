@@ -96,8 +96,8 @@ def compare(
         The tests and what was compared.
 
     Raises:
-        ValueError: where data set, split, protocol or ways differ, a result does not have the method, or the two have
-            no query or organ in common.
+        ValueError: where data set, split, protocol, ways, setting or its groups differ, a result does not have the
+            method, or the two have no query or organ in common.
     """
     _check_settings(results_a.settings, results_b.settings)
     names = method_a or str(results_a.settings["bundle"]), method_b or str(results_b.settings["bundle"])
@@ -180,6 +180,20 @@ def _check_settings(a: dict[str, Any], b: dict[str, Any]) -> None:
                 f"A and B: {key} is {a[key]!r} in A and {b[key]!r} in B, so their scores do not compare. "
                 f"Evaluate both with the same {key}."
             )
+    if a.get("setting", 1) == 2 and _groups(a) != _groups(b):
+        raise ValueError(
+            f"A and B: groups is {a.get('groups')!r} in A and {b.get('groups')!r} in B, so their trainings did not "
+            "leave out the same classes together, or one is of an earlier version that stored label values or a text. "
+            "Evaluate both with the same --groups."
+        )
+
+
+def _groups(settings: dict[str, Any]) -> Any:
+    """The groups of setting 2 in whatever order; what is no list of groups as it is."""
+    groups = settings.get("groups")
+    if not isinstance(groups, list) or not all(isinstance(group, list) for group in groups):
+        return groups
+    return {frozenset(group) for group in groups}
 
 
 def _by_organ(results: Results, method: str, side: str) -> dict[str, dict[str, list[float]]]:

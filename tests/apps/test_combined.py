@@ -116,6 +116,33 @@ def test_what_is_not_compared_is_said() -> None:
     ]
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_method_without_a_score_is_in_no_table(place: int) -> None:
+    lost = results("panet", [], steps=800)
+    lost.settings["prior"] = "atlas, weight of the network 0.1"
+    parts = [part("adnet", 0.7, steps=800), part("atlas", 0.9)]
+    parts.insert(place, lost)
+    found = combine(parts)
+    assert "panet" in found.settings["bundle"].split(", ")
+    assert {entry.method for entry in found.entries} == {"adnet", "atlas", "untrained adnet", "mask paste"}
+    assert found.settings["notes"][-1] == "panet + atlas: has no score, and is in no table"
+    assert [*cells(training_table(parts))][2:] == ["adnet", "atlas"]
+    text = against_first(parts)
+    assert text.startswith("## Mean Dice (%) against adnet\n") and [*cells(text)][2:] == ["atlas"]
+    assert text.endswith("\n\n- panet + atlas: has no score, left out\n")
+
+
+def test_nothing_is_tested_where_no_method_or_no_query_is_left() -> None:
+    none = [results("adnet", []), results("panet", [])]
+    assert combine(none).entries == []
+    assert cells(training_table(none)).keys() <= {"Method", "------"}
+    text = "## Mean Dice (%) against adnet\n\n- adnet: has no score, left out\n- panet: has no score, left out\n"
+    assert against_first(none) == text
+    other = results("panet", entries("panet", {"a": 0.5}, "spleen", 6))
+    text = against_first([part("adnet", 0.7), other])
+    assert text == "## Mean Dice (%) against adnet\n\n- panet: has no query or no organ of adnet, left out\n"
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [(MASK_PASTE, True), (UNTRAINED, True), (untrained_name("crapnet:blocks_7"), True), ("adnet + atlas", False)],

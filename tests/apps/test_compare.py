@@ -124,6 +124,26 @@ def test_different_settings_are_refused(key: str, value: Any, shown: str) -> Non
         compare(five(0.02), five(0.02, **{key: value}))
 
 
+NAMES = [["liver", "spleen"], ["right_kidney", "left_kidney"]]
+
+
+@pytest.mark.parametrize("groups", [NAMES[:1], [["liver"], ["spleen"], NAMES[1]], [[1, 6], [2, 3]], "CRAPNet's", None])
+def test_other_groups_of_setting_2_are_refused(groups: Any) -> None:
+    a, b = five(0.02, setting=2, groups=NAMES), five(0.02, setting=2, groups=groups)
+    with pytest.raises(
+        ValueError, match="A and B: groups is .* in A and .* Evaluate both with the same --groups"
+    ) as no:
+        compare(a, b)
+    assert f"is {NAMES!r} in A and {groups!r} in B," in str(no.value)
+    assert "one is of an earlier version that stored label values or a text" in str(no.value)
+
+
+def test_the_order_of_groups_does_not_count() -> None:
+    other = [group[::-1] for group in NAMES[::-1]]
+    compare(five(0.02, setting=2, groups=NAMES), five(0.02, setting=2, groups=other))
+    compare(five(0.02, groups="none"), five(0.02))  # setting 1 of before there were groups
+
+
 def test_nothing_in_common() -> None:
     a, b = results({"a": {"liver": [0.5]}}), results({"b": {"liver": [0.5]}})
     with pytest.raises(ValueError, match=r"no common query \(A has \['a'\] with \['liver'\], B has \['b'\]"):

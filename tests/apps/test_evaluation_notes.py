@@ -14,12 +14,13 @@ from monai_fss.apps import evaluate_many as many
 from monai_fss.apps import fold_models
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
+from monai_fss.apps.evaluation_plots import draw
 from monai_fss.apps.results import Entry, Results, read_results, write_results
 
 
 @pytest.fixture(autouse=True)
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the methods that are evaluated; each has one perfect mask. Pictures are drawn."""
+    """Names of the methods that are evaluated; each but alpnet has one mask. Pictures are drawn."""
     seen: list[str] = []
 
     def evaluate(evaluation: Evaluation, output: Path, *more: Any) -> Results:
@@ -27,6 +28,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         settings = {"bundle": evaluation.name, "dataset": "d", "split": "within", "protocol": "ep2", "ways": "compete"}
         settings |= {"runs": 1, "labelled_slices": 1, "model": "m", "training_settings": evaluation.settings}
         entries = [Entry(0, 0, "case_01", 1, "liver", evaluation.name, 0.5, 1.0, 1.0, "scored")]
+        entries = [] if evaluation.name == "alpnet" else entries  # as if the classes were lost by resampling
         found = Results({**settings, "versions": {}, "command": "", "notes": []}, entries)
         write_results(output, found)
         return found
@@ -98,3 +100,14 @@ def test_models_of_all_methods_are_checked_before_the_first_is_evaluated(
     with pytest.raises(UsageError, match="fold1_run0: was trained by another train.yaml of panet. Give another --mod"):
         several(phantom_set, tmp_path, "adnet", "panet", budget=budget)
     assert made == [] and not (tmp_path / "adnet").exists()
+
+
+def test_methods_without_a_score_do_not_stop_the_others(phantom_set: Path, tmp_path: Path) -> None:
+    several(phantom_set, tmp_path, "alpnet", "adnet")
+    text = (tmp_path / "results.md").read_text()
+    assert "- alpnet: has no score, left out" in text and (tmp_path / "dice.png").exists()
+    several(phantom_set, tmp_path, "alpnet", "adnet", "panet")
+    assert {entry.method for entry in read_results(tmp_path).entries} == {"adnet", "panet"}
+    assert "## Mean Dice (%) against adnet" in (tmp_path / "results.md").read_text()
+    draw(read_results(tmp_path / "alpnet"), [], tmp_path / "alpnet")
+    assert not (tmp_path / "alpnet" / "dice.png").exists()
