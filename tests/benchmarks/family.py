@@ -1,0 +1,139 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""
+The tables of ``docs/benchmarks.md`` from the scores beside it: ``python tests/benchmarks/family.py``.
+
+``docs/benchmarks/<data set>_setting<1|2>_<ep1|ep2>.csv`` are the ``results.csv`` that ``monai-fss evaluate`` wrote over
+several methods. A table of a data set has for each setting and protocol the mean Dice (%) of every method and organ,
+mean and deviation as in ``results.md``, and how the mean differs from ADNet's: one-sided Wilcoxon tests over the
+queries, corrected by Holm's method over the methods of a setting and protocol, each direction.
+``--add FOLDER NAME`` takes the results of one method's evaluation; scores of other methods that NAME.csv has stay.
+``--draw`` draws each file's Dice by organ and method beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from monai_fss.apps.compare import Row, compare
+from monai_fss.apps.floors import MASK_PASTE, UNTRAINED, is_floor, untrained_name
+from monai_fss.apps.results import Entry, Results, read_results
+from monai_fss.apps.results_tables import MEAN, markdown_table, summarize
+from monai_fss.metrics import holm
+from monai_fss.visualize import dice_bars, to_png
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
+NAME = re.compile(r"(?P<dataset>\w+)_setting(?P<setting>[12])_(?P<protocol>ep[12])")
+REFERENCE = "adnet"
+ORGANS = ("liver", "right_kidney", "left_kidney", "spleen")
+COLUMNS = ["fold", "run", "case", "label", "name", "method", "dice", "hd95", "assd", "state"]
+
+
+def read_scores(path: Path) -> list[Entry]:
+    """The entries of a ``results.csv``; an empty cell is an undefined number."""
+    kinds = {field.name: {"int": int, "str": str}.get(str(field.type), float) for field in fields(Entry)}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [Entry(**{k: math.nan if v == "" else kinds[k](v) for k, v in row.items()}) for row in rows]
+
+
+def add(source: Path, target: Path) -> None:
+    """Write the scores of an evaluation, and those of other methods that are there; paths and versions stay out."""
+    new = read_results(source).entries
+    method = next(entry.method for entry in new if not is_floor(entry.method))
+    new = [replace(entry, method=untrained_name(method)) if entry.method == UNTRAINED else entry for entry in new]
+    names = {entry.method for entry in new}
+    old = [entry for entry in read_scores(target) if entry.method not in names] if target.exists() else []
+    with target.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for entry in [*old, *new]:
+            writer.writerow([_text(getattr(entry, column)) for column in COLUMNS])
+
+
+def table(paths: Sequence[Path]) -> str:
+    """Markdown of one data set: the settings and protocols one after another."""
+    head = ["Setting", "Protocol", "Method", *(organ.replace("_", " ") for organ in ORGANS), MEAN]
+    head += ["difference", "p (better)", "p (worse)"]
+    return markdown_table(head, [row for path in paths for row in _rows(path)])
+
+
+def draw(path: Path) -> None:
+    """Write the bars of a file's methods, and of "mask paste", as a PNG beside it."""
+    found = _parts(path)
+    shown = [entry for entry in read_scores(path) if not is_floor(entry.method) or entry.method == MASK_PASTE]
+    title = f"{found['dataset']}, setting {found['setting']}, {found['protocol'].upper()}"
+    cells = summarize(Results(_settings(found, "several"), shown))
+    path.with_suffix(".png").write_bytes(to_png(dice_bars(cells, title)))
+
+
+def _parts(path: Path) -> re.Match[str]:
+    found = NAME.fullmatch(path.stem)
+    if found is None:
+        raise ValueError(f"{path}: is not named <data set>_setting<1|2>_<ep1|ep2>.csv. Rename it.")
+    return found
+
+
+def _rows(path: Path) -> list[list[str]]:
+    found = _parts(path)
+    entries = read_scores(path)
+    cells = summarize(Results(_settings(found, "several"), entries))
+    tests = _against_reference(entries, found)
+    order = [name for name in cells if not is_floor(name)] + [name for name in cells if is_floor(name)]
+    return [
+        [found["setting"], found["protocol"].upper(), name, *(_short(cells[name][organ]) for organ in (*ORGANS, MEAN))]
+        + tests.get(name, ["", "", ""])
+        for name in order
+    ]
+
+
+def _against_reference(entries: Sequence[Entry], found: re.Match[str]) -> dict[str, list[str]]:
+    """Difference of the mean Dice to ADNet's, and Holm's p values of "better" and "worse", by method."""
+    methods = list(dict.fromkeys(entry.method for entry in entries if not is_floor(entry.method)))
+    of = {name: Results(_settings(found, name), [e for e in entries if e.method == name]) for name in methods}
+    others = [name for name in methods if name != REFERENCE]
+    means: list[Row] = [compare(of[name], of[REFERENCE]).rows[-1] for name in others]
+    better, worse = holm([row.a_greater.p for row in means]), holm([row.b_greater.p for row in means])
+    return {
+        name: [f"{100 * (row.mean_a - row.mean_b):+.1f}", f"{better[i]:.4f}", f"{worse[i]:.4f}"]
+        for i, (name, row) in enumerate(zip(others, means, strict=True))
+    }
+
+
+def _settings(found: re.Match[str], bundle: str) -> dict[str, Any]:
+    fixed = {"split": "within", "ways": "independent", "runs": 1, "labelled_slices": "", "bundle": bundle}
+    return {**fixed, "dataset": found["dataset"], "protocol": found["protocol"], "setting": int(found["setting"])}
+
+
+def _short(cell: Any) -> str:
+    return f"{cell.mean:.1f} ± {cell.sd:.1f}" if cell.n > 1 else str(cell)
+
+
+def _text(value: Any) -> str:
+    return ("" if math.isnan(value) else f"{value:.4f}") if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Print the tables, or add scores."""
+    parser = argparse.ArgumentParser(description="tables of docs/benchmarks.md")
+    parser.add_argument("--add", nargs=2, metavar=("FOLDER", "NAME"), help="take the results of an evaluation")
+    parser.add_argument("--draw", action="store_true", help="draw the Dice by organ and method")
+    args = parser.parse_args()
+    if args.add:
+        add(Path(args.add[0]), FOLDER / f"{args.add[1]}.csv")
+        return
+    for path in sorted(FOLDER.glob("*.csv")) if args.draw else ():
+        draw(path)
+    for dataset in sorted({path.stem.split("_setting")[0] for path in FOLDER.glob("*.csv")}):
+        print(f"{dataset}\n\n{table(sorted(FOLDER.glob(f'{dataset}_setting*.csv')))}\n")
+
+
+if __name__ == "__main__":
+    main()
