@@ -32,6 +32,7 @@ from monai_fss.visualize import dice_bars, to_png
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 NAME = re.compile(r"(?P<dataset>\w+)_setting(?P<setting>[12])_(?P<protocol>ep[12])")
 REFERENCE = "adnet"
+METHODS = ("adnet", "alpnet", "panet", "crapnet", "adnet_3d")
 ORGANS = ("liver", "right_kidney", "left_kidney", "spleen")
 COLUMNS = ["fold", "run", "case", "label", "name", "method", "dice", "hd95", "assd", "state"]
 
@@ -86,12 +87,18 @@ def _rows(path: Path) -> list[list[str]]:
     entries = read_scores(path)
     cells = summarize(Results(_settings(found, "several"), entries))
     tests = _against_reference(entries, found)
-    order = [name for name in cells if not is_floor(name)] + [name for name in cells if is_floor(name)]
+    order = sorted(cells, key=lambda name: (is_floor(name), *_place(name)))
     return [
         [found["setting"], found["protocol"].upper(), name, *(_short(cells[name][organ]) for organ in (*ORGANS, MEAN))]
         + tests.get(name, ["", "", ""])
         for name in order
     ]
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Where a method, or its floor, stands in the table."""
+    method = name.removeprefix(untrained_name(""))
+    return (METHODS.index(method) if method in METHODS else len(METHODS), name)
 
 
 def _against_reference(entries: Sequence[Entry], found: re.Match[str]) -> dict[str, list[str]]:
