@@ -7,7 +7,8 @@ The tables of ``docs/benchmarks.md`` from the scores beside it: ``python tests/b
 several methods. A table of a data set has for each setting and protocol the mean Dice (%) of every method and organ,
 mean and deviation as in ``results.md``, and how the mean differs from ADNet's: one-sided Wilcoxon tests over the
 queries, corrected by Holm's method over the methods of a setting and protocol, each direction.
-``--add FOLDER NAME`` takes the results of one method's evaluation; scores of other methods that NAME.csv has stay.
+``--add FOLDER NAME`` takes the results of one method's evaluation; scores of other methods and folds that NAME.csv has
+stay.
 ``--draw`` draws each file's Dice by organ and method beside it.
 """
 
@@ -46,12 +47,13 @@ def read_scores(path: Path) -> list[Entry]:
 
 
 def add(source: Path, target: Path) -> None:
-    """Write the scores of an evaluation, and those of other methods that are there; paths and versions stay out."""
+    """Write the scores of an evaluation, and those of other methods and folds that are there; paths stay out."""
     new = read_results(source).entries
     method = next(entry.method for entry in new if not is_floor(entry.method))
     new = [replace(entry, method=untrained_name(method)) if entry.method == UNTRAINED else entry for entry in new]
-    names = {entry.method for entry in new}
-    old = [entry for entry in read_scores(target) if entry.method not in names] if target.exists() else []
+    same = {(entry.method, entry.fold) for entry in new}
+    known = read_scores(target) if target.exists() else []
+    old = [entry for entry in known if (entry.method, entry.fold) not in same]
     with target.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)

@@ -27,12 +27,13 @@ def test_there_are_scores() -> None:
     assert DATASETS
 
 
-def evaluation(folder: Path, method: str, shift: float = 0.0) -> Path:
-    """Results of one method and its floor: liver and spleen of three queries in as many folds."""
+def evaluation(folder: Path, method: str, shift: float = 0.0, folds: tuple[int, ...] = (0, 1, 2)) -> Path:
+    """Results of one method and its floor: four organs of three queries in as many folds."""
     entries = [
         Entry(fold, 0, f"case_{fold}", label, name, own, dice + shift + gain, 10.0, float("nan"), "scored")
         for own in (method, "untrained network")
         for fold, dice in enumerate(DICE[own])
+        if fold in folds
         for label, name, gain in (
             (1, "liver", 0.1),
             (2, "right_kidney", 0),
@@ -53,6 +54,9 @@ def test_scores_are_added_method_by_method(tmp_path: Path) -> None:
     found = read_scores(target)
     assert [entry.method for entry in found[::12]] == ["panet", "untrained panet", "adnet", "untrained adnet"]
     assert found[24].dice == pytest.approx(0.6) and np.isnan(found[24].assd)
+    add(evaluation(tmp_path / "d", "panet", 0.2, folds=(1,)), target)
+    found = [entry for entry in read_scores(target) if entry.method == "panet" and entry.name == "liver"]
+    assert {entry.fold: entry.dice for entry in found} == pytest.approx({0: 0.4, 1: 0.8, 2: 0.5})
     assert "a path" not in target.read_text(encoding="utf-8")
 
 
