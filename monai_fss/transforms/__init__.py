@@ -8,6 +8,8 @@ from .contrast import RandMaskContrastd
 from .episodes import NoEpisodeError, SampleEpisode, SupervoxelTabled
 from .felzenszwalb import felzenszwalb
 from .foreground import foreground_mask
+from .geodesic import geodesic_distance
+from .geodesic_growth import GeodesicGrowthd, grow_scribbles
 from .largest_component import LargestComponentd, largest_component
 from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
 from .position import BodyPosition, BodyPositiond
@@ -20,6 +22,7 @@ from .volume_episodes import SampleVolumeEpisode, SupervoxelVolumeTabled
 __all__ = [
     "BodyPosition",
     "BodyPositiond",
+    "GeodesicGrowthd",
     "LargestComponentd",
     "NoEpisodeError",
     "RandMaskContrastd",
@@ -38,6 +41,8 @@ __all__ = [
     "by_superpixels",
     "felzenszwalb",
     "foreground_mask",
+    "geodesic_distance",
+    "grow_scribbles",
     "largest_component",
     "slice_axcodes",
 ]
