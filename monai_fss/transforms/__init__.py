@@ -12,6 +12,7 @@ from .geodesic import geodesic_distance
 from .geodesic_growth import GeodesicGrowthd, grow_scribbles
 from .largest_component import LargestComponentd, largest_component
 from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
+from .patch_pairs import SamplePatchPair, patch_around
 from .position import BodyPosition, BodyPositiond
 from .probabilities import WayProbabilitiesd, WaysToLabeld
 from .slice_range import SliceRanged
@@ -27,6 +28,7 @@ __all__ = [
     "NoEpisodeError",
     "RandMaskContrastd",
     "SampleEpisode",
+    "SamplePatchPair",
     "SampleVolumeEpisode",
     "SliceOrientation",
     "SliceOrientationd",
@@ -44,5 +46,6 @@ __all__ = [
     "geodesic_distance",
     "grow_scribbles",
     "largest_component",
+    "patch_around",
     "slice_axcodes",
 ]

@@ -41,7 +41,7 @@ class PRNet(nn.Module):
     Args:
         patch_size: (H, W, slices) of a patch, each a multiple of 16. Default (128, 128, 48), the paper's.
         base: channels of the first level. Default 16, the paper's.
-        reach: r in mm along each axis: no offset is larger. Default (500, 500, 700), the published code's for the first,
+        reach: r in mm along each axis: no offset is larger. Default (500, 500, 700), of the published code for the
             coarse step in the head and neck.
         in_channels: channels of the image.
 
