@@ -15,6 +15,7 @@ from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
 from .patch_pairs import SamplePatchPair, patch_around
 from .position import BodyPosition, BodyPositiond
 from .probabilities import WayProbabilitiesd, WaysToLabeld
+from .scribbles import ScribblesFromMaskd, scribbles_from_mask, thinned
 from .slice_range import SliceRanged
 from .supervoxels import Supervoxels, Supervoxelsd, by_superpixels
 from .unless_empty import UnlessEmptyd
@@ -30,6 +31,7 @@ __all__ = [
     "SampleEpisode",
     "SamplePatchPair",
     "SampleVolumeEpisode",
+    "ScribblesFromMaskd",
     "SliceOrientation",
     "SliceOrientationd",
     "SliceRanged",
@@ -47,5 +49,7 @@ __all__ = [
     "grow_scribbles",
     "largest_component",
     "patch_around",
+    "scribbles_from_mask",
     "slice_axcodes",
+    "thinned",
 ]
