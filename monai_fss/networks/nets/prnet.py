@@ -59,8 +59,11 @@ class PRNet(nn.Module):
         in_channels: int = 1,
     ) -> None:
         super().__init__()
-        if len(patch_size) != 3 or any(n < 16 or n % 16 for n in patch_size):
-            raise ValueError(f"patch_size must be (H, W, slices), each a multiple of 16, got {tuple(patch_size)}.")
+        if len(patch_size) != 3 or any(n < 16 or n % 16 for n in patch_size) or max(patch_size) == 16:
+            raise ValueError(
+                "patch_size must be (H, W, slices), each a multiple of 16 and not all of them 16 (instance norm needs "
+                f"two voxels), got {tuple(patch_size)}."
+            )
         if len(reach) != 3 or min(reach) <= 0 or base < 1:
             raise ValueError(f"reach {tuple(reach)} must be three positive mm, and base {base} at least 1.")
         self.patch_size = tuple(int(n) for n in patch_size)
