@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from monai_fss.data.checkpoints import latest_checkpoint, load_model, read_model, restore, save_best, save_model
     from monai_fss.data.content_cache import ContentCache
     from monai_fss.data.episodes import EpisodeDataset, EpisodeSampler
+    from monai_fss.data.noisy_labels import LoadNoisyLabel, NoisyLabels
     from monai_fss.data.weighting import draws
     from monai_fss.data.writer import AtomicNibabelWriter, CaseLayout
 
@@ -61,6 +62,8 @@ __all__ = [
     "Fold",
     "InputWarning",
     "Label",
+    "LoadNoisyLabel",
+    "NoisyLabels",
     "Phantom",
     "Scan",
     "ScanError",
@@ -118,6 +121,8 @@ _LATER = {
     "ContentCache": "monai_fss.data.content_cache",
     "EpisodeDataset": "monai_fss.data.episodes",
     "EpisodeSampler": "monai_fss.data.episodes",
+    "LoadNoisyLabel": "monai_fss.data.noisy_labels",
+    "NoisyLabels": "monai_fss.data.noisy_labels",
     "draws": "monai_fss.data.weighting",
     "latest_checkpoint": "monai_fss.data.checkpoints",
     "load_model": "monai_fss.data.checkpoints",

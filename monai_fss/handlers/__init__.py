@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
+from .label_correction import LabelCorrection
 from .progress import TrainingProgress
 from .reseed import Reseed
 
-__all__ = ["Reseed", "TrainingProgress"]
+__all__ = ["LabelCorrection", "Reseed", "TrainingProgress"]

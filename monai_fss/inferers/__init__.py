@@ -7,6 +7,7 @@ from __future__ import annotations
 from .atlas import Atlas
 from .atlas_inferer import AtlasInferer, CarriedBack
 from .few_shot import FewShotInferer, conditioned
+from .localisation import LocatedPoints, PointLocaliser, SupportPoints
 from .prior import PriorInferer, PriorProtocol, with_weight
 from .protocols import EP1, EP2, AtlasProtocol, Protocol, chunks
 from .quality import ReverseAccuracy, reverse_accuracy
@@ -23,10 +24,13 @@ __all__ = [
     "EP2",
     "FewShotInferer",
     "FewShotVolumeInferer",
+    "LocatedPoints",
+    "PointLocaliser",
     "PriorInferer",
     "PriorProtocol",
     "Protocol",
     "ReverseAccuracy",
+    "SupportPoints",
     "SupportSet",
     "chunks",
     "conditioned",

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from .adnet import ADNetLoss
+from .prnet import PRNetLoss
 from .prototype import PrototypeLoss
 
-__all__ = ["ADNetLoss", "PrototypeLoss"]
+__all__ = ["ADNetLoss", "PRNetLoss", "PrototypeLoss"]

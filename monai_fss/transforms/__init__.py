@@ -8,10 +8,14 @@ from .contrast import RandMaskContrastd
 from .episodes import NoEpisodeError, SampleEpisode, SupervoxelTabled
 from .felzenszwalb import felzenszwalb
 from .foreground import foreground_mask
+from .geodesic import geodesic_distance
+from .geodesic_growth import GeodesicGrowthd, grow_scribbles
 from .largest_component import LargestComponentd, largest_component
 from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
+from .patch_pairs import SamplePatchPair, patch_around
 from .position import BodyPosition, BodyPositiond
 from .probabilities import WayProbabilitiesd, WaysToLabeld
+from .scribbles import ScribblesFromMaskd, scribbles_from_mask, thinned
 from .slice_range import SliceRanged
 from .supervoxels import Supervoxels, Supervoxelsd, by_superpixels
 from .unless_empty import UnlessEmptyd
@@ -20,11 +24,14 @@ from .volume_episodes import SampleVolumeEpisode, SupervoxelVolumeTabled
 __all__ = [
     "BodyPosition",
     "BodyPositiond",
+    "GeodesicGrowthd",
     "LargestComponentd",
     "NoEpisodeError",
     "RandMaskContrastd",
     "SampleEpisode",
+    "SamplePatchPair",
     "SampleVolumeEpisode",
+    "ScribblesFromMaskd",
     "SliceOrientation",
     "SliceOrientationd",
     "SliceRanged",
@@ -38,6 +45,11 @@ __all__ = [
     "by_superpixels",
     "felzenszwalb",
     "foreground_mask",
+    "geodesic_distance",
+    "grow_scribbles",
     "largest_component",
+    "patch_around",
+    "scribbles_from_mask",
     "slice_axcodes",
+    "thinned",
 ]

@@ -16,6 +16,7 @@ from .mask_paste import MaskPaste
 from .panet import PANet
 from .positioned_encoder import PositionedEncoder
 from .pretrained import COCO_RESNET101, load_pretrained
+from .prnet import PatchFeatures, PRNet
 from .resnext3d import ResNeXt3D
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "FewShotNet",
     "MaskPaste",
     "PANet",
+    "PRNet",
+    "PatchFeatures",
     "PositionedEncoder",
     "ResNeXt3D",
     "build_encoder",

@@ -1,0 +1,125 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""PRNet: where in the body a patch lies, and what it looks like, learnt from unlabelled scans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from monai.networks.blocks import Convolution
+from torch import nn
+
+__all__ = ["PRNet", "PatchFeatures"]
+
+
+class PatchFeatures(NamedTuple):
+    """What PRNet says of a batch of patches.
+
+    Attributes:
+        position: (B, 3), coordinates without a unit; differences of two are offsets by :meth:`PRNet.offset`.
+        anatomical: (B, 4 base), f2: the centre of the decoder's second level.
+        pixel: (B, base), f4: the centre of its last level.
+        reconstruction: (B, in_channels, *patch_size), logits of intensities of 0..1.
+    """
+
+    position: torch.Tensor
+    anatomical: torch.Tensor
+    pixel: torch.Tensor
+    reconstruction: torch.Tensor
+
+
+class PRNet(nn.Module):
+    """Propagation-reconstruction network: an encoder, a head for the position, a decoder that rebuilds the patch.
+
+    Lei et al., "One-shot weakly-supervised segmentation in medical images", arXiv:2111.10773 (section 3.2, Fig. 3). Of
+    two patches of a scan the difference of the predicted positions is their offset in mm: r tanh(p(c0) - p(c1))
+    (Eq. 2). The decoder has skip connections and the head no non-linearity, as in the published code, neither of which
+    the paper says; its 16 channels and patches of 48 x 128 x 128 (slices first) give 10,400,516 parameters.
+
+    Args:
+        patch_size: (H, W, slices) of a patch, each a multiple of 16. Default (128, 128, 48), the paper's.
+        base: channels of the first level. Default 16, the paper's.
+        reach: r in mm along each axis: no offset is larger. Default (500, 500, 700), of the published code for the
+            coarse step in the head and neck.
+        in_channels: channels of the image.
+
+    Raises:
+        ValueError: a patch that four halvings do not divide, or a reach that is not positive.
+    """
+
+    reach: torch.Tensor
+
+    def __init__(
+        self,
+        patch_size: Sequence[int] = (128, 128, 48),
+        base: int = 16,
+        reach: Sequence[float] = (500.0, 500.0, 700.0),
+        in_channels: int = 1,
+    ) -> None:
+        super().__init__()
+        if len(patch_size) != 3 or any(n < 16 or n % 16 for n in patch_size) or max(patch_size) == 16:
+            raise ValueError(
+                "patch_size must be (H, W, slices), each a multiple of 16 and not all of them 16 (instance norm needs "
+                f"two voxels), got {tuple(patch_size)}."
+            )
+        if len(reach) != 3 or min(reach) <= 0 or base < 1:
+            raise ValueError(f"reach {tuple(reach)} must be three positive mm, and base {base} at least 1.")
+        self.patch_size = tuple(int(n) for n in patch_size)
+        self.register_buffer("reach", torch.tensor([float(r) for r in reach]))
+        b = base
+        self.encoder = nn.ModuleList(
+            [_two(in_channels, b, b), _two(b, b, 2 * b), _two(2 * b, 2 * b, 4 * b), _two(4 * b, 4 * b, 8 * b)]
+            + [_two(8 * b, 8 * b, 16 * b)]
+        )
+        self.decoder = nn.ModuleList(
+            [_two(24 * b, 8 * b, 8 * b), _two(12 * b, 4 * b, 4 * b), _two(6 * b, 2 * b, b), _two(2 * b, b, b)]
+        )
+        cells = (self.patch_size[0] // 16) * (self.patch_size[1] // 16) * (self.patch_size[2] // 16)
+        self.head = nn.Sequential(nn.Linear(16 * b * cells, 128), nn.Linear(128, 64), nn.Linear(64, 3))
+        self.reconstruct = nn.Conv3d(b, in_channels, 1)
+        self.pool = nn.MaxPool3d(2)
+        self.upsample = nn.Upsample(scale_factor=2, mode="trilinear", align_corners=False)
+
+    def forward(self, patches: torch.Tensor) -> PatchFeatures:
+        """Patches (B, in_channels, *patch_size), intensities of 0..1."""
+        levels = self._encode(patches)
+        x, found = levels[-1], []
+        for block, skip in zip(self.decoder, levels[-2::-1], strict=True):
+            x = block(torch.cat([self.upsample(x), skip], dim=1))
+            found.append(x)
+        return PatchFeatures(self._position(levels[-1]), _centre(found[1]), _centre(found[3]), self.reconstruct(x))
+
+    def position(self, patches: torch.Tensor) -> torch.Tensor:
+        """The position (B, 3) alone, by the encoder: a third of the work."""
+        return self._position(self._encode(patches)[-1])
+
+    def offset(self, target: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+        """How far it is from ``start`` to ``target``, positions (..., 3), in mm: r tanh(target - start) (Eq. 2)."""
+        return self.reach * torch.tanh(target - start)
+
+    def _encode(self, patches: torch.Tensor) -> list[torch.Tensor]:
+        if tuple(patches.shape[2:]) != self.patch_size:
+            raise ValueError(
+                f"patches are {tuple(patches.shape[2:])} voxels, but the network was built for {self.patch_size}."
+            )
+        levels: list[torch.Tensor] = []
+        for depth, block in enumerate(self.encoder):
+            levels.append(block(self.pool(levels[-1]) if depth else patches))
+        return levels
+
+    def _position(self, deepest: torch.Tensor) -> torch.Tensor:
+        return self.head(deepest.flatten(1))
+
+
+def _two(channels: int, middle: int, out: int) -> nn.Sequential:
+    return nn.Sequential(
+        *(Convolution(3, a, b, norm="INSTANCE", act="RELU") for a, b in ((channels, middle), (middle, out)))
+    )
+
+
+def _centre(features: torch.Tensor) -> torch.Tensor:
+    """(B, C, h, w, d) -> (B, C), the vector at index size // 2."""
+    height, width, depth = (n // 2 for n in features.shape[2:])
+    return features[:, :, height, width, depth]
