@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prior", choices=("atlas",), help="combine the network with the registered labelled scan")
     parser.add_argument("--prior-weight", type=float, default=0.1, help="of the network then (default: 0.1)")
     parser.add_argument("--quality", action="store_true", help="also compare the label-free quality with the Dice")
+    parser.add_argument("--no-floors", action="store_true", help="leave out the untrained network and the pasted masks")
     parser.add_argument("--budget", help="of each training: a number of steps, or minutes such as 8min")
     parser.add_argument("--model", help="evaluate this model.pt instead of training one for each fold")
     parser.add_argument("--models", help="where trained models are kept and found again (default: OUTPUT/models)")
@@ -102,6 +103,7 @@ def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
             prior=args.prior,
             prior_weight=args.prior_weight,
             quality=args.quality,
+            floors=not args.no_floors,
             seed=args.seed,
             device=args.device,
             settings=settings,

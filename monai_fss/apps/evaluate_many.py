@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.budget import check_budget, known_budget
+from monai_fss.apps.bundles import is_trained
 from monai_fss.apps.combined import against_first, combine, training_table
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate import REGISTRATIONS, evaluate
@@ -34,9 +35,10 @@ def evaluate_many(
     """Evaluate methods one after another, and write one table and one picture of all.
 
     Each has a folder of its own below ``output`` and ``models``, such as ``adnet`` or ``crapnet-blocks_7``;
-    registrations are kept in one for all. After an interruption the same call goes on: a method that is done is not
-    evaluated again, and a training that was cut short is resumed. So a table grows by the same call with one more
-    method: the files of all are made anew from those of each. Methods that are in the table must be asked for again.
+    registrations are kept in one for all, and floors are measured of the first method and of the first that is
+    trained. After an interruption the same call goes on: a method that is done is not evaluated again, and a training
+    that was cut short is resumed. So a table grows by the same call with one more method: the files of all are made
+    anew from those of each. Methods that are in the table must be asked for again.
 
     Args:
         evaluations: that differ in the bundle, its recipe and settings alone.
@@ -68,11 +70,18 @@ def evaluate_many(
         check_parts(output, asked)
     check_output(output, RESULT_FILES, overwrite or table_grows(output, asked))
     done = {} if overwrite else _done(output, asked)
-    missing = [evaluation for evaluation in evaluations if evaluation.name not in done]
+    missing = [evaluation for evaluation in _with_floors(evaluations) if evaluation.name not in done]
     for evaluation in missing:
         _check_trained(evaluation, plan, models / method_folder(evaluation.name), budget)
     done |= {evaluation.name: _part(evaluation, asked[evaluation.name], output, models) for evaluation in missing}
     return _write([done[name] for name in asked], output, evaluations[0].command)
+
+
+def _with_floors(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """The table shows floors of the first method, and of the first that is trained: others need not measure them."""
+    trained = [evaluation.name for evaluation in evaluations if is_trained(evaluation.bundle)]
+    wanted = {evaluations[0].name, *trained[:1]}
+    return [replace(one, floors=one.floors and one.name in wanted) for one in evaluations]
 
 
 def _write(parts: Sequence[Results], output: Path, command: str) -> Results:

@@ -85,12 +85,12 @@ class FoldTrial:
         return " + ".join(filter(None, [self.evaluation.name, self.evaluation.prior]))
 
     def entries(self, fold: int, repetition: int) -> list[Entry]:
-        """The network's scores; in the first run those of the floors too."""
+        """The network's scores; in the first run those of the floors too, where they are wanted."""
         from monai_fss.inferers import EP1, EP2
         from monai_fss.networks.nets import MaskPaste
 
         found = self.scorer.entries(self.network, self.method, fold, repetition)
-        if repetition > 0:
+        if repetition > 0 or not self.evaluation.floors:
             return found
         if self.model is not None:
             found += self.scorer.entries(self._untrained(), UNTRAINED, fold, repetition, surface=False)

@@ -123,6 +123,10 @@ def test_every_other_bundle_is_evaluated(
     assert main([*command, *more, "--set", *settings]) == 0
     found = read_results(tmp_path / "out")
     assert {entry.method for entry in found.entries} == {bundle, "untrained network", "mask paste"}
+    models = ["--models", str(tmp_path / "out/models"), "--no-floors", "--overwrite"]
+    assert main([*command, *more, *models, "--set", *settings]) == 0
+    alone = read_results(tmp_path / "out").entries
+    assert alone == [entry for entry in found.entries if entry.method == bundle]
 
 
 @pytest.mark.parametrize(
@@ -158,6 +162,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         evaluation: Evaluation, output: Path, models: Path, overwrite: bool, budget: str | None, registrations: Path
     ) -> Results:
         seen.append({"name": evaluation.name, "models": models, "registrations": registrations})
+        floors.append(evaluation.floors)
         names = [evaluation.name, "mask paste"] + ([] if evaluation.bundle == "atlas" else ["untrained network"])
         entries = [Entry(0, 0, "case_01", 1, "liver", name, 0.5, 1.0, 1.0, "scored") for name in names]
         settings = {"bundle": evaluation.name, "dataset": "d", "split": "within", "protocol": "ep2", "ways": "compete"}
@@ -166,8 +171,17 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         write_results(output, found)
         return found
 
+    floors: list[bool] = []
     monkeypatch.setattr(many, "evaluate", evaluate)
+    monkeypatch.setattr(many, "floors_seen", floors, raising=False)
     return seen
+
+
+def test_floors_are_measured_once(phantom_set: Path, tmp_path: Path, made: list[dict[str, Any]]) -> None:
+    several(phantom_set, tmp_path / "a", "atlas", "adnet", "crapnet")
+    assert many.floors_seen == [True, True, False], "masks pasted beside the first, the first untrained network"
+    several(phantom_set, tmp_path / "b", "adnet", "atlas", "panet", floors=False)
+    assert many.floors_seen[3:] == [False] * 3
 
 
 def several(data: Path, output: Path, *names: str, **more: Any) -> Results:
