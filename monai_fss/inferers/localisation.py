@@ -53,6 +53,23 @@ class LocatedPoints:
     values: np.ndarray
     similarity: np.ndarray
 
+    def scribbles(self, shape: Sequence[int], tau: float = 0.5) -> np.ndarray:
+        """Draw the points that were found rightly (dual-level feature denoising, section 3.3).
+
+        Args:
+            shape: (H, W, D) of the query.
+            tau: similarity that a point must exceed. Default 0.5, the paper's; below -1 all points are drawn.
+
+        Returns:
+            int16 (H, W, D): values of the points, 0 elsewhere. Where several points fall on a voxel, that of the highest
+            similarity counts. Nothing is drawn where no point exceeds tau.
+        """
+        drawn = np.zeros(tuple(shape), np.int16)
+        for index in np.argsort(self.similarity, kind="stable"):
+            if self.similarity[index] > tau:
+                drawn[tuple(self.voxels[index])] = self.values[index]
+        return drawn
+
 
 class PointLocaliser:
     """Propagate points from a support to a query by PRNet (section 3.2), and compare what lies there (3.3, Eq. 5).

@@ -10,7 +10,7 @@ import torch
 from monai.data import MetaTensor
 from torch import nn
 
-from monai_fss.inferers import PointLocaliser
+from monai_fss.inferers import LocatedPoints, PointLocaliser
 from monai_fss.networks.nets import PatchFeatures, PRNet
 
 SPACING = np.array([2.0, 1.0, 3.0])
@@ -111,6 +111,14 @@ def test_with_the_network_itself() -> None:
     assert np.isfinite(found.similarity).all() and not net.training
     again = localiser(support, image)
     assert np.array_equal(found.voxels, again.voxels)
+
+
+def test_points_above_tau_are_drawn_the_most_similar_on_top() -> None:
+    voxels = np.array([[0, 0, 0], [1, 2, 1], [1, 2, 1], [2, 1, 0]])
+    found = LocatedPoints(voxels, np.array([3, 5, 4, 9]), np.array([0.5, 0.9, 0.7, 0.8]))
+    drawn = found.scribbles((3, 3, 2))
+    assert drawn.dtype == np.int16 and drawn[1, 2, 1] == 5 and drawn[2, 1, 0] == 9 and drawn[0, 0, 0] == 0
+    assert found.scribbles((3, 3, 2), tau=0.4)[0, 0, 0] == 3 and not found.scribbles((3, 3, 2), tau=0.9).any()
 
 
 def test_arguments_are_checked() -> None:
