@@ -61,8 +61,8 @@ class LocatedPoints:
             tau: similarity that a point must exceed. Default 0.5, the paper's; below -1 all points are drawn.
 
         Returns:
-            int16 (H, W, D): values of the points, 0 elsewhere. Where several points fall on a voxel, that of the highest
-            similarity counts. Nothing is drawn where no point exceeds tau.
+            int16 (H, W, D): values of the points, 0 elsewhere. Where several points fall on a voxel, that of the
+            highest similarity counts. Nothing is drawn where no point exceeds tau.
         """
         drawn = np.zeros(tuple(shape), np.int16)
         for index in np.argsort(self.similarity, kind="stable"):

@@ -6,7 +6,8 @@ The tables of ``docs/benchmarks.md`` from the scores beside it: ``python tests/b
 ``docs/benchmarks/<data set>_setting<1|2>_<ep1|ep2>.csv`` are the ``results.csv`` that ``monai-fss evaluate`` wrote over
 several methods. A table of a data set has for each setting and protocol the mean Dice (%) of every method and organ,
 mean and deviation as in ``results.md``, and how the mean differs from ADNet's: one-sided Wilcoxon tests over the
-queries, corrected by Holm's method over the methods of a setting and protocol, each direction.
+queries, corrected by Holm's method over the methods of a setting and protocol, each direction. Methods that were not
+evaluated on all folds yet are left out.
 ``--add FOLDER NAME`` takes the results of one method's evaluation; scores of other methods and folds that NAME.csv has
 stay.
 ``--draw`` draws each file's Dice by organ and method beside it.
@@ -71,10 +72,18 @@ def table(paths: Sequence[Path]) -> str:
 def draw(path: Path) -> None:
     """Write the bars of a file's methods, and of "mask paste", as a PNG beside it."""
     found = _parts(path)
-    shown = [entry for entry in read_scores(path) if not is_floor(entry.method) or entry.method == MASK_PASTE]
+    known = _complete(read_scores(path))
+    shown = [entry for entry in known if not is_floor(entry.method) or entry.method == MASK_PASTE]
     title = f"{found['dataset']}, setting {found['setting']}, {found['protocol'].upper()}"
     cells = summarize(Results(_settings(found, "several"), shown))
     path.with_suffix(".png").write_bytes(to_png(dice_bars(cells, title)))
+
+
+def _complete(entries: Sequence[Entry]) -> list[Entry]:
+    """Those of methods that were evaluated on every fold: means over other folds do not compare."""
+    folds = {entry.fold for entry in entries}
+    of = {method: {e.fold for e in entries if e.method == method} for method in {entry.method for entry in entries}}
+    return [entry for entry in entries if of[entry.method] == folds]
 
 
 def _parts(path: Path) -> re.Match[str]:
@@ -86,7 +95,7 @@ def _parts(path: Path) -> re.Match[str]:
 
 def _rows(path: Path) -> list[list[str]]:
     found = _parts(path)
-    entries = read_scores(path)
+    entries = _complete(read_scores(path))
     cells = summarize(Results(_settings(found, "several"), entries))
     tests = _against_reference(entries, found)
     order = sorted(cells, key=lambda name: (is_floor(name), *_place(name)))

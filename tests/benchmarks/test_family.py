@@ -92,6 +92,14 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
     assert rows["untrained panet"][3:8] == ["20.0 ± 0.0", "10.0 ± 0.0", "10.0 ± 0.0", "5.0 ± 0.0", "11.2 ± 5.4"]
 
 
+def test_a_method_is_in_the_table_when_all_its_folds_are_there(tmp_path: Path) -> None:
+    target = tmp_path / "set_setting1_ep1.csv"
+    add(evaluation(tmp_path / "a", "adnet"), target)
+    for folds, shown in (((0,), False), ((2,), False), ((1,), True)):
+        add(evaluation(tmp_path / f"b{folds}", "panet", folds=folds), target)
+        assert ("panet" in table([target])) == shown
+
+
 def test_a_file_of_another_name_is_refused(tmp_path: Path) -> None:
     add(evaluation(tmp_path / "a", "adnet"), tmp_path / "ep1.csv")
     with pytest.raises(ValueError, match=r"ep1\.csv: is not named <data set>_setting<1\|2>_<ep1\|ep2>\.csv"):
