@@ -120,7 +120,7 @@ def _against_reference(entries: Sequence[Entry], found: re.Match[str]) -> dict[s
     means: list[Row] = [compare(of[name], of[REFERENCE]).rows[-1] for name in others]
     better, worse = holm([row.a_greater.p for row in means]), holm([row.b_greater.p for row in means])
     return {
-        name: [f"{100 * (row.mean_a - row.mean_b):+.1f}", f"{better[i]:.4f}", f"{worse[i]:.4f}"]
+        name: [f"{100 * (row.mean_a - row.mean_b):+.1f}", _p(better[i]), _p(worse[i])]
         for i, (name, row) in enumerate(zip(others, means, strict=True))
     }
 
@@ -128,6 +128,10 @@ def _against_reference(entries: Sequence[Entry], found: re.Match[str]) -> dict[s
 def _settings(found: re.Match[str], bundle: str) -> dict[str, Any]:
     fixed = {"split": "within", "ways": "independent", "runs": 1, "labelled_slices": "", "bundle": bundle}
     return {**fixed, "dataset": found["dataset"], "protocol": found["protocol"], "setting": int(found["setting"])}
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}" if value >= 1e-4 else "< 0.0001"
 
 
 def _short(cell: Any) -> str:
