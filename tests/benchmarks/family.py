@@ -10,7 +10,7 @@ queries, corrected by Holm's method over the methods of a setting and protocol, 
 evaluated on all folds yet are left out.
 ``--add FOLDER NAME`` takes the results of one method's evaluation; scores of other methods and folds that NAME.csv has
 stay.
-``--draw`` draws each file's Dice by organ and method beside it.
+``--draw`` draws each file's Dice by organ and method beside it; ``--write`` puts the tables into the document.
 """
 
 from __future__ import annotations
@@ -67,6 +67,14 @@ def table(paths: Sequence[Path]) -> str:
     head = ["Setting", "Protocol", "Method", *(organ.replace("_", " ") for organ in ORGANS), MEAN]
     head += ["difference", "p (better)", "p (worse)"]
     return markdown_table(head, [row for path in paths for row in _rows(path)])
+
+
+def with_table(text: str, dataset: str, made: str) -> str:
+    """A document whose table below the heading of a data set, "## <data set>: ...", is replaced."""
+    parts = re.split(rf"(^## {dataset}:.*\n\n)((?:\|.*\n)+)", text, flags=re.MULTILINE)
+    if len(parts) != 4:
+        raise ValueError(f"{dataset}: the document has no heading '## {dataset}: ...' with a table below. Add them.")
+    return "".join([parts[0], parts[1], made, "\n", parts[3]])
 
 
 def draw(path: Path) -> None:
@@ -147,14 +155,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="tables of docs/benchmarks.md")
     parser.add_argument("--add", nargs=2, metavar=("FOLDER", "NAME"), help="take the results of an evaluation")
     parser.add_argument("--draw", action="store_true", help="draw the Dice by organ and method")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
     args = parser.parse_args()
     if args.add:
         add(Path(args.add[0]), FOLDER / f"{args.add[1]}.csv")
         return
     for path in sorted(FOLDER.glob("*.csv")) if args.draw else ():
         draw(path)
+    docs = FOLDER.with_suffix(".md")
     for dataset in sorted({path.stem.split("_setting")[0] for path in FOLDER.glob("*.csv")}):
-        print(f"{dataset}\n\n{table(sorted(FOLDER.glob(f'{dataset}_setting*.csv')))}\n")
+        made = table(sorted(FOLDER.glob(f"{dataset}_setting*.csv")))
+        print(f"{dataset}\n\n{made}\n")
+        if args.write:
+            docs.write_text(with_table(docs.read_text(encoding="utf-8"), dataset, made), encoding="utf-8")
 
 
 if __name__ == "__main__":

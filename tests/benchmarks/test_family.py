@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from family import FOLDER, add, read_scores, table
+from family import FOLDER, add, read_scores, table, with_table
 
 from monai_fss.apps.results import Entry, Results, write_results
 
@@ -98,6 +98,14 @@ def test_a_method_is_in_the_table_when_all_its_folds_are_there(tmp_path: Path) -
     for folds, shown in (((0,), False), ((2,), False), ((1,), True)):
         add(evaluation(tmp_path / f"b{folds}", "panet", folds=folds), target)
         assert ("panet" in table([target])) == shown
+
+
+def test_a_table_is_replaced_in_the_document() -> None:
+    text = "# T\n\n## a: one\n\n| x |\n| y |\n\nmore\n\n## ab: two\n\n| z |\n"
+    assert with_table(text, "a", "| 1 |\n| 2 |") == text.replace("| x |\n| y |", "| 1 |\n| 2 |")
+    assert with_table(text, "ab", "| 3 |") == text.replace("| z |", "| 3 |")
+    with pytest.raises(ValueError, match="c: the document has no heading"):
+        with_table(text, "c", "| 1 |")
 
 
 def test_a_file_of_another_name_is_refused(tmp_path: Path) -> None:
