@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
+from monai.utils import convert_to_tensor
 
 from monai_fss.data.atomic import atomic_path
 
@@ -34,7 +35,10 @@ class NoisyLabels:
     def __init__(self, originals: Mapping[str, torch.Tensor], folder: str | Path | None = None) -> None:
         self.originals = dict(originals)
         self.folder = None if folder is None else Path(folder)
-        self._present = {name: self._plain(label).clone() for name, label in self.originals.items()}
+        self._present = {
+            name: convert_to_tensor(label, dtype=torch.int16, track_meta=False).clone()
+            for name, label in self.originals.items()
+        }
         for name, label in self._present.items():
             file = self.path(name)
             if file is None or not file.is_file():
@@ -76,11 +80,6 @@ class NoisyLabels:
             with atomic_path(file) as temporary:
                 nib.Nifti1Image(after[0].numpy(), np.asarray(affine, dtype=float)).to_filename(temporary)
         return changed
-
-    @staticmethod
-    def _plain(label: torch.Tensor) -> torch.Tensor:
-        array = label.as_tensor() if hasattr(label, "as_tensor") else torch.as_tensor(label)
-        return array.to(torch.int16)
 
 
 class LoadNoisyLabel(Transform):

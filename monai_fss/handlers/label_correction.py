@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
+from monai.utils import convert_to_tensor
 from torch import nn
 
 from monai_fss.data import NoisyLabels
@@ -111,8 +112,8 @@ class LabelCorrection:
 
     def _correct(self, item: Mapping[str, Any], epoch: int) -> int:
         device = next(self.network.parameters()).device
-        image = item["image"].as_tensor() if hasattr(item["image"], "as_tensor") else item["image"]
-        logits = self.inferer(image[None].to(device), self.network)
+        image = convert_to_tensor(item["image"], device=device, track_meta=False)
+        logits = self.inferer(image[None], self.network)
         confidence, winner = torch.softmax(logits.float()[0], 0).max(0)
         values = self.values or list(range(logits.shape[1]))
         limits = torch.tensor([self.threshold(epoch, value) for value in values], device=device)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from .carafe import CarafeDownsample, CarafeUpsample, reassemble_down, reassemble_up
 from .cycle_resemblance import CycleResemblanceAttention, CycleResemblanceBlock, cycle_resemblance
 from .label_windows import VOLUME_WINDOW, label_windows
-from .local_prototype import adaptive_local_prototypes, grid_prototypes, softmax_similarity
+from .local_prototype import adaptive_local_prototypes, cells_of, grid_prototypes, softmax_similarity
 from .precision import at_least_single, full_bmm
 from .prototype import cosine_similarity, masked_average_pooling, support_prototypes
 
@@ -19,6 +19,7 @@ __all__ = [
     "VOLUME_WINDOW",
     "adaptive_local_prototypes",
     "at_least_single",
+    "cells_of",
     "cosine_similarity",
     "cycle_resemblance",
     "full_bmm",

@@ -12,7 +12,16 @@ import torch.nn.functional as F
 from .precision import at_least_single, full_bmm
 from .prototype import support_prototypes
 
-__all__ = ["adaptive_local_prototypes", "grid_prototypes", "softmax_similarity"]
+__all__ = ["adaptive_local_prototypes", "cells_of", "grid_prototypes", "softmax_similarity"]
+
+
+def cells_of(size: list[int], cell: float) -> list[int]:
+    """Cells along each axis of an image (H, W) where a cell's side is about ``cell`` pixels; at least one.
+
+    >>> cells_of([128, 100], 16.0)
+    [8, 6]
+    """
+    return [max(1, int(round(n / cell))) for n in size]
 
 
 def grid_prototypes(

@@ -10,20 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from monai_fss.networks.blocks import adaptive_local_prototypes
+from monai_fss.networks.blocks import adaptive_local_prototypes, cells_of
 
 from .panet import PANet, outside
 
-__all__ = ["ALPNet", "cells_of"]
-
-
-def cells_of(size: Sequence[int], cell: float) -> list[int]:
-    """Cells along each axis of an image (H, W) where a cell's side is about ``cell`` pixels; at least one.
-
-    >>> cells_of((128, 100), 16)
-    [8, 6]
-    """
-    return [max(1, round(n / cell)) for n in size]
+__all__ = ["ALPNet"]
 
 
 class ALPNet(PANet):
@@ -80,8 +71,8 @@ class ALPNet(PANet):
         self, features: torch.Tensor, mask: torch.Tensor, size: Sequence[int], episode: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Prototypes (N, 2, P, D), background first, and which are valid (N, 2, P); see :meth:`PANet.pool`."""
-        large = cells_of(size, self.train_cell)
-        grid = large if episode else cells_of(size, self.cell)
+        large = cells_of(list(size), self.train_cell)
+        grid = large if episode else cells_of(list(size), self.cell)
         sides = [
             adaptive_local_prototypes(features, outside(mask), grid, self.threshold, always_global=False),
             adaptive_local_prototypes(features, mask, grid, self.threshold, always_global=True, least_grid=large),

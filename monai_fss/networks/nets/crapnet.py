@@ -8,7 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from monai_fss.networks.blocks import CarafeDownsample, CycleResemblanceAttention, reassemble_down, softmax_similarity
+from monai_fss.networks.blocks import (
+    CarafeDownsample,
+    CycleResemblanceAttention,
+    cells_of,
+    reassemble_down,
+    softmax_similarity,
+)
 
 from .few_shot import FewShotNet, check_support, support_features
 
@@ -139,7 +145,7 @@ class CRAPNet(FewShotNet):
 
         Features and masks alike, so that they stay in register.
         """
-        return F.adaptive_avg_pool2d(maps, [max(1, int(round(n / self.cell))) for n in size])
+        return F.adaptive_avg_pool2d(maps, cells_of(size, self.cell))
 
     def _logits(self, score: torch.Tensor, size: list[int]) -> torch.Tensor:
         """(B, W, h, w) -> (B, 1 + W, H, W)."""
