@@ -19,7 +19,7 @@ __all__ = ["check_parts", "is_done", "method_folder", "table_grows", "what_is_as
 
 ASKED = "evaluation.json"
 _OF_EACH = {"bundle", "recipe", "settings", "support_slices"}  # in which the evaluations of one table may differ
-_NOT_ASKED = {"command", "device", "data", "floors"}  # the place of the data is in the content
+_NOT_ASKED = {"command", "device", "data"}  # the place of the data is in the content
 _ADVICE = "Give another --output, or --overwrite to evaluate again."
 
 

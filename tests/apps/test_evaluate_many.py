@@ -16,6 +16,7 @@ from monai.data import MetaTensor
 
 from monai_fss.apps import evaluate_many as many
 from monai_fss.apps.cli import main
+from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
 from monai_fss.apps.results import Entry, Results, read_results, write_results
 from monai_fss.data import ScanError, read_model
@@ -161,8 +162,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     def evaluate(
         evaluation: Evaluation, output: Path, models: Path, overwrite: bool, budget: str | None, registrations: Path
     ) -> Results:
-        seen.append({"name": evaluation.name, "models": models, "registrations": registrations})
-        floors.append(evaluation.floors)
+        places = {"models": models, "registrations": registrations}
+        seen.append({"name": evaluation.name, "floors": evaluation.floors, **places})
         names = [evaluation.name, "mask paste"] + ([] if evaluation.bundle == "atlas" else ["untrained network"])
         entries = [Entry(0, 0, "case_01", 1, "liver", name, 0.5, 1.0, 1.0, "scored") for name in names]
         settings = {"bundle": evaluation.name, "dataset": "d", "split": "within", "protocol": "ep2", "ways": "compete"}
@@ -171,17 +172,17 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         write_results(output, found)
         return found
 
-    floors: list[bool] = []
     monkeypatch.setattr(many, "evaluate", evaluate)
-    monkeypatch.setattr(many, "floors_seen", floors, raising=False)
     return seen
 
 
 def test_floors_are_measured_once(phantom_set: Path, tmp_path: Path, made: list[dict[str, Any]]) -> None:
     several(phantom_set, tmp_path / "a", "atlas", "adnet", "crapnet")
-    assert many.floors_seen == [True, True, False], "masks pasted beside the first, the first untrained network"
+    assert [one["floors"] for one in made] == [True, True, False], "of the first, and of the first that is trained"
     several(phantom_set, tmp_path / "b", "adnet", "atlas", "panet", floors=False)
-    assert many.floors_seen[3:] == [False] * 3
+    assert [one["floors"] for one in made[3:]] == [False] * 3
+    with pytest.raises(UsageError, match="floors"):
+        several(phantom_set, tmp_path / "b", "adnet", "atlas", "panet")
 
 
 def several(data: Path, output: Path, *names: str, **more: Any) -> Results:

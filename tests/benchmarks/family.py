@@ -83,7 +83,7 @@ def draw(path: Path) -> None:
     known = _complete(read_scores(path))
     shown = [entry for entry in known if not is_floor(entry.method) or entry.method == MASK_PASTE]
     title = f"{found['dataset']}, setting {found['setting']}, {found['protocol'].upper()}"
-    cells = summarize(Results(_settings(found, "several"), shown))
+    cells = _cells(found, shown)
     path.with_suffix(".png").write_bytes(to_png(dice_bars(cells, title)))
 
 
@@ -104,14 +104,18 @@ def _parts(path: Path) -> re.Match[str]:
 def _rows(path: Path) -> list[list[str]]:
     found = _parts(path)
     entries = _complete(read_scores(path))
-    cells = summarize(Results(_settings(found, "several"), entries))
     tests = _against_reference(entries, found)
-    order = sorted(cells, key=lambda name: (is_floor(name), *_place(name)))
     return [
-        [found["setting"], found["protocol"].upper(), name, *(_short(cells[name][organ]) for organ in (*ORGANS, MEAN))]
-        + tests.get(name, ["", "", ""])
-        for name in order
+        [found["setting"], found["protocol"].upper(), name, *map(_short, row.values()), *tests.get(name, ["", "", ""])]
+        for name, row in _cells(found, entries).items()
     ]
+
+
+def _cells(found: re.Match[str], entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
+    """Means by method and organ, both in the order of the tables and pictures: floors come last."""
+    cells = summarize(Results(_settings(found, "several"), entries))
+    order = sorted(cells, key=lambda name: (is_floor(name), *_place(name)))
+    return {name: {organ: cells[name][organ] for organ in (*ORGANS, MEAN)} for name in order}
 
 
 def _place(name: str) -> tuple[int, str]:
