@@ -79,12 +79,11 @@ def with_table(text: str, dataset: str, made: str) -> str:
 
 def draw(path: Path) -> None:
     """Write the bars of a file's methods, and of "mask paste", as a PNG beside it."""
-    found = _parts(path)
+    found = name_parts(path)
     known = _complete(read_scores(path))
     shown = [entry for entry in known if not is_floor(entry.method) or entry.method == MASK_PASTE]
     title = f"{found['dataset']}, setting {found['setting']}, {found['protocol'].upper()}"
-    cells = _cells(found, shown)
-    path.with_suffix(".png").write_bytes(to_png(dice_bars(cells, title)))
+    path.with_suffix(".png").write_bytes(to_png(dice_bars(cells(found, shown), title)))
 
 
 def _complete(entries: Sequence[Entry]) -> list[Entry]:
@@ -94,7 +93,8 @@ def _complete(entries: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in entries if of[entry.method] == folds]
 
 
-def _parts(path: Path) -> re.Match[str]:
+def name_parts(path: Path) -> re.Match[str]:
+    """Data set, setting and protocol that a file is named by."""
     found = NAME.fullmatch(path.stem)
     if found is None:
         raise ValueError(f"{path}: is not named <data set>_setting<1|2>_<ep1|ep2>.csv. Rename it.")
@@ -102,20 +102,20 @@ def _parts(path: Path) -> re.Match[str]:
 
 
 def _rows(path: Path) -> list[list[str]]:
-    found = _parts(path)
+    found = name_parts(path)
     entries = _complete(read_scores(path))
     tests = _against_reference(entries, found)
     return [
         [found["setting"], found["protocol"].upper(), name, *map(_short, row.values()), *tests.get(name, ["", "", ""])]
-        for name, row in _cells(found, entries).items()
+        for name, row in cells(found, entries).items()
     ]
 
 
-def _cells(found: re.Match[str], entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
+def cells(found: re.Match[str], entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
     """Means by method and organ, both in the order of the tables and pictures: floors come last."""
-    cells = summarize(Results(_settings(found, "several"), entries))
-    order = sorted(cells, key=lambda name: (is_floor(name), *_place(name)))
-    return {name: {organ: cells[name][organ] for organ in (*ORGANS, MEAN)} for name in order}
+    means = summarize(Results(_settings(found, "several"), entries))
+    order = sorted(means, key=lambda name: (is_floor(name), *_place(name)))
+    return {name: {organ: means[name][organ] for organ in (*ORGANS, MEAN)} for name in order}
 
 
 def _place(name: str) -> tuple[int, str]:

@@ -8,13 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ablations import ABLATIONS, ablation_table
 from family import FOLDER, add, read_scores, table, with_table
 
 from monai_fss.apps.results import Entry, Results, write_results
 
 DATASETS = sorted({path.stem.split("_setting")[0] for path in FOLDER.glob("*.csv")})
 SETTINGS = {"dataset": "set", "split": "within", "protocol": "ep1", "ways": "independent", "runs": 1}
-DICE = {"adnet": (0.4, 0.6, 0.5), "panet": (0.3, 0.5, 0.4), "untrained network": (0.1, 0.1, 0.1)}
+DICE = {
+    "adnet": (0.4, 0.6, 0.5),
+    "panet": (0.3, 0.5, 0.4),
+    "panet:no_alignment": (0.9, 0.55, 0.0),
+    "untrained network": (0.1, 0.1, 0.1),
+}
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -62,7 +68,7 @@ def test_scores_are_added_method_by_method(tmp_path: Path) -> None:
 
 def test_a_table_by_hand(tmp_path: Path) -> None:
     target = tmp_path / "set_setting1_ep1.csv"
-    for method in DICE.keys() - {"untrained network"}:
+    for method in ("adnet", "panet"):
         add(evaluation(tmp_path / method, method), target)
     rows = {
         row.split("|")[3].strip(): [c.strip() for c in row.split("|")[1:-1]] for row in table([target]).splitlines()
@@ -90,6 +96,30 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
     # All three queries are worse by the same: 1 / 2^3, the only other method.
     assert rows["panet"][8:] == ["-10.0", "1.0000", "0.1250"]
     assert rows["untrained panet"][3:8] == ["20.0 ± 0.0", "10.0 ± 0.0", "10.0 ± 0.0", "5.0 ± 0.0", "11.2 ± 5.4"]
+
+
+@pytest.mark.parametrize("dataset", sorted({path.stem.split("_setting")[0] for path in ABLATIONS.glob("*.csv")}))
+def test_the_ablations_in_the_docs_are_those_of_the_scores(dataset: str) -> None:
+    text = (FOLDER.parent / "benchmarks.md").read_text(encoding="utf-8")
+    assert ablation_table(sorted(ABLATIONS.glob(f"{dataset}_setting*.csv"))) in text
+
+
+def test_a_recipe_stands_below_its_method_on_the_same_folds(tmp_path: Path) -> None:
+    (tmp_path / "recipes").mkdir()
+    name = "set_setting1_ep1.csv"
+    for method in ("adnet", "panet"):
+        add(evaluation(tmp_path / method, method), tmp_path / name)
+    add(evaluation(tmp_path / "r", "panet:no_alignment", folds=(0, 1)), tmp_path / "recipes" / name)
+    rows = [
+        [cell.strip() for cell in row.split("|")[1:-1]]
+        for row in ablation_table([tmp_path / "recipes" / name], tmp_path).splitlines()
+    ]
+    assert rows[0][-3:] == ["difference", "above in", "before training"]
+    # liver is above the kidneys by 10 points, the spleen below by 5; folds 0 and 1 alone
+    assert rows[2:] == [
+        ["EP1", "panet", "50.0", "40.0", "40.0", "35.0", "41.2", "", "", "11.2"],
+        ["EP1", "panet:no_alignment", "82.5", "72.5", "72.5", "67.5", "73.8", "+32.5", "8 of 8", "11.2"],
+    ]
 
 
 def test_a_method_is_in_the_table_when_all_its_folds_are_there(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from monai.bundle import ConfigParser
 
 from monai_fss.apps.bundles import recipe_names
 
-ADNET = {"kappa": 0.5, "align": 1.0, "compact": 1.0, "supervoxel_ml": 60.0, "superpixels": False}
-PANET = {"align": 1.0, "superpixels": True}
-CRAPNET = {"blocks": 5, "branches": 2, "refined": True, "align": 1.0, "superpixels": True}
+ADNET = {"kappa": 0.5, "align": 1.0, "compact": 1.0, "supervoxel_ml": 60.0, "superpixels": False, "positions": 3}
+PANET = {"align": 1.0, "superpixels": True, "positions": 3}
+CRAPNET = {"blocks": 5, "branches": 2, "refined": True, "align": 1.0, "superpixels": True, "positions": 3}
 RECIPES: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
     "adnet": (
         ADNET,
@@ -22,20 +22,31 @@ RECIPES: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
             **{f"kappa_{kappa}": {"kappa": kappa} for kappa in (0.1, 0.3, 0.7, 0.9, 1.0)},
             **{f"supervoxels_{n}": {"supervoxel_ml": n * 0.0125} for n in (500, 1500, 2000, 5000)},
             "no_compact": {"compact": 0.0},
+            "no_position": {"positions": 0},
             "no_alignment": {"align": 0.0},
             "segmentation_loss": {"align": 0.0, "compact": 0.0},
             "superpixels": {"superpixels": True},
         },
     ),
-    "panet": (PANET, {"no_alignment": {"align": 0.0}, "supervoxels": {"superpixels": False}}),
-    "alpnet": (PANET, {"no_alignment": {"align": 0.0}, "supervoxels": {"superpixels": False}}),
-    "adnet_3d": ({"kappa": 0.5, "align": 1.0, "compact": 1.0, "supervoxel_ml": 60.0, "superpixels": None}, {}),
+    "panet": (
+        PANET,
+        {"no_position": {"positions": 0}, "no_alignment": {"align": 0.0}, "supervoxels": {"superpixels": False}},
+    ),
+    "alpnet": (
+        PANET,
+        {"no_position": {"positions": 0}, "no_alignment": {"align": 0.0}, "supervoxels": {"superpixels": False}},
+    ),
+    "adnet_3d": (
+        {"kappa": 0.5, "align": 1.0, "compact": 1.0, "supervoxel_ml": 60.0, "superpixels": None, "positions": 3},
+        {"no_position": {"positions": 0}},
+    ),
     "crapnet": (
         CRAPNET,
         {
             **{f"blocks_{blocks}": {"blocks": blocks} for blocks in (0, 1, 7, 9, 12, 15)},
             "single_branch": {"branches": 1},
             "as_printed": {"refined": False},
+            "no_position": {"positions": 0},
             "no_alignment": {"align": 0.0},
             "supervoxels": {"superpixels": False},
         },
@@ -52,6 +63,7 @@ def built(parser: ConfigParser) -> dict[str, Any]:
     )
     found = {"align": loss.align, "compact": getattr(loss, "compact", None), "superpixels": superpixels}
     found |= {key: getattr(network, key, None) for key in ("kappa", "refined")}
+    found["positions"] = getattr(network.encoder, "axes", 0)
     if hasattr(network, "attention"):
         blocks = len(network.attention.support_blocks)
         found |= {"blocks": blocks, "branches": network.attention.branches}
