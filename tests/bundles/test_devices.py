@@ -1,0 +1,52 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Bundles on another device than the processor: what comes after the network works with numpy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+from monai_fss.apps.train import train
+
+FOLDER = Path(__file__).resolve().parents[2] / "bundles"
+BUNDLES = sorted(p.name for p in FOLDER.iterdir() if (p / "configs" / "inference.yaml").is_file())
+TRAINED = sorted(p.parents[1].name for p in FOLDER.glob("*/configs/train.yaml"))
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_predictions_come_to_the_processor_before_masks_are_made(bundle: str) -> None:
+    parser = ConfigParser()
+    parser.read_config(FOLDER / bundle / "configs" / "inference.yaml")
+    first = parser.config["to_native"]["transforms"][0]
+    assert first["_target_"] == "ToDeviced" and first["device"] == "cpu"
+    assert set(first["keys"]) >= {"image", "pred"}
+    assert parser.config["postprocessing"]["transforms"][0] == "@to_native"
+
+
+@needs_cuda
+@pytest.mark.parametrize("bundle", TRAINED)
+def test_a_training_and_its_masks_on_cuda(
+    bundle: str, phantom_set: Path, small: Callable[[str], dict[str, Any]], tmp_path: Path
+) -> None:
+    train(bundle, phantom_set, tmp_path / "run", settings=small(bundle), device="cuda")
+    case = "case_01.nii.gz"
+    command = [sys.executable, "-m", "monai_fss", "segment", "--bundle", bundle, "--device", "cuda"]
+    command += [
+        "--model",
+        str(tmp_path / "run" / "model.pt"),
+        "--images",
+        str(phantom_set / "images" / "case_02.nii.gz"),
+    ]
+    command += ["--support-image", str(phantom_set / "images" / case), "--output", str(tmp_path / "out")]
+    command += ["--support-label", str(phantom_set / "labels" / case)]
+    subprocess.run(command, check=True, cwd=FOLDER.parent)
+    assert (tmp_path / "out" / "case_02.nii.gz").is_file()
