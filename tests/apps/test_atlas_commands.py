@@ -51,7 +51,7 @@ def test_without_a_model_a_scan_is_segmented_by_registration(scene: Scene, phant
     rows = read_quality(out / "quality.csv")
     assert [(row["case"], row["label"]) for row in rows] == [(case, label) for case in CASES for label in "12"]
     assert all(0 < float(row["quality"]) <= 1 for row in rows)
-    report = json.loads((out / "report.json").read_text())
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert report["inputs"]["bundle"] == "atlas" and report["inputs"]["model"] is None
 
     # Another organ: the registrations are known, so the cache does not grow.
@@ -113,7 +113,7 @@ def test_what_does_not_fit_together_is_refused(
 def test_a_model_alone_means_the_method_it_is_of(scene: Scene) -> None:
     assert read_model(scene.model)["settings"]["encoder"] == "compact"
     assert main(words(scene, "--model", str(scene.model), "--no-quality", "--no-overlays")) == 0
-    assert json.loads((scene.root / "out" / "report.json").read_text())["inputs"]["bundle"] == "adnet"
+    assert json.loads((scene.root / "out" / "report.json").read_text(encoding="utf-8"))["inputs"]["bundle"] == "adnet"
 
 
 def test_evaluation_with_several_supports_and_quality(phantom_set: Path, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_evaluation_with_several_supports_and_quality(phantom_set: Path, tmp_pat
     assert results.settings["labelled_scans"] == "2" and len(results.settings["support"][0].split(", ")) == 2
     own = [entry for entry in results.entries if entry.method == "atlas"]
     assert own and all(0 <= entry.quality <= 1 and entry.volume_ml >= 0 for entry in own)
-    assert "organ volume" in (tmp_path / "out" / "results.md").read_text()
+    assert "organ volume" in (tmp_path / "out" / "results.md").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "quality.png").is_file()
 
 

@@ -50,7 +50,7 @@ def test_minutes_become_whole_epochs_by_the_pace_and_are_measured_once(tmp_path:
     assert steps(evaluation, "2min", tmp_path) == 225  # 240 steps of 0.5 s, in epochs of 25
     measured = len(clock)
     assert steps(evaluation, "2 min", tmp_path) == 225 and len(clock) == measured
-    assert json.loads((tmp_path / "pace.json").read_text())["seconds_per_step"] == pytest.approx(0.5)
+    assert json.loads((tmp_path / "pace.json").read_text(encoding="utf-8"))["seconds_per_step"] == pytest.approx(0.5)
     assert steps(evaluation, "3min", tmp_path) == 350 and len(clock) == measured
     with pytest.raises(UsageError, match="0.01min: is less than adnet's epoch of 25 steps of 0.5 s"):
         within_budget(evaluation, "0.01min", tmp_path)

@@ -40,7 +40,7 @@ def test_tables_go_to_the_screen_and_to_a_file(tmp_path: Path, capsys: pytest.Ca
     out = capsys.readouterr().out
     # 0.5 to 0.55, and 0.1 x (1 + 0.25) more
     assert "65.00" in out and "52.50" in out and "+12.50" in out
-    assert (tmp_path / "out" / "ab.md").read_text() == out
+    assert (tmp_path / "out" / "ab.md").read_text(encoding="utf-8") == out
     assert main(["compare", str(a), str(a), "--method-b", "mask paste"]) == 0
     assert "# A: adnet, B: mask paste" in capsys.readouterr().out
 
@@ -56,5 +56,5 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.md").write_text("mine")
     assert main(["compare", str(a), str(a), "--output", str(tmp_path / "mine.md")]) == 2
     assert "mine.md: exists already." in capsys.readouterr().err
-    assert (tmp_path / "mine.md").read_text() == "mine"
+    assert (tmp_path / "mine.md").read_text(encoding="utf-8") == "mine"
     assert main(["compare", str(a), str(a), "--output", str(tmp_path / "mine.md"), "--overwrite"]) == 0

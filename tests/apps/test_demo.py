@@ -45,14 +45,14 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "demo"
     assert main(words(folder)) == 0
-    lines = (folder / "table.md").read_text().splitlines()
+    lines = (folder / "table.md").read_text(encoding="utf-8").splitlines()
     assert "\n".join(lines) in capsys.readouterr().out
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0] == ["Dice, %", *ORGANS, "mean"] and [row[0] for row in cells[2:]] == ROWS
     cases = [f"case_{number:02d}" for number in (2, 3, 4)]
     assert sorted(p.name for p in (folder / "masks").glob("*.nii.gz")) == [f"{case}.nii.gz" for case in cases]
     assert len(list((folder / "masks" / "overlays").glob("*.png"))) == 3
-    assert "liver" in (folder / "masks" / "quality.csv").read_text()
+    assert "liver" in (folder / "masks" / "quality.csv").read_text(encoding="utf-8")
     truths = [read(folder / "test" / "labels" / f"{case}.nii.gz") for case in cases]
     for part, row in (("atlas", cells[2]), ("masks", cells[3])):
         masks = [read(folder / part / f"{case}.nii.gz") for case in cases]
@@ -68,7 +68,7 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     parts = ("atlas", "model", "masks", "training")
     before = {p: p.stat().st_mtime_ns for part in parts for p in (folder / part).rglob("*")}
     assert main(words(folder)) == 0
-    assert (folder / "table.md").read_text().splitlines() == lines
+    assert (folder / "table.md").read_text(encoding="utf-8").splitlines() == lines
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
 

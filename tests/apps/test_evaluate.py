@@ -51,7 +51,7 @@ def of(results: Results, method: str) -> dict[tuple[str, int], Entry]:
 def test_a_model_is_trained_for_each_fold_on_its_cases_without_validation(both: Path) -> None:
     assert sorted(p.name for p in (both / "models").iterdir()) == ["cache", "fold0_run0", "fold1_run0"]
     for number, cases in enumerate((["case_03", "case_04"], ["case_01", "case_02"])):
-        note = json.loads((both / "models" / f"fold{number}_run0" / "run.json").read_text())
+        note = json.loads((both / "models" / f"fold{number}_run0" / "run.json").read_text(encoding="utf-8"))
         assert note["cases"] == cases and note["finished"] and note["steps"] == 2
         assert not (both / "models" / f"fold{number}_run0" / "model_best.pt").exists()
 

@@ -67,7 +67,7 @@ def test_one_table_has_all_methods_and_floors_by_their_names(table: Path) -> Non
     for name in ("adnet", "crapnet"):
         own = [entry for entry in read_results(table / name).entries if entry.method == name]
         assert own == [entry for entry in results.entries if entry.method == name]
-        note = json.loads((table / "models" / name / "fold0_run0" / "run.json").read_text())
+        note = json.loads((table / "models" / name / "fold0_run0" / "run.json").read_text(encoding="utf-8"))
         assert note["bundle"] == name and note["steps"] == 2
     assert (table / "dice.png").read_bytes()[:4] == b"\x89PNG"
     text = (table / "results.md").read_text(encoding="utf-8")
@@ -80,20 +80,23 @@ def test_after_an_interruption_what_is_done_is_kept(
 ) -> None:
     before = {p: p.stat().st_mtime_ns for p in (table / "adnet").rglob("*") if p.is_file()}
     before |= {p: p.stat().st_mtime_ns for p in (table / "models").rglob("*") if p.is_file()}
-    expected = {name: (table / name).read_text() for name in ("results.csv", "results.md")}
+    expected = {name: (table / name).read_text(encoding="utf-8") for name in ("results.csv", "results.md")}
     for file in table.glob("results.*"):
         file.unlink()
     note = table / "crapnet" / "evaluation.json"  # as if cut short while crapnet was scored
-    note.write_text(json.dumps({**json.loads(note.read_text()), "finished": False}))
+    note.write_text(json.dumps({**json.loads(note.read_text(encoding="utf-8")), "finished": False}))
     assert main(words(phantom_set, table, "--fold", "0", "--labels", "1,2")) == 0
     assert {p: p.stat().st_mtime_ns for p in before} == before
-    assert (table / "results.csv").read_text() == expected["results.csv"]
+    assert (table / "results.csv").read_text(encoding="utf-8") == expected["results.csv"]
     (table / "results.csv").unlink()  # as if cut short between the files of all
     (table / "results.md").write_text("half")
     assert main(words(phantom_set, table, "--fold", "0", "--labels", "1,2")) == 0
     assert {p: p.stat().st_mtime_ns for p in before} == before
-    tables = [text[text.index("## Dice") :] for text in (expected["results.md"], (table / "results.md").read_text())]
-    assert tables[0] == tables[1] and (table / "results.csv").read_text() == expected["results.csv"]
+    tables = [
+        text[text.index("## Dice") :]
+        for text in (expected["results.md"], (table / "results.md").read_text(encoding="utf-8"))
+    ]
+    assert tables[0] == tables[1] and (table / "results.csv").read_text(encoding="utf-8") == expected["results.csv"]
     assert main(words(phantom_set, table, "--fold", "0", "--labels", "1")) == 2
     says = "holds another evaluation (labels was [1, 2], now [1]). Give another --output, or --overwrite"
     err = capsys.readouterr().err
@@ -110,7 +113,9 @@ def test_setting_2_trains_once_for_each_group_without_its_slices(phantom_set: Pa
     results = read_results(tmp_path / "out")
     assert results.settings["setting"] == 2 and {entry.label for entry in results.entries} == {2, 3}
     for value in (2, 3):
-        note = json.loads((tmp_path / f"out/models/adnet/fold0_run0_without{value}/run.json").read_text())
+        note = json.loads(
+            (tmp_path / f"out/models/adnet/fold0_run0_without{value}/run.json").read_text(encoding="utf-8")
+        )
         assert note["settings"]["setting"] == 2 and note["settings"]["test_classes"] == [value]
 
 
@@ -207,13 +212,13 @@ def test_results_of_something_else_are_refused(
 ) -> None:
     several(phantom_set, tmp_path, "adnet", "crapnet")
     file = tmp_path / "results.json"
-    content = json.loads(file.read_text())
+    content = json.loads(file.read_text(encoding="utf-8"))
     content["settings"]["bundle"] = bundle  # of one method, or of methods that are not in this folder
     file.write_text(json.dumps(content))
-    before = file.read_text()
+    before = file.read_text(encoding="utf-8")
     with pytest.raises(ScanError, match="results.json: exists already. Give another output folder, or --overwrite."):
         several(phantom_set, tmp_path, "adnet", "crapnet")
-    assert file.read_text() == before and len(made) == 2
+    assert file.read_text(encoding="utf-8") == before and len(made) == 2
 
 
 def test_a_table_of_another_evaluation_is_refused(
@@ -257,6 +262,6 @@ def test_a_recipe_is_trained_and_tested(phantom_set: Path, tmp_path: Path) -> No
     found = read_results(tmp_path / "out")
     assert {entry.method for entry in found.entries} == {"crapnet:blocks_1", "untrained network", "mask paste"}
     run = tmp_path / "out" / "models" / "fold0_run0"
-    note = json.loads((run / "run.json").read_text())
+    note = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert (note["bundle"], note["recipe"], note["recipe_content"]) == ("crapnet", "blocks_1", {"blocks": 1})
     assert read_model(run / "model.pt")["settings"]["blocks"] == 1

@@ -44,13 +44,13 @@ def several(data: Path, output: Path, *names: str, budget: str | None = None, **
 
 def test_a_table_does_not_lose_a_method_unasked(phantom_set: Path, tmp_path: Path, made: list[str]) -> None:
     several(phantom_set, tmp_path, "adnet", "panet")
-    before = (tmp_path / "results.json").read_text()
+    before = (tmp_path / "results.json").read_text(encoding="utf-8")
     says = r"its table also has adnet, panet, which .* \(--bundle adnet panet alpnet crapnet\), give another --output"
     with pytest.raises(UsageError, match=says):
         several(phantom_set, tmp_path, "alpnet", "crapnet")
     with pytest.raises(UsageError, match="its table also has adnet, which would be lost"):
         several(phantom_set, tmp_path, "panet", "crapnet")
-    assert made == ["adnet", "panet"] and (tmp_path / "results.json").read_text() == before
+    assert made == ["adnet", "panet"] and (tmp_path / "results.json").read_text(encoding="utf-8") == before
     several(phantom_set, tmp_path, "panet", "crapnet", "adnet")
     assert read_results(tmp_path).settings["bundle"] == "panet, crapnet, adnet"
     assert made == ["adnet", "panet", "crapnet"]
@@ -72,7 +72,7 @@ def test_the_notes_of_all_methods_are_read_before_the_first_is_evaluated(
 def test_a_note_of_an_earlier_version_is_said_to_be_one(phantom_set: Path, tmp_path: Path, made: list[str]) -> None:
     several(phantom_set, tmp_path, "adnet", "panet")
     file = tmp_path / "panet" / "evaluation.json"
-    note = json.loads(file.read_text())
+    note = json.loads(file.read_text(encoding="utf-8"))
     del note["asked"]["budget"]
     file.write_text(json.dumps(note))
     with pytest.raises(UsageError) as refused:
@@ -104,10 +104,10 @@ def test_models_of_all_methods_are_checked_before_the_first_is_evaluated(
 
 def test_methods_without_a_score_do_not_stop_the_others(phantom_set: Path, tmp_path: Path) -> None:
     several(phantom_set, tmp_path, "alpnet", "adnet")
-    text = (tmp_path / "results.md").read_text()
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "- alpnet: has no score, left out" in text and (tmp_path / "dice.png").exists()
     several(phantom_set, tmp_path, "alpnet", "adnet", "panet")
     assert {entry.method for entry in read_results(tmp_path).entries} == {"adnet", "panet"}
-    assert "## Mean Dice (%) against adnet" in (tmp_path / "results.md").read_text()
+    assert "## Mean Dice (%) against adnet" in (tmp_path / "results.md").read_text(encoding="utf-8")
     draw(read_results(tmp_path / "alpnet"), [], tmp_path / "alpnet")
     assert not (tmp_path / "alpnet" / "dice.png").exists()

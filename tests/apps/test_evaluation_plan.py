@@ -114,7 +114,7 @@ def test_a_group_that_the_support_does_not_show_is_not_trained(phantom_set: Path
     assert [name for name, _ in noted.tested] == list(noted.trained) and len(noted.trained) == 3
     assert "fold0_run0_without1_without4" not in noted.trained
     said = "fold 0: none of liver, spleen is in its support; not trained"
-    assert results.settings["notes"] == [said] and said in (tmp_path / "out" / "results.md").read_text()
+    assert results.settings["notes"] == [said] and said in (tmp_path / "out" / "results.md").read_text(encoding="utf-8")
     atlas = run(data, tmp_path / "atlas", bundle="atlas", setting=1, labels=(1,), support_slices="all")
     assert atlas.settings["notes"] == ["fold 0: liver is not in its support; not tested"]
 

@@ -115,7 +115,7 @@ def test_a_recipe_whose_file_has_changed_is_another_training(tmp_path: Path, cal
     folder = finished(tmp_path, **recipe, recipe_content={"blocks": 9})
     with pytest.raises(UsageError, match=r"when blocks_7.yaml was \{'blocks': 9\}; now it is \{'blocks': 7\}. Give "):
         ask(tmp_path, **recipe)
-    note = json.loads((folder / "run.json").read_text())
+    note = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     (folder / "run.json").write_text(json.dumps({**note, "recipe_content": {"blocks": 7}}))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -140,7 +140,7 @@ def test_another_train_yaml_is_another_training(done: bool, tmp_path: Path, call
 
 def test_a_note_without_the_digest_is_a_warning(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
     folder = finished(tmp_path)
-    note = json.loads((folder / "run.json").read_text())
+    note = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     del note["train_yaml_sha256"]
     (folder / "run.json").write_text(json.dumps(note))
     with pytest.warns(InputWarning, match="its note does not say what train.yaml of adnet held"):
@@ -164,7 +164,7 @@ def test_a_training_notes_what_its_recipe_held(
 ) -> None:
     monkeypatch.setattr("monai_fss.apps.train._run_workflow", lambda files, overrides: 0)
     train("crapnet", phantom_set, tmp_path / "a", recipe="blocks_7", device="cpu")
-    assert json.loads((tmp_path / "a" / "run.json").read_text())["recipe_content"] == {"blocks": 7}
+    assert json.loads((tmp_path / "a" / "run.json").read_text(encoding="utf-8"))["recipe_content"] == {"blocks": 7}
     train("crapnet", phantom_set, tmp_path / "b", device="cpu")
-    note = json.loads((tmp_path / "b" / "run.json").read_text())
+    note = json.loads((tmp_path / "b" / "run.json").read_text(encoding="utf-8"))
     assert note["recipe_content"] is None and note["train_yaml_sha256"] == digest("crapnet")

@@ -103,7 +103,7 @@ def test_files_round_trip(tmp_path: Path) -> None:
         again = read_results(source)
         assert again.settings == results.settings
         assert repr(again.entries) == repr(results.entries)  # nan is not equal to itself
-    assert "NaN" not in paths[0].read_text()
+    assert "NaN" not in paths[0].read_text(encoding="utf-8")
 
 
 def test_csv_has_one_row_for_each_score(tmp_path: Path) -> None:
@@ -137,14 +137,14 @@ def test_quality_beside_the_volume(tmp_path: Path) -> None:
     rows = [entry(f"c{i}", d, quality=d / 2, volume_ml=10.0 - d, label=1) for i, d in enumerate(dices)]
     rows += [entry("c0", 0.5, method="mask paste")]
     write_results(tmp_path, Results(SETTINGS, rows))
-    text = (tmp_path / "results.md").read_text()
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
     lines = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line.startswith("|")}
     assert [float(cell) for cell in lines["quality"]] == [1.0, 1, 1.0, 2, 4]
     assert [float(cell) for cell in lines["organ volume"]] == [-1.0, 1, 0.0, 2, 4]
     back = read_results(tmp_path).entries
     assert [e.quality for e in back[:4]] == [d / 2 for d in dices] and math.isnan(back[4].quality)
     # A file from before these columns.
-    content = json.loads((tmp_path / "results.json").read_text())
+    content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     for row in content["entries"]:
         del row["quality"], row["volume_ml"]
     (tmp_path / "results.json").write_text(json.dumps(content))
@@ -204,7 +204,7 @@ def test_not_a_result_file(tmp_path: Path) -> None:
 )
 def test_damaged_result_file(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     path = write_results(tmp_path, full())[0]
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **change}))
     with pytest.raises(ValueError, match=f"results.json: .*{message}"):
         read_results(path)
 

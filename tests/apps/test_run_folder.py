@@ -61,16 +61,16 @@ def test_overwrite_removes_the_old_training_and_nothing_else(interrupted: Path) 
     start_training(interrupted, {**RUN, "bundle": "other"})
     files = {p for p in interrupted.rglob("*") if p.is_file()}
     assert files == {*keep, interrupted / RUN_JSON}
-    assert json.loads((interrupted / RUN_JSON).read_text())["bundle"] == "other"
+    assert json.loads((interrupted / RUN_JSON).read_text(encoding="utf-8"))["bundle"] == "other"
 
 
 def test_the_same_training_goes_on(interrupted: Path) -> None:
-    before = (interrupted / RUN_JSON).read_text()
+    before = (interrupted / RUN_JSON).read_text(encoding="utf-8")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_run(interrupted, RUN, resume=True)
     start_training(interrupted, RUN, resume=True)
-    assert (interrupted / RUN_JSON).read_text() == before
+    assert (interrupted / RUN_JSON).read_text(encoding="utf-8") == before
     assert len(list((interrupted / "checkpoints").glob("*.pt"))) == 2
 
 
@@ -130,7 +130,7 @@ def test_a_note_that_does_not_say_what_files_held_is_a_warning(interrupted: Path
 
 
 def add_to_note(folder: Path, more: dict[str, Any]) -> None:
-    note = json.loads((folder / RUN_JSON).read_text())
+    note = json.loads((folder / RUN_JSON).read_text(encoding="utf-8"))
     (folder / RUN_JSON).write_text(json.dumps({**note, **more}))
 
 
@@ -141,7 +141,7 @@ def test_a_finished_training_does_not_go_on(interrupted: Path) -> None:
 
 
 def test_other_versions_are_a_warning(interrupted: Path) -> None:
-    note = json.loads((interrupted / RUN_JSON).read_text())
+    note = json.loads((interrupted / RUN_JSON).read_text(encoding="utf-8"))
     note["versions"]["monai"] = "0.9"
     (interrupted / RUN_JSON).write_text(json.dumps(note))
     with pytest.warns(InputWarning, match=r"was started with monai 0\.9, now .*not bit for bit"):

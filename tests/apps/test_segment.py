@@ -113,7 +113,7 @@ def test_quality_lists_every_case_and_class(done: Scene) -> None:
 
 
 def test_report_says_how_the_masks_were_made(done: Scene) -> None:
-    report = json.loads((done.root / "out" / "report.json").read_text())
+    report = json.loads((done.root / "out" / "report.json").read_text(encoding="utf-8"))
     assert report["inputs"]["cases"] == CASES == report["segmented_now"]
     assert report["inputs"]["support_image"] == [str(done.support)]
     assert {len(digest) for digest in report["inputs"]["sha256"].values()} == {64}
@@ -146,7 +146,7 @@ def test_one_scan_and_several_supports(scene: Scene, phantom_set: Path) -> None:
         words.insert(words.index(option) + 2, str(phantom_set / part / "case_04.nii.gz"))
     assert main(words) == 0
     assert {row["case"] for row in rows(scene.root / "out")} == {"case_02"}
-    support = json.loads((scene.root / "out" / "report.json").read_text())["inputs"]["support_image"]
+    support = json.loads((scene.root / "out" / "report.json").read_text(encoding="utf-8"))["inputs"]["support_image"]
     assert [Path(image).name for image in support] == ["support_images.nii.gz", "case_04.nii.gz"]
 
 
@@ -254,7 +254,7 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(
     before = tree(out)
     assert main(scene.words()) == 0
     assert "1 scan(s) segmented" in capsys.readouterr().out
-    assert json.loads((out / "report.json").read_text())["segmented_now"] == ["case_03"]
+    assert json.loads((out / "report.json").read_text(encoding="utf-8"))["segmented_now"] == ["case_03"]
     assert tree(out)["case_02.nii.gz"] == before["case_02.nii.gz"]
     assert rows(out) == rows(done.root / "out")
     for case in CASES:

@@ -107,7 +107,7 @@ def test_refusals(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for case in ("case_1", "case_2", "case_3"):
         (data / "images" / f"{case}.nii.gz").unlink()
     assert f"{data}: has 1 scan(s), so there is no choice." in refused("--output", str(file))
-    assert not file.exists() and mine.read_text() == "mine"
+    assert not file.exists() and mine.read_text(encoding="utf-8") == "mine"
 
 
 def test_a_scan_that_cannot_be_registered(

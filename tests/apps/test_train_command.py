@@ -79,7 +79,7 @@ def test_it_writes_a_model_and_what_it_was_started_with(trained: Path, data: Pat
     model = read_model(trained / "model.pt")
     assert model["settings"]["pixdim"] == 5
     assert model["settings"]["window"] is None
-    note = json.loads((trained / RUN_JSON).read_text())
+    note = json.loads((trained / RUN_JSON).read_text(encoding="utf-8"))
     assert note["bundle"] == "adnet" and note["data"] == str(data) and note["cases"] is None
     assert note["settings"]["size"] == [32, 32]
     assert note["finished"] is True and note["steps"] == 4
@@ -116,7 +116,7 @@ def test_a_training_killed_before_its_model_was_written_is_not_trained_twice(
     output = tmp_path / "run"
     shutil.copytree(trained, output)
     (output / "model.pt").unlink()
-    note = json.loads((output / RUN_JSON).read_text())
+    note = json.loads((output / RUN_JSON).read_text(encoding="utf-8"))
     (output / RUN_JSON).write_text(json.dumps({**note, "finished": False}))
     interrupt_after(0, monkeypatch)  # any step is one too many
     assert train(data, output, "--resume") == 0
@@ -132,7 +132,7 @@ def test_overwrite_starts_anew_with_other_cases_and_settings(
         (output / name).write_bytes(b"old")
     more = ("elastic::rotate=0", "seed=3", "--cases", "case_02", "--overwrite")
     assert train(data, output, *more) == 0
-    note = json.loads((output / RUN_JSON).read_text())
+    note = json.loads((output / RUN_JSON).read_text(encoding="utf-8"))
     assert note["cases"] == ["case_02"]
     assert note["settings"]["elastic::rotate"] == 0
     assert not (output / "checkpoints" / "checkpoint_900.pt").exists()
@@ -161,7 +161,7 @@ def test_ct_is_clipped_to_soft_tissue_unless_told_otherwise(
     assert train(ct, tmp_path / "c", "window=null") == 0
     assert [overrides["window"] for overrides in seen] == [[-125, 275], [-1000, 1000], None]
     assert seen[0]["device"] == "$torch.device('cpu')"
-    assert json.loads((tmp_path / "a" / RUN_JSON).read_text())["settings"]["window"] == [-125, 275]
+    assert json.loads((tmp_path / "a" / RUN_JSON).read_text(encoding="utf-8"))["settings"]["window"] == [-125, 275]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

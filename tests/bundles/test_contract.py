@@ -237,7 +237,9 @@ def test_conditioned_network_scripts_and_gives_the_same_logits(
     trained_bundle: Path, model: Path, tmp_path: Path
 ) -> None:
     network = network_of(trained_bundle, model)
-    inputs = json.loads((trained_bundle / "configs" / "metadata.json").read_text())["network_data_format"]["inputs"]
+    inputs = json.loads((trained_bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))[
+        "network_data_format"
+    ]["inputs"]
     shape = (inputs["image"]["num_channels"], *[32] * len(inputs["image"]["spatial_shape"]))
     generator = torch.Generator().manual_seed(0)
     label = torch.zeros(3, 2, 1, *shape[1:])

@@ -151,7 +151,7 @@ def test_written_data_set(tmp_path: Path) -> None:
     folder = write_phantom_dataset(
         tmp_path / "set", n_cases=5, seed=7, modality="CT", shape=shape, spacing=spacing, oblique=10
     )
-    content = json.loads((folder / "dataset.json").read_text())
+    content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     assert content["labels"] == {"liver": 1, "right_kidney": 2, "left_kidney": 3, "spleen": 4, "aorta": 5}
     assert (content["name"], content["modality"]) == ("phantom_CT".lower(), "CT")
     assert content["folds"] == [["case_01", "case_02", "case_03"], ["case_04", "case_05"]]
