@@ -38,15 +38,10 @@ def test_a_training_and_its_masks_on_cuda(
     bundle: str, phantom_set: Path, small: Callable[[str], dict[str, Any]], tmp_path: Path
 ) -> None:
     train(bundle, phantom_set, tmp_path / "run", settings=small(bundle), device="cuda")
-    case = "case_01.nii.gz"
+    images, labels = phantom_set / "images", phantom_set / "labels"
     command = [sys.executable, "-m", "monai_fss", "segment", "--bundle", bundle, "--device", "cuda"]
-    command += [
-        "--model",
-        str(tmp_path / "run" / "model.pt"),
-        "--images",
-        str(phantom_set / "images" / "case_02.nii.gz"),
-    ]
-    command += ["--support-image", str(phantom_set / "images" / case), "--output", str(tmp_path / "out")]
-    command += ["--support-label", str(phantom_set / "labels" / case)]
+    command += ["--model", str(tmp_path / "run" / "model.pt"), "--output", str(tmp_path / "out")]
+    command += ["--images", str(images / "case_02.nii.gz"), "--support-image", str(images / "case_01.nii.gz")]
+    command += ["--support-label", str(labels / "case_01.nii.gz")]
     subprocess.run(command, check=True, cwd=FOLDER.parent)
     assert (tmp_path / "out" / "case_02.nii.gz").is_file()
