@@ -13,7 +13,7 @@ from .protocols import EP1, EP2, AtlasProtocol, Protocol, chunks
 from .quality import ReverseAccuracy, reverse_accuracy
 from .support import SupportSet, select_slices
 from .volume import FewShotVolumeInferer
-from .volume_support import support_of, volume_support
+from .support_volumes import support_of, volume_support
 
 __all__ = [
     "Atlas",

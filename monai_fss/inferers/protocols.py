@@ -17,7 +17,7 @@ from .atlas import Atlas
 from .few_shot import conditioned
 from .support import SupportSet, select_slices
 from .volume import FewShotVolumeInferer
-from .volume_support import support_of
+from .support_volumes import support_of
 
 __all__ = ["EP1", "EP2", "AtlasProtocol", "Protocol", "chunks", "within_told_slices"]
 
