@@ -12,8 +12,8 @@ from .prior import PriorInferer, PriorProtocol, with_weight
 from .protocols import EP1, EP2, AtlasProtocol, Protocol, chunks
 from .quality import ReverseAccuracy, reverse_accuracy
 from .support import SupportSet, select_slices
-from .volume import FewShotVolumeInferer
 from .support_volumes import support_of, volume_support
+from .volume import FewShotVolumeInferer
 
 __all__ = [
     "Atlas",

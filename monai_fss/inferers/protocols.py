@@ -16,8 +16,8 @@ from monai_fss.networks.nets import FewShotNet
 from .atlas import Atlas
 from .few_shot import conditioned
 from .support import SupportSet, select_slices
-from .volume import FewShotVolumeInferer
 from .support_volumes import support_of
+from .volume import FewShotVolumeInferer
 
 __all__ = ["EP1", "EP2", "AtlasProtocol", "Protocol", "chunks", "within_told_slices"]
 

@@ -12,11 +12,12 @@ from .geodesic import geodesic_distance
 from .geodesic_growth import GeodesicGrowthd, grow_scribbles
 from .largest_component import LargestComponentd, largest_component
 from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
-from .patch_pairs import SamplePatchPair, patch_around
+from .patches import SamplePatches, patch_around
 from .position import BodyPosition, BodyPositiond
 from .probabilities import WayProbabilitiesd, WaysToLabeld
 from .scribbles import ScribblesFromMaskd, scribbles_from_mask, thinned
 from .slice_range import SliceRanged
+from .spacing import SmoothSpacingd, smooth_spacing
 from .supervoxels import Supervoxels, Supervoxelsd, by_superpixels
 from .unless_empty import UnlessEmptyd
 from .volume_episodes import SampleVolumeEpisode, SupervoxelVolumeTabled
@@ -29,12 +30,13 @@ __all__ = [
     "NoEpisodeError",
     "RandMaskContrastd",
     "SampleEpisode",
-    "SamplePatchPair",
+    "SamplePatches",
     "SampleVolumeEpisode",
     "ScribblesFromMaskd",
     "SliceOrientation",
     "SliceOrientationd",
     "SliceRanged",
+    "SmoothSpacingd",
     "SupervoxelTabled",
     "SupervoxelVolumeTabled",
     "Supervoxels",
@@ -51,5 +53,6 @@ __all__ = [
     "patch_around",
     "scribbles_from_mask",
     "slice_axcodes",
+    "smooth_spacing",
     "thinned",
 ]

@@ -8,7 +8,7 @@ from .carafe import CarafeDownsample, CarafeUpsample, reassemble_down, reassembl
 from .cycle_resemblance import CycleResemblanceAttention, CycleResemblanceBlock, cycle_resemblance
 from .label_windows import VOLUME_WINDOW, label_windows
 from .local_prototype import adaptive_local_prototypes, cells_of, grid_prototypes, softmax_similarity
-from .precision import at_least_single, full_bmm
+from .precision import at_least_single, fast_bfloat16, full_bmm
 from .prototype import cosine_similarity, masked_average_pooling, support_prototypes
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "cells_of",
     "cosine_similarity",
     "cycle_resemblance",
+    "fast_bfloat16",
     "full_bmm",
     "grid_prototypes",
     "label_windows",

@@ -1,17 +1,25 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Products that stay in single precision under automatic mixed precision."""
+"""Where half precision is fast, and products that stay in single precision under it."""
 
 from __future__ import annotations
 
 import torch
 
-__all__ = ["at_least_single", "full_bmm"]
+__all__ = ["at_least_single", "fast_bfloat16", "full_bmm"]
 
 
 def at_least_single(x: torch.Tensor) -> torch.Tensor:
     """Half precision brought to single; single and double as they are."""
     return x if x.dtype == torch.float64 else x.float()
+
+
+def fast_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 in hardware (Intel's AMX); others are slower by it.
+
+    On a CUDA device the engines' ``amp`` does the same.
+    """
+    return bool(torch.cpu._is_amx_tile_supported())
 
 
 def full_bmm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

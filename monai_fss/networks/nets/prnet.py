@@ -11,6 +11,8 @@ import torch
 from monai.networks.blocks import Convolution
 from torch import nn
 
+from ..blocks import fast_bfloat16
+
 __all__ = ["PRNet", "PatchFeatures"]
 
 
@@ -19,9 +21,9 @@ class PatchFeatures(NamedTuple):
 
     Attributes:
         position: (B, 3), coordinates without a unit; differences of two are offsets by :meth:`PRNet.offset`.
-        anatomical: (B, 4 base), f2: the centre of the decoder's second level.
-        pixel: (B, base), f4: the centre of its last level.
-        reconstruction: (B, in_channels, *patch_size), logits of intensities of 0..1.
+        anatomical: (R, 4 base), f2: the centre of the decoder's second level; R is B, or ``rebuilt``.
+        pixel: (R, base), f4: the centre of its last level.
+        reconstruction: (R, in_channels, *patch_size), logits of intensities of 0..1.
     """
 
     position: torch.Tensor
@@ -44,12 +46,14 @@ class PRNet(nn.Module):
         reach: r in mm along each axis: no offset is larger. Default (500, 500, 700), of the published code for the
             coarse step in the head and neck.
         in_channels: channels of the image.
+        spacing: voxel size (H, W, slices) in mm of the patches that it is trained on; kept in the weights, so that who
+            uses the network can bring a scan to it. Default (1, 1, 3), the paper's abdomen.
+        bfloat16: while training, convolutions in bfloat16, the head in single precision. Default: on processors that
+            multiply it fast (four times as fast there), elsewhere not. In use everything is in single precision.
 
     Raises:
-        ValueError: a patch that four halvings do not divide, or a reach that is not positive.
+        ValueError: a patch that four halvings do not divide, or a reach or spacing that is not positive.
     """
-
-    reach: torch.Tensor
 
     def __init__(
         self,
@@ -57,6 +61,8 @@ class PRNet(nn.Module):
         base: int = 16,
         reach: Sequence[float] = (500.0, 500.0, 700.0),
         in_channels: int = 1,
+        spacing: Sequence[float] = (1.0, 1.0, 3.0),
+        bfloat16: bool | None = None,
     ) -> None:
         super().__init__()
         if len(patch_size) != 3 or any(n < 16 or n % 16 for n in patch_size) or max(patch_size) == 16:
@@ -64,10 +70,15 @@ class PRNet(nn.Module):
                 "patch_size must be (H, W, slices), each a multiple of 16 and not all of them 16 (instance norm needs "
                 f"two voxels), got {tuple(patch_size)}."
             )
-        if len(reach) != 3 or min(reach) <= 0 or base < 1:
-            raise ValueError(f"reach {tuple(reach)} must be three positive mm, and base {base} at least 1.")
+        if len(reach) != 3 or len(spacing) != 3 or min(*reach, *spacing) <= 0 or base < 1:
+            raise ValueError(
+                f"reach {tuple(reach)} and spacing {tuple(spacing)} must be three positive mm each, and base {base} at "
+                "least 1."
+            )
         self.patch_size = tuple(int(n) for n in patch_size)
+        self.bfloat16 = fast_bfloat16() if bfloat16 is None else bfloat16
         self.register_buffer("reach", torch.tensor([float(r) for r in reach]))
+        self.register_buffer("spacing", torch.tensor([float(s) for s in spacing]))
         b = base
         self.encoder = nn.ModuleList(
             [_two(in_channels, b, b), _two(b, b, 2 * b), _two(2 * b, 2 * b, 4 * b), _two(4 * b, 4 * b, 8 * b)]
@@ -82,35 +93,61 @@ class PRNet(nn.Module):
         self.pool = nn.MaxPool3d(2)
         self.upsample = nn.Upsample(scale_factor=2, mode="trilinear", align_corners=False)
 
-    def forward(self, patches: torch.Tensor) -> PatchFeatures:
-        """Patches (B, in_channels, *patch_size), intensities of 0..1."""
-        levels = self._encode(patches)
-        x, found = levels[-1], []
-        for block, skip in zip(self.decoder, levels[-2::-1], strict=True):
-            x = block(torch.cat([self.upsample(x), skip], dim=1))
-            found.append(x)
-        return PatchFeatures(self._position(levels[-1]), _centre(found[1]), _centre(found[3]), self.reconstruct(x))
+    def forward(self, patches: torch.Tensor, rebuilt: int = -1) -> PatchFeatures:
+        """Look at patches.
 
+        Args:
+            patches: (B, in_channels, *patch_size), intensities of 0..1.
+            rebuilt: how many of them, the first ones, go through the decoder too: a training that rebuilds some of its
+                patches takes half of the time. Default -1: all.
+        """
+        if torch.jit.is_scripting():
+            return self._look(patches, rebuilt)
+        with torch.autocast(patches.device.type, torch.bfloat16, enabled=self.bfloat16 and self.training):
+            return self._look(patches, rebuilt)
+
+    @torch.jit.export
     def position(self, patches: torch.Tensor) -> torch.Tensor:
         """The position (B, 3) alone, by the encoder: a third of the work."""
-        return self._position(self._encode(patches)[-1])
+        return self.forward(patches, 0).position
 
     def offset(self, target: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
         """How far it is from ``start`` to ``target``, positions (..., 3), in mm: r tanh(target - start) (Eq. 2)."""
         return self.reach * torch.tanh(target - start)
 
+    def _look(self, patches: torch.Tensor, rebuilt: int) -> PatchFeatures:
+        levels = self._encode(patches)
+        count = len(patches) if rebuilt < 0 else rebuilt
+        if count == 0:
+            nothing = patches.new_zeros((0,))
+            return PatchFeatures(self._position(levels[-1]), nothing, nothing, nothing)
+        found: list[torch.Tensor] = []
+        x = levels[-1][:count]
+        for depth, block in enumerate(self.decoder):
+            x = block(torch.cat([self.upsample(x), levels[-2 - depth][:count]], dim=1))
+            found.append(x)
+        rebuild = self.reconstruct(x).float()
+        return PatchFeatures(self._position(levels[-1]), _centre(found[1]), _centre(found[3]), rebuild)
+
     def _encode(self, patches: torch.Tensor) -> list[torch.Tensor]:
-        if tuple(patches.shape[2:]) != self.patch_size:
+        if list(patches.shape[2:]) != list(self.patch_size):
             raise ValueError(
-                f"patches are {tuple(patches.shape[2:])} voxels, but the network was built for {self.patch_size}."
+                f"patches are {list(patches.shape[2:])} voxels, but the network was built for {list(self.patch_size)}."
             )
         levels: list[torch.Tensor] = []
+        x = patches
         for depth, block in enumerate(self.encoder):
-            levels.append(block(self.pool(levels[-1]) if depth else patches))
+            x = block(self.pool(x) if depth > 0 else x)
+            levels.append(x)
         return levels
 
     def _position(self, deepest: torch.Tensor) -> torch.Tensor:
-        return self.head(deepest.flatten(1))
+        """In single precision: of 500 mm, bfloat16 tells 2 apart."""
+        flat = deepest.flatten(1).float()
+        if torch.jit.is_scripting():
+            return self.head(flat)
+        with torch.autocast(flat.device.type, enabled=False):
+            return self.head(flat)
 
 
 def _two(channels: int, middle: int, out: int) -> nn.Sequential:
@@ -121,5 +158,5 @@ def _two(channels: int, middle: int, out: int) -> nn.Sequential:
 
 def _centre(features: torch.Tensor) -> torch.Tensor:
     """(B, C, h, w, d) -> (B, C), the vector at index size // 2."""
-    height, width, depth = (n // 2 for n in features.shape[2:])
-    return features[:, :, height, width, depth]
+    height, width, depth = features.shape[2] // 2, features.shape[3] // 2, features.shape[4] // 2
+    return features[:, :, height, width, depth].float()

@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Pairs of patches of a scan and the way between them: what PRNet learns from."""
+"""Patches of a scan and where they lie: what PRNet learns from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from monai.transforms import Randomizable, Transform
 
-__all__ = ["SamplePatchPair", "patch_around"]
+__all__ = ["SamplePatches", "patch_around"]
 
 
 def patch_around(volume: torch.Tensor, centre: Sequence[int], size: Sequence[int]) -> torch.Tensor:
@@ -38,62 +38,93 @@ def patch_around(volume: torch.Tensor, centre: Sequence[int], size: Sequence[int
     return patch
 
 
-class SamplePatchPair(Randomizable, Transform):
-    """Draw two patches of a scan, and the offset from the second to the first in mm (PRNet, section 3.2, Eq. 1).
+class SamplePatches(Randomizable, Transform):
+    """Draw patches of a scan, and where they lie in mm (PRNet, section 3.2): every two of them are a pair.
 
-    Centres are drawn uniformly among voxels above ``threshold``, the second at most ``radius`` from the first along
-    each axis. No label is needed: the offset is known.
+    The first centre is drawn uniformly among voxels above ``threshold``, the others as well, at most ``radius`` from
+    the first along each axis. No label is needed: the offsets are known.
 
     Args:
         patch_size: (h, w, slices).
-        radius: largest distance of the centres along each axis, in mm. Default: no limit (the whole scan), for the
+        count: patches. Default 2, the paper's pair.
+        radius: largest distance from the first centre along each axis, in mm. Default: no limit (the scan), for the
             coarse network; the published code's fine one has 30 mm in the abdomen and 60 mm in the head and neck.
+        keep: (h, w, slices), the least part of the scan's extent that is left: a part between that and all of it is
+            drawn along each axis, with zeros beyond. Scans end at other places of the body than those to come, and a
+            network takes the end of a scan for a landmark. Default: the whole scan.
         threshold: least intensity of a centre. Default 1e-4 as in the published code, where the air is 0.
         key: the scan (C, H, W, D), a MetaTensor, whose affine says how large a voxel is.
 
-    Returns a dict of ``first`` and ``second`` (C, h, w, slices), and ``offset`` (3,): centre of the first minus that of
-    the second along the array's axes, in mm. (The paper writes c1 - c0 in Eq. 1 and p(c0) - p(c1) in Eq. 2; the
-    published code has c0 - c1.)
+    Returns a dict of ``image`` (count, C, h, w, slices) and ``place`` (count, 3), the centres along the array's axes in
+    mm. (The paper writes c1 - c0 in Eq. 1 and p(c0) - p(c1) in Eq. 2; the published code has c0 - c1 in both.)
 
     Raises:
-        ValueError: the scan is no MetaTensor, or has no voxel above the threshold.
+        ValueError: the scan is no MetaTensor, or has no voxel above the threshold; fewer than two patches; a radius or
+            part that is not positive, or a part above 1.
     """
 
     def __init__(
         self,
         patch_size: Sequence[int],
+        count: int = 2,
         radius: float | Sequence[float] | None = None,
+        keep: Sequence[float] = (1.0, 1.0, 1.0),
         threshold: float = 1e-4,
         key: str = "image",
     ) -> None:
         self.patch_size = tuple(int(n) for n in patch_size)
-        if len(self.patch_size) != 3 or min(self.patch_size) < 1:
-            raise ValueError(f"patch_size must be (H, W, slices), each at least 1, got {self.patch_size}.")
+        if len(self.patch_size) != 3 or min(self.patch_size) < 1 or count < 2:
+            raise ValueError(
+                f"patch_size must be (H, W, slices), each at least 1, got {self.patch_size}, and count at least 2, got "
+                f"{count}."
+            )
         self.radius = None if radius is None else np.broadcast_to(np.asarray(radius, dtype=float), 3)
         if self.radius is not None and self.radius.min() <= 0:
             raise ValueError(f"radius must be positive (mm), got {radius}.")
+        self.keep = np.asarray(keep, dtype=float)
+        if self.keep.shape != (3,) or self.keep.min() <= 0 or self.keep.max() > 1:
+            raise ValueError(f"keep must be three parts above 0 and at most 1, got {keep}.")
+        self.count = count
         self.threshold = threshold
         self.key = key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, torch.Tensor]:
-        """Draw a pair."""
+        """Draw patches."""
         image = data[self.key]
         affine = getattr(image, "affine", None)
         if affine is None:
             raise ValueError(f"{self.key}: must be a MetaTensor, whose affine says how large a voxel is.")
         spacing = np.linalg.norm(np.asarray(affine, dtype=float)[:3, :3], axis=0)
-        volume = image.as_tensor().float()
+        volume, inside = self._part(image.as_tensor().float())
+        first = self._draw(inside, np.zeros(3, int), np.array(inside.shape) - 1)
+        reach = np.array(inside.shape) if self.radius is None else np.floor(self.radius / spacing).astype(int)
+        others = [self._draw(inside, first - reach, first + reach) for _ in range(self.count - 1)]
+        centres = [first, *others]
+        return {
+            "image": torch.stack([patch_around(volume, c.tolist(), self.patch_size) for c in centres]),
+            "place": torch.from_numpy((np.stack(centres) * spacing).astype(np.float32)),
+        }
+
+    def _part(self, volume: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """A part of the scan that shows something, and where; the whole scan where no part was found."""
+        for _ in range(20):
+            part = volume[
+                (slice(None), *(self._range(n, keep) for n, keep in zip(volume.shape[1:], self.keep, strict=True)))
+            ]
+            inside = part[0] > self.threshold
+            if inside.any():
+                return part, inside
         inside = volume[0] > self.threshold
         if not inside.any():
             raise ValueError(f"{self.key}: has no voxel above {self.threshold:g}. Check how intensities are scaled.")
-        first = self._draw(inside, np.zeros(3, int), np.array(inside.shape) - 1)
-        reach = np.array(inside.shape) if self.radius is None else np.floor(self.radius / spacing).astype(int)
-        second = self._draw(inside, first - reach, first + reach)
-        return {
-            "first": patch_around(volume, first.tolist(), self.patch_size),
-            "second": patch_around(volume, second.tolist(), self.patch_size),
-            "offset": torch.from_numpy(((first - second) * spacing).astype(np.float32)),
-        }
+        return volume, inside
+
+    def _range(self, extent: int, keep: float) -> slice:
+        if keep == 1:
+            return slice(None)
+        length = max(1, round(extent * self.R.uniform(keep, 1)))
+        start = self.R.randint(extent - length + 1)
+        return slice(start, start + length)
 
     def _draw(self, inside: torch.Tensor, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """A voxel of the mask between two corners (both included); the mask has one there."""
