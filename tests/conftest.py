@@ -30,6 +30,25 @@ SMALL: dict[str, dict[str, Any]] = {
     "alpnet": FEW_STEPS,
     "crapnet": FEW_STEPS | {"blocks": 2},
     "panet": FEW_STEPS,
+    "prnet": {
+        **{key: FEW_STEPS[key] for key in ("steps", "steps_per_epoch", "batch_size", "tensorboard", "val_queries")},
+        "val_interval": 1,
+        "support": "case_01",
+        "labels": [1, 4],
+        "pixdim": 6.0,
+        "roi_size": [32, 32, 16],
+        "channels": [4, 8],
+        "base": 2,
+        "patches": 3,
+        "coarse": {"pixdim": 16.0, "patch_size": [16, 16, 32], "reach": [500, 500, 700], "radius": None, "rebuilt": 0}
+        | {"steps": 2},
+        "fine": {"pixdim": 8.0, "patch_size": [16, 16, 32], "reach": [150, 150, 150], "radius": 60.0, "rebuilt": 2}
+        | {"steps": 2},
+        "pretrain_steps_per_epoch": 1,
+        "points": 20,
+        "tau": -2.0,
+        "start_epoch": 1,
+    },
 }
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "config_keys",
     "device_setting",
     "is_trained",
+    "needs_support",
     "parse_settings",
     "quiet_monai",
     "recipe_names",
@@ -64,9 +65,14 @@ def is_trained(bundle: str) -> bool:
     return (bundle_path(bundle) / "configs" / "train.yaml").is_file()
 
 
+def needs_support(bundle: str) -> bool:
+    """Whether a bundle segments by labelled scans that it is given then; others have learnt what to segment."""
+    return "support_image" in config_keys([bundle_path(bundle) / "configs" / "inference.yaml"])
+
+
 def recipe_names(bundle: str) -> list[str]:
     """Names of the files in a bundle's configs/ that ``train --recipe`` can lay over train.yaml, sorted."""
-    known = {"train", "inference", "evaluate"}
+    known = {"train", "inference", "evaluate", "pretrain", "propagate"}
     names = (file.stem for file in (bundle_path(bundle) / "configs").glob("*.yaml"))
     return sorted(name for name in names if name not in known and not name.startswith("multi_gpu"))
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from monai_fss.apps.bundles import device_setting, is_trained
+from monai_fss.apps.bundles import device_setting, is_trained, needs_support
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
 from monai_fss.apps.recipes import cancelled_keys
@@ -34,6 +34,8 @@ def check_evaluation(evaluation: Evaluation) -> None:
     problems += _recipe(evaluation)
     if evaluation.setting == 2 and evaluation.model is not None:
         problems.append("--setting 2: trains without the test classes, but --model is given. Leave one of them out.")
+    if is_trained(evaluation.bundle) and not needs_support(evaluation.bundle):
+        problems += _scribbled(evaluation)
     if not is_trained(evaluation.bundle):
         problems += _untrainable(evaluation)
     elif evaluation.protocol == "ep1" and evaluation.support_slices != "middle":
@@ -55,6 +57,23 @@ def _recipe(evaluation: Evaluation) -> list[str]:
         f"--set {', '.join(lost)}: sets all that the recipe {evaluation.recipe} of {evaluation.bundle} changes, so "
         f"nothing is left of it. Leave --set or {evaluation.name} out."
     ]
+
+
+def _scribbled(evaluation: Evaluation) -> list[str]:
+    """What does not go with a method that learns from the scribbles of one scan."""
+    name = evaluation.bundle
+    problems = []
+    if evaluation.protocol == "ep1":
+        problems.append(f"--protocol ep1: tells slices, and {name} segments whole scans. Give --protocol ep2.")
+    if evaluation.setting == 2:
+        problems.append(f"--setting 2: trains without the classes that {name} learns. Leave it out.")
+    if evaluation.supports > 1:
+        problems.append(
+            f"--supports {evaluation.supports}: {name} learns from the scribbles of one scan. Leave it out."
+        )
+    if evaluation.quality or evaluation.prior:
+        problems.append(f"--quality, --prior: need a labelled scan beside the model, and {name} takes none. Leave out.")
+    return problems
 
 
 def _untrainable(evaluation: Evaluation) -> list[str]:

@@ -8,11 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_fss.apps.bundles import is_trained
+from monai_fss.apps.bundles import is_trained, needs_support
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
 from monai_fss.apps.evaluation_plan import Plan
-from monai_fss.apps.kept_models import check_kept, is_finished, is_interrupted, method_note, read_note
+from monai_fss.apps.kept_models import (
+    check_kept,
+    is_finished,
+    is_interrupted,
+    method_note,
+    read_note,
+    training_cases,
+)
 from monai_fss.apps.train import train
 from monai_fss.apps.training_files import warn_unknown_files
 from monai_fss.data import DatasetFolder, Fold
@@ -56,7 +63,10 @@ def fold_model(
     """
     if evaluation.model is not None:
         return Path(evaluation.model)
-    folder, settings = _place(models, number, repetition, left_out), _settings(evaluation, repetition, models, left_out)
+    folder, settings = (
+        _place(models, number, repetition, left_out),
+        _settings(evaluation, repetition, models, left_out, fold),
+    )
     before = read_note(folder)
     check_kept(folder, before, evaluation, data, fold, settings)
     if is_finished(folder, before):
@@ -71,7 +81,7 @@ def fold_model(
         evaluation.bundle,
         data.root,
         folder,
-        cases=list(fold.train),
+        cases=training_cases(evaluation.bundle, fold),
         recipe=evaluation.recipe,
         settings=settings,
         device=evaluation.device,
@@ -97,7 +107,7 @@ def check_models(evaluation: Evaluation, plan: Plan, models: Path) -> None:
     for number, fold, repetition, group in plan.tests(evaluation.runs):
         left_out = plan.left_out(fold, group)
         folder = _place(models, number, repetition, left_out)
-        settings = _settings(evaluation, repetition, models, left_out)
+        settings = _settings(evaluation, repetition, models, left_out, fold)
         try:
             check_kept(folder, read_note(folder), evaluation, plan.data, fold, settings)
         except UsageError as error:
@@ -110,8 +120,13 @@ def _place(models: Path, number: int, repetition: int, left_out: Sequence[int]) 
     return models / "_".join([f"fold{number}_run{repetition}", *(f"without{value}" for value in left_out)])
 
 
-def _settings(evaluation: Evaluation, repetition: int, models: Path, left_out: Sequence[int]) -> dict[str, Any]:
+def _settings(
+    evaluation: Evaluation, repetition: int, models: Path, left_out: Sequence[int], fold: Fold
+) -> dict[str, Any]:
     settings = {**evaluation.settings, "seed": evaluation.seed + repetition, "val_queries": 0}
+    if not needs_support(evaluation.bundle):
+        settings |= {"support": fold.support[0]}
+        settings |= {"labels": list(evaluation.labels)} if evaluation.labels else {}
     if left_out:
         settings |= {"setting": 2, "test_classes": list(left_out)}
     return settings | {"cache_dir": str((models / "cache").absolute())}

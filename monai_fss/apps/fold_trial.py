@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from monai_fss.apps.bundles import device_setting, is_trained
+from monai_fss.apps.bundles import device_setting, is_trained, needs_support
 from monai_fss.apps.evaluation import Evaluation
 from monai_fss.apps.floors import MASK_PASTE, UNTRAINED
 from monai_fss.apps.inference_config import inference_parser
@@ -61,6 +61,8 @@ class FoldTrial:
             protocol = _atlas_protocol(evaluation, parser)
         else:
             self.network = load_model(model, self.network)
+            if not needs_support(evaluation.bundle):
+                protocol = _located_protocol(parser)
         if evaluation.prior:
             settings = parser.get_parsed_content("atlas_settings")
             protocol = PriorProtocol(protocol, settings, evaluation.prior_weight)
@@ -92,7 +94,7 @@ class FoldTrial:
         found = self.scorer.entries(self.network, self.method, fold, repetition)
         if repetition > 0 or not self.evaluation.floors:
             return found
-        if self.model is not None:
+        if self.model is not None and needs_support(self.evaluation.bundle):
             found += self.scorer.entries(self._untrained(), UNTRAINED, fold, repetition, surface=False)
         self.scorer.protocol = EP1() if self.evaluation.protocol == "ep1" else EP2(_pasted(self.evaluation))
         return found + self.scorer.entries(MaskPaste(), MASK_PASTE, fold, repetition, surface=False)
@@ -140,9 +142,16 @@ def _atlas_protocol(evaluation: Evaluation, parser: Any) -> Protocol:
     return AtlasProtocol(evaluation.protocol, parser.get_parsed_content("atlas_settings"))
 
 
+def _located_protocol(parser: Any) -> Protocol:
+    from monai_fss.inferers import LocatedProtocol
+
+    return LocatedProtocol(parser.get_parsed_content("inferer"), parser["values"])
+
+
 def _pasted(evaluation: Evaluation) -> int | str:
     """Slices of the floor :data:`MASK_PASTE`: the union of all of them would be no mask of the organ anywhere."""
-    return evaluation.support_slices if is_trained(evaluation.bundle) else "middle"
+    slices_are_labelled = is_trained(evaluation.bundle) and needs_support(evaluation.bundle)
+    return evaluation.support_slices if slices_are_labelled else "middle"
 
 
 def _quality(evaluation: Evaluation, parser: Any) -> QualityFunction:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from monai_fss.apps.bundles import needs_support
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
 from monai_fss.apps.recipes import method_settings
@@ -18,7 +19,7 @@ from monai_fss.apps.training_files import check_files, training_files
 from monai_fss.apps.windows import training_window
 from monai_fss.data import DatasetFolder, Fold
 
-__all__ = ["check_kept", "is_finished", "is_interrupted", "method_note", "read_note"]
+__all__ = ["check_kept", "is_finished", "is_interrupted", "method_note", "read_note", "training_cases"]
 
 _ADVICE = "Give another --models, or remove it."
 
@@ -37,6 +38,11 @@ def is_finished(folder: Path, before: Mapping[str, Any]) -> bool:
 def is_interrupted(folder: Path, before: Mapping[str, Any]) -> bool:
     """Whether a training, by its note, was cut short after a checkpoint, so that it can go on."""
     return bool(before) and not is_finished(folder, before) and any((folder / "checkpoints").glob("*.pt"))
+
+
+def training_cases(bundle: str, fold: Fold) -> list[str]:
+    """Scans that a fold is trained on: where labels are learnt from, as scribbles are, the labelled scan too."""
+    return list(fold.train) if needs_support(bundle) else [*fold.train, *fold.support]
 
 
 def method_note(evaluation: Evaluation) -> dict[str, Any]:
@@ -73,7 +79,7 @@ def check_kept(
     check_files(folder, before, method_note(evaluation), _ADVICE)
     known = method_settings(evaluation.bundle, evaluation.recipe, {})
     window = training_window(data.modality, known, settings)
-    _check_same(folder, before, {**settings, **window}, list(fold.train))
+    _check_same(folder, before, {**settings, **window}, training_cases(evaluation.bundle, fold))
 
 
 def _check_source(folder: Path, before: dict[str, Any], evaluation: Evaluation, data: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.arguments import add_bundle_arguments
-from monai_fss.apps.bundles import bundle_path, device_setting, is_trained, parse_settings
+from monai_fss.apps.bundles import bundle_path, device_setting, is_trained, needs_support, parse_settings
 from monai_fss.apps.dicom_output import dicom_problems, write_dicom_masks
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.inference_config import inference_parser
@@ -27,6 +27,7 @@ from monai_fss.data import (
     list_scans,
     load_model,
     query_items,
+    query_problems,
     read_model,
     remove_stale,
     start_run,
@@ -57,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     add_bundle_arguments(parser, "inference.yaml", "largest_component=false", None, "adnet with --model, else atlas")
     parser.add_argument("--model", help="model.pt that a training has written; the atlas needs none")
-    parser.add_argument("--support-image", nargs="+", required=True, help="labelled scan(s)")
-    parser.add_argument("--support-label", nargs="+", required=True, help="their label(s), in the same order")
+    parser.add_argument("--support-image", nargs="+", default=[], help="labelled scan(s); prnet needs none")
+    parser.add_argument("--support-label", nargs="+", default=[], help="their label(s), in the same order")
     parser.add_argument("--prior", choices=("atlas",), help="also register the whole labelled scan; with --model")
     parser.add_argument("--images", required=True, help="folder of the scans to segment, or one scan")
     parser.add_argument("--output", required=True, help="folder for the masks")
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     bundle = chosen_bundle(args.bundle, args.model)
     config = bundle_path(bundle) / "configs" / "inference.yaml"
     settings = parse_settings(args.set, [config], RESERVED)
+    _check_support(bundle, args.support_image, args.support_label, args.support_slices)
     settings |= _slices(bundle, args.support_slices) | {"probabilities": args.probabilities}
     settings |= _prior(bundle, args.prior)
     settings |= {"quality": not args.no_quality, "overlays": not args.no_overlays}
@@ -122,7 +124,8 @@ def segment(
     Args:
         bundle: method.
         model: model file; it brings the settings that it was trained with. None for a method that is not trained.
-        support_image, support_label: labelled scans and their labels, in the same order.
+        support_image, support_label: labelled scans and their labels, in the same order; none where the model has
+            learnt what to segment.
         images: folder of scans, or one scan.
         output: folder for the results.
         labels: label values wanted. Default: all of the support.
@@ -141,17 +144,20 @@ def segment(
     pairs = [str(f) for f in support_image], [str(f) for f in support_label]
     settings = {**_names(pairs[1]), **(settings or {})}
     trained = read_model(model)["settings"] if model else {}
-    _refuse(inference_problems(*pairs, labels, images))
+    supported = needs_support(bundle)
+    _refuse(inference_problems(*pairs, labels, images) if supported else query_problems(images))
     if not model and "window" not in settings:
         settings |= guessed_window(pairs[0][0])
     parser = inference_parser(bundle, trained, settings, model or bundle)
+    _check_labels(labels, parser, model)
     parser["labels"] = None if labels is None else list(labels)
     queries = list_scans(images)
     _refuse(dicom_problems(queries) if mask_format != "nifti" else [])
     check_inputs_stay([*queries.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), list(queries))
     run_note = depends_on(bundle, model, *pairs, labels, settings)
     todo = pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
-    parser["support_image"], parser["support_label"] = pairs
+    if supported:
+        parser["support_image"], parser["support_label"] = pairs
     parser["items"], parser["output_dir"] = query_items({case: queries[case] for case in todo}), str(output)
     # From here on nothing is set: the parser would build everything anew, and the network without its weights.
     if model:
@@ -191,14 +197,42 @@ def chosen_bundle(bundle: str | None, model: str | None) -> str:
     return name
 
 
+def _check_support(bundle: str, images: Sequence[str], labels: Sequence[str], slices: str | None) -> None:
+    """Refuse labelled scans where the method takes none, and their absence where it does."""
+    if needs_support(bundle):
+        if not images or not labels:
+            raise UsageError(
+                f"--support-image, --support-label: are needed, as {bundle} segments by a labelled scan. Give both."
+            )
+        return
+    options = {"--support-image": images, "--support-label": labels, "--support-slices": slices}
+    given = [option for option, value in options.items() if value]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)}: {bundle} has learnt what to segment and takes no labelled scan. Leave out."
+        )
+
+
+def _check_labels(labels: Sequence[int] | None, parser: Any, model: str | Path | None) -> None:
+    """Refuse a label that a model has not learnt, where that is fixed."""
+    known = parser.config.get("values")
+    strange = sorted(set(labels or ()) - set(known or labels or ()))
+    if strange:
+        raise UsageError(f"--labels {', '.join(map(str, strange))}: {model} knows {known} alone. Name some of these.")
+
+
 def _prior(bundle: str, prior: str | None) -> dict[str, Any]:
     if prior and not is_trained(bundle):
         raise UsageError(f"--prior {prior}: joins a trained model; {bundle} alone is registration. Leave it out.")
+    if prior and not needs_support(bundle):
+        raise UsageError(f"--prior {prior}: registers a labelled scan, and {bundle} takes none. Leave it out.")
     return {"prior": prior} if prior else {}
 
 
 def _slices(bundle: str, text: str | None) -> dict[str, Any]:
     """The setting of --support-slices; registration uses whole labelled scans."""
+    if not needs_support(bundle):
+        return {}
     if is_trained(bundle):
         return {"support_slices": support_slices(text or "middle")}
     if text not in (None, "all"):

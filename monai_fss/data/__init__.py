@@ -31,13 +31,16 @@ from monai_fss.data.output import check_output, finish_run, start_run
 from monai_fss.data.phantom import Phantom, phantom, write_phantom_dataset
 from monai_fss.data.preflight import (
     check_inference,
+    check_located_inference,
     check_scans,
     check_training,
     inference_problems,
+    query_problems,
     training_problems,
 )
 from monai_fss.data.problems import InputWarning, ScanError
 from monai_fss.data.queries import check_not_support, check_queries, check_range
+from monai_fss.data.scribbles import class_names, is_written, pseudo_items, scribble_item, scribble_values
 from monai_fss.data.splits import Fold, make_folds
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from monai_fss.data.content_cache import ContentCache
     from monai_fss.data.episodes import EpisodeDataset, EpisodeSampler
     from monai_fss.data.noisy_labels import LoadNoisyLabel, NoisyLabels
+    from monai_fss.data.propagation_file import load_propagation, save_propagation
     from monai_fss.data.weighting import draws
     from monai_fss.data.writer import AtomicNibabelWriter, CaseLayout
 
@@ -74,6 +78,7 @@ __all__ = [
     "check_left_out",
     "check_scans",
     "check_label",
+    "check_located_inference",
     "check_not_support",
     "check_output",
     "check_queries",
@@ -81,26 +86,34 @@ __all__ = [
     "check_scan",
     "check_support",
     "check_training",
+    "class_names",
     "coded_name",
     "dicom_seg_problems",
     "draws",
     "finish_run",
     "inference_problems",
+    "is_written",
     "label_names",
     "latest_checkpoint",
     "left_out_classes",
     "list_scans",
     "load_model",
+    "load_propagation",
     "make_folds",
     "natural_key",
     "phantom",
+    "pseudo_items",
     "query_items",
+    "query_problems",
     "read_model",
     "remove_stale",
     "restore",
     "save_best",
     "save_model",
+    "save_propagation",
     "scan_item",
+    "scribble_item",
+    "scribble_values",
     "slice_runs",
     "start_run",
     "support_items",
@@ -126,10 +139,12 @@ _LATER = {
     "draws": "monai_fss.data.weighting",
     "latest_checkpoint": "monai_fss.data.checkpoints",
     "load_model": "monai_fss.data.checkpoints",
+    "load_propagation": "monai_fss.data.propagation_file",
     "read_model": "monai_fss.data.checkpoints",
     "restore": "monai_fss.data.checkpoints",
     "save_best": "monai_fss.data.checkpoints",
     "save_model": "monai_fss.data.checkpoints",
+    "save_propagation": "monai_fss.data.propagation_file",
 }
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from .atomic import atomic_path
 from .problems import InputWarning, ScanError
 
-__all__ = ["latest_checkpoint", "load_model", "read_model", "restore", "save_best", "save_model"]
+__all__ = ["latest_checkpoint", "load_model", "read_model", "restore", "save_best", "save_model", "save_state"]
 
 
 def save_model(path: str | Path, network: nn.Module, settings: Mapping[str, Any]) -> None:
@@ -31,7 +31,12 @@ def save_model(path: str | Path, network: nn.Module, settings: Mapping[str, Any]
     mode = network.training
     state = network.train().state_dict()
     network.train(mode)
-    _save({"model": state, "settings": dict(settings), "network": type(network).__name__}, path)
+    save_state(path, state, settings, type(network).__name__)
+
+
+def save_state(path: str | Path, state: Mapping[str, torch.Tensor], settings: Mapping[str, Any], network: str) -> None:
+    """:func:`save_model` for tensors that are no single network's: ``network`` says what they are of."""
+    _save({"model": dict(state), "settings": dict(settings), "network": network}, path)
 
 
 def save_best(checkpoint: Checkpoint, path: str | Path, settings: Mapping[str, Any]) -> Path | None:
@@ -101,7 +106,9 @@ def load_model(path: str | Path, network: nn.Module) -> nn.Module:
     mode = network.training
     own = network.train().state_dict()
     network.train(mode)
-    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    free = getattr(network, "free_prefix", None)  # buffers that a file may or may not have, of any shape
+    own, known = ({k: v for k, v in each.items() if free is None or not k.startswith(free)} for each in (own, state))
+    missing, unexpected = sorted(own.keys() - known.keys()), sorted(known.keys() - own.keys())
     wrong = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
     if missing or unexpected or wrong:
         raise ScanError(

@@ -22,7 +22,15 @@ from monai_fss.data.queries import check_queries
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["check_inference", "check_scans", "check_training", "inference_problems", "training_problems"]
+__all__ = [
+    "check_inference",
+    "check_located_inference",
+    "check_scans",
+    "check_training",
+    "inference_problems",
+    "query_problems",
+    "training_problems",
+]
 
 
 def training_problems(folder: str | Path, cases: Sequence[str] | None = None) -> list[str]:
@@ -106,6 +114,25 @@ def check_inference(
 
     problems = inference_problems(support_image, support_label, labels, images)
     problems += _problems(lambda: _check_settings(model, settings or {}))
+    _end(problems or _problems(lambda: load_model(model, network)))
+
+
+def query_problems(images: str | Path) -> list[str]:
+    """Every problem of the scans to segment, for a method that needs no labelled one any more."""
+    try:
+        queries = list_scans(images)
+    except ScanError as error:
+        return error.problems
+    return _problems(lambda: check_queries(queries, []))
+
+
+def check_located_inference(
+    model: str | Path, network: nn.Module, images: str | Path, settings: Mapping[str, Any] | None = None
+) -> None:
+    """:func:`check_inference` for a model that needs no labelled scan any more."""
+    from monai_fss.data.checkpoints import load_model
+
+    problems = query_problems(images) + _problems(lambda: _check_settings(model, settings or {}))
     _end(problems or _problems(lambda: load_model(model, network)))
 
 

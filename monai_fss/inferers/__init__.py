@@ -8,8 +8,10 @@ from .atlas import Atlas
 from .atlas_inferer import AtlasInferer, CarriedBack
 from .few_shot import FewShotInferer, conditioned
 from .localisation import LocatedPoints, PointLocaliser, SupportPoints
+from .located import LocatedInferer, LocatedQuality
 from .prior import PriorInferer, PriorProtocol, with_weight
-from .protocols import EP1, EP2, AtlasProtocol, Protocol, chunks
+from .propagation import ScribblePropagation, scribble_points
+from .protocols import EP1, EP2, AtlasProtocol, LocatedProtocol, Protocol, chunks
 from .quality import ReverseAccuracy, reverse_accuracy
 from .support import SupportSet, select_slices
 from .support_volumes import support_of, volume_support
@@ -24,17 +26,22 @@ __all__ = [
     "EP2",
     "FewShotInferer",
     "FewShotVolumeInferer",
+    "LocatedInferer",
     "LocatedPoints",
+    "LocatedProtocol",
+    "LocatedQuality",
     "PointLocaliser",
     "PriorInferer",
     "PriorProtocol",
     "Protocol",
     "ReverseAccuracy",
+    "ScribblePropagation",
     "SupportPoints",
     "SupportSet",
     "chunks",
     "conditioned",
     "reverse_accuracy",
+    "scribble_points",
     "select_slices",
     "support_of",
     "volume_support",

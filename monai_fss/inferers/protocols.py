@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.inferers import Inferer
 
 from monai_fss.networks.nets import FewShotNet
 
@@ -201,6 +202,38 @@ class AtlasProtocol(Protocol):
         """Register, fuse, refine; the network is not asked."""
         result = Atlas(support, values, **self.settings)(query["image"]).as_tensor()
         return within_told_slices(result, query["truth"], values) if self.name == "ep1" else result
+
+
+class LocatedProtocol(Protocol):
+    """EP2 for a network that has learnt what to segment: neither a labelled scan nor slices are told.
+
+    Args:
+        inferer: of the bundle, which finds where to look.
+        values: label value of each of the network's ways.
+        labelled_slices: that it has learnt from, for the tables.
+    """
+
+    def __init__(self, inferer: Inferer, values: Sequence[int], labelled_slices: int | str = "scribbles") -> None:
+        super().__init__()
+        self.inferer = inferer
+        self.values = [int(value) for value in values]
+        self._labelled_slices = labelled_slices
+
+    @property
+    def labelled_slices(self) -> int | str:
+        """What was labelled in the scan that it has learnt from."""
+        return self._labelled_slices
+
+    def __call__(
+        self, network: FewShotNet, support: Sequence[Item], query: Item, values: Sequence[int]
+    ) -> torch.Tensor:
+        """Segment the query; a class that the network has not learnt is nowhere."""
+        device = next(network.parameters()).device
+        with torch.no_grad():
+            logits = _plain(self.inferer(query["image"][None].to(device), network))[0].cpu()
+        ways = torch.sigmoid(logits[1:] - logits[:1])
+        nowhere = torch.zeros_like(ways[0])
+        return torch.stack([ways[self.values.index(v)] if v in self.values else nowhere for v in values])
 
 
 def within_told_slices(probabilities: torch.Tensor, truth: torch.Tensor, values: Sequence[int]) -> torch.Tensor:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.networks.layers import GaussianFilter
 from monai.transforms import MapTransform, Spacing
+from scipy.ndimage import gaussian_filter
 
 __all__ = ["SmoothSpacingd", "smooth_spacing"]
 
@@ -35,11 +35,11 @@ def smooth_spacing(image: MetaTensor, spacing: Sequence[float]) -> MetaTensor:
     sizes = np.linalg.norm(np.asarray(image.affine, dtype=float)[:3, :3], axis=0)
     sigma = SIGMA * np.maximum(np.asarray(spacing, dtype=float) / sizes - 1, 0)
     values = image.as_tensor().float()
-    if sigma.any():
-        with torch.no_grad():
-            values = GaussianFilter(3, np.maximum(sigma, 1e-3).tolist())(values[None])[0]
-    smooth = MetaTensor(values, affine=image.affine, meta=dict(image.meta))
-    return Spacing(pixdim=list(spacing), mode="bilinear", padding_mode="border")(smooth)
+    if sigma.any():  # beyond the border the image goes on as it ends (MONAI's filter has 0 there)
+        blurred = gaussian_filter(values.cpu().numpy(), (0, *sigma), mode="nearest")
+        values = torch.from_numpy(blurred).to(values.device)
+    resample = Spacing(pixdim=list(spacing), mode="bilinear", padding_mode="border")
+    return resample(MetaTensor(values, affine=image.affine))
 
 
 class SmoothSpacingd(MapTransform):

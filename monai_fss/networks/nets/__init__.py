@@ -12,6 +12,7 @@ from .crapnet import CRAPNet
 from .dilated_resnet import DilatedResNet
 from .factory import ENCODERS, build_encoder
 from .few_shot import FewShotNet
+from .located_segmenter import LocatedSegmenter
 from .mask_paste import MaskPaste
 from .panet import PANet
 from .positioned_encoder import PositionedEncoder
@@ -29,6 +30,7 @@ __all__ = [
     "DilatedResNet",
     "ENCODERS",
     "FewShotNet",
+    "LocatedSegmenter",
     "MaskPaste",
     "PANet",
     "PRNet",

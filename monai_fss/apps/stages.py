@@ -1,0 +1,81 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Workflows that run before another one, each once: a stage that is done is found again by what it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai_fss.apps.bundles import quiet_monai
+from monai_fss.data import training_items, write_json
+
+__all__ = ["run_stage", "stage_folder"]
+
+DONE = "stage.json"
+
+
+def stage_folder(bundle_root: str | Path, config: str, root: str | Path, settings: Mapping[str, Any]) -> Path:
+    """Where a stage keeps its results: named by what they depend on, so that another stage never finds them.
+
+    Args:
+        bundle_root: folder of the bundle.
+        config: name of the stage's file in the bundle's ``configs``, without ".yaml".
+        root: folder of all stages.
+        settings: plain values that go before the file's. ``dataset_dir`` and ``cases`` stand for the scans themselves:
+            their names, sizes and times of change count, where they lie does not.
+    """
+    scans = [
+        [Path(item["image"]).name, item["stamp"]] for item in training_items(settings["dataset_dir"], settings["cases"])
+    ]
+    depends = {key: value for key, value in settings.items() if key not in ("dataset_dir", "cases", "cache_dir")}
+    content = (Path(bundle_root) / "configs" / f"{config}.yaml").read_bytes()
+    words = json.dumps([depends, scans, hashlib.sha256(content).hexdigest()], sort_keys=True)
+    name = str(settings.get("level", config))
+    return Path(root) / f"{name}-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
+
+
+def run_stage(
+    bundle_root: str | Path, config: str, root: str | Path, settings: Mapping[str, Any], device: Any = "cpu"
+) -> str:
+    """Run a workflow of a bundle, or find that it is done.
+
+    An interrupted one goes on where it stopped: a training from its newest checkpoint, anything else with the scans
+    that are not done.
+
+    Args:
+        bundle_root, config, root, settings: see :func:`stage_folder`.
+        device: that it runs on; the result does not depend on it.
+
+    Returns:
+        the stage's folder.
+    """
+    from monai.bundle import ConfigWorkflow
+
+    folder = stage_folder(bundle_root, config, root, settings).absolute()
+    if (folder / DONE).is_file():
+        return str(folder)
+    print(f"{folder.name}: running {config}.yaml", flush=True)
+    quiet_monai()
+    path = Path(bundle_root) / "configs"
+    trains = config == "pretrain"
+    workflow = ConfigWorkflow(
+        config_file=str(path / f"{config}.yaml"),
+        meta_file=str(path / "metadata.json"),
+        logging_file=False,
+        workflow_type="train" if trains else "infer",
+        bundle_root=str(bundle_root),
+        output_dir=str(folder),
+        device=f"$torch.device('{device}')",
+        cache_dir=str(Path(root).absolute() / "cache" if trains else Path(root).absolute()),
+        **settings,
+        **({"resume": True} if trains else {}),
+    )
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+    write_json(folder / DONE, {"config": config, "settings": dict(settings)})
+    return str(folder)

@@ -1,0 +1,131 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Where the scribbles of a training are, what they mark, and the pseudo-masks that came of them."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from monai_fss.data.cases import case_name
+from monai_fss.data.dataset import DatasetFolder
+from monai_fss.data.items import chosen_cases, scan_item
+from monai_fss.data.problems import InputWarning, ScanError
+
+__all__ = ["class_names", "is_written", "pseudo_items", "scribble_item", "scribble_values"]
+
+
+def scribble_item(folder: str | Path, support: str, scribbles: str | Path = "") -> dict[str, Any]:
+    """The scan with the scribbles.
+
+    Args:
+        folder: data set folder.
+        support: name of the case. Default "": that of the file of scribbles.
+        scribbles: label file on the case's grid. Default "": they are simulated from the case's label.
+
+    Returns:
+        ``image``, ``scribbles`` (paths), ``case`` (name) and ``simulated`` (whether ``scribbles`` is a whole mask).
+
+    Raises:
+        ScanError: neither is named, there is no such case, or nothing to simulate scribbles from.
+    """
+    if not support and not str(scribbles):
+        raise ScanError(
+            "support: is not set. Name the case that has the scribbles, and their file with scribbles=FILE; without it "
+            "they are simulated from the case's label."
+        )
+    case = chosen_cases(folder, [support or case_name(scribbles)])[0]
+    if not str(scribbles) and case.label is None:
+        raise ScanError(
+            f"{case.image}: has neither scribbles nor a label. Give scribbles=FILE, or add labels/{case.name}.nii.gz "
+            "to simulate scribbles from."
+        )
+    return {
+        "image": str(case.image),
+        "scribbles": str(scribbles or case.label),
+        "case": case.name,
+        "simulated": not str(scribbles),
+    }
+
+
+def scribble_values(
+    item: dict[str, Any], background: int | None = None, labels: Collection[int] | None = None
+) -> list[int]:
+    """Label values of the organs that scribbles mark, sorted.
+
+    Args:
+        item: see :func:`scribble_item`.
+        background: value of the background's scribbles.
+        labels: values wanted. Default: all.
+
+    Raises:
+        ScanError: a value that is wanted is not marked.
+    """
+    marked = np.unique(np.asarray(nib.Nifti1Image.from_filename(item["scribbles"]).dataobj)).astype(int).tolist()
+    values = [value for value in marked if value not in (0, background)]
+    missing = sorted(set(labels or ()) - set(values))
+    if missing:
+        raise ScanError(f"{item['scribbles']}: does not mark {missing}, but {values}. Name labels that it marks.")
+    return [value for value in values if labels is None or value in labels]
+
+
+def class_names(folder: str | Path, values: Sequence[int]) -> list[str]:
+    """Names of label values, as the data set's dataset.json has them, or ``label_<value>``."""
+    names = {value: name for name, value in DatasetFolder.read(folder).names_for(values).items()}
+    return [names[value] for value in values]
+
+
+def is_written(image: str | Path, folder: str | Path) -> bool:
+    """Whether ``folder`` holds the pseudo-mask of a scan, and its rows in ``propagation.csv``."""
+    name, table = case_name(image), Path(folder) / "propagation.csv"
+    if not (Path(folder) / f"{name}.nii.gz").is_file() or not table.is_file():
+        return False
+    with table.open(encoding="utf-8", newline="") as stream:
+        return any(row["case"] == name for row in csv.DictReader(stream))
+
+
+def pseudo_items(
+    folder: str | Path, cases: Sequence[str] | None, pseudo: str | Path, values: Collection[int]
+) -> list[dict[str, Any]]:
+    """Scans to train on with their pseudo-masks: ``image``, ``pseudo``, ``case``.
+
+    A scan whose pseudo-mask lacks a class is left out: what shows the organ would be taught as background.
+
+    Args:
+        folder: data set folder.
+        cases: names. Default: all.
+        pseudo: folder of the pseudo-masks.
+        values: label values that a pseudo-mask must have.
+
+    Raises:
+        ScanError: no scan is left.
+
+    Warns:
+        InputWarning: with the scans that are left out.
+    """
+    found, without = [], []
+    for case in chosen_cases(folder, cases):
+        file = Path(pseudo) / f"{case.name}.nii.gz"
+        shown = np.unique(np.asarray(nib.Nifti1Image.from_filename(file).dataobj)).astype(int)
+        if set(values) <= set(shown.tolist()):
+            found.append({**scan_item(case.image), "pseudo": str(file), "case": case.name})
+        else:
+            without.append(case.name)
+    if not found:
+        raise ScanError(
+            f"{pseudo}: no pseudo-mask shows {', '.join(map(str, sorted(values)))}: all propagated points of a class "
+            "were rejected in every scan. Lower tau, train PRNet longer, or leave the class out with labels."
+        )
+    if without:
+        warnings.warn(
+            f"{pseudo}: left out of the training, as their pseudo-masks lack a class: {', '.join(without)}.",
+            InputWarning,
+            stacklevel=2,
+        )
+    return found

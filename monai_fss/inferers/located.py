@@ -1,0 +1,115 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Segment whole scans with a network that was trained on crops around the organs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor, decollate_batch
+from monai.inferers import Inferer, SlidingWindowInferer
+from monai.utils import convert_to_dst_type
+
+from monai_fss.networks.nets import LocatedSegmenter
+
+from .atlas import scan_name
+from .localisation import LocatedPoints, PointLocaliser, SupportPoints, box_of
+
+__all__ = ["LocatedInferer", "LocatedQuality"]
+
+NOT_HERE = -20.0
+"""Logit of every organ outside the crop, where the network has not looked; the background's is 0."""
+
+
+class LocatedInferer(Inferer):
+    """Find the labelled scan's points in a scan, and segment what lies around them (PRNet, section 3.3 and 3.4).
+
+    Args:
+        roi_size: (H, W, D) of the windows, those of the training.
+        margin: mm around the points that are segmented, as around the pseudo-masks in training. Default 24, which the
+            published code has too (24 voxels of 1 mm).
+        tau: similarity that a point must exceed to count, see :meth:`LocatedPoints.scribbles`. Default 0.5.
+        background: label value of the background's points, which do not count. Default: there are none.
+        overlap: of the windows. Default 0.5, the published code's.
+        batch: windows in one pass. Default 4.
+        localiser: further arguments of :class:`PointLocaliser`.
+
+    Attributes:
+        located: the points of each scan, by its name, filled while scans are segmented.
+    """
+
+    def __init__(
+        self,
+        roi_size: Sequence[int],
+        margin: float = 24.0,
+        tau: float = 0.5,
+        background: int | None = None,
+        overlap: float = 0.5,
+        batch: int = 4,
+        localiser: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.windows = SlidingWindowInferer(roi_size, sw_batch_size=batch, overlap=overlap, mode="gaussian")
+        self.margin = margin
+        self.tau = tau
+        self.without: Collection[int] = () if background is None else (background,)
+        self.localiser = dict(localiser or {})
+        self.located: dict[str, LocatedPoints] = {}
+
+    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """(B, C, H, W, D) MetaTensor -> logits (B, 1 + W, H, W, D)."""
+        if not isinstance(inputs, MetaTensor):
+            raise TypeError("points are found in mm: give a MetaTensor, whose affine says how large a voxel is.")
+        net = network.module if hasattr(network, "module") else network
+        results = [self._segment(image, net) for image in decollate_batch(inputs)]
+        # With the meta data of the scans, as MONAI's inferers return it: what follows names and places results by it.
+        return convert_to_dst_type(torch.stack(results), inputs)[0]
+
+    @torch.no_grad()
+    def _segment(self, image: MetaTensor, net: LocatedSegmenter) -> torch.Tensor:
+        found = self._locate(image, net)
+        self.located[scan_name(image)] = found
+        spacing = np.linalg.norm(np.asarray(image.affine, dtype=float)[:3, :3], axis=0)
+        start, stop = box_of(found, self.tau, self.margin, image.shape[1:], spacing, self.without)
+        place = (slice(None), *(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True)))
+        logits = self.windows(image.as_tensor()[place][None], net)[0]
+        whole = logits.new_full((len(logits), *image.shape[1:]), NOT_HERE)
+        whole[0] = 0
+        whole[place] = logits
+        return whole
+
+    def _locate(self, image: MetaTensor, net: LocatedSegmenter) -> LocatedPoints:
+        points = net.points()
+        if not points:
+            raise ValueError(
+                "the network remembers no point of a labelled scan. Load the weights of a training, or call "
+                "network.remember(points)."
+            )
+        localiser = PointLocaliser(net.coarse, net.fine, **self.localiser)
+        return localiser(SupportPoints.from_state(points), image)
+
+
+class LocatedQuality:
+    """How alike the points found in a scan are to the labelled scan's: a label-free quality of where an organ is.
+
+    Args:
+        inferer: that segments the scans.
+        values: label values.
+    """
+
+    def __init__(self, inferer: LocatedInferer, values: Sequence[int]) -> None:
+        self.inferer = inferer
+        self.values = [int(value) for value in values]
+
+    def __call__(self, output: Mapping[str, Any]) -> dict[int, float]:
+        """Mean similarity (Eq. 5) of each class's points in one scan, 0..1; 0 for a class without a mask."""
+        found = self.inferer.located[scan_name(output["image"])]
+        mask = np.asarray(output["working"].cpu())
+        return {
+            value: float(np.clip(found.similarity[found.values == value], 0, 1).mean())
+            if (mask == value).any()
+            else 0.0
+            for value in self.values
+        }
