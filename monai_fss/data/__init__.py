@@ -40,6 +40,7 @@ from monai_fss.data.preflight import (
 )
 from monai_fss.data.problems import InputWarning, ScanError
 from monai_fss.data.queries import check_not_support, check_queries, check_range
+from monai_fss.data.scribble_checks import check_propagation, check_scribbles, scribble_problems
 from monai_fss.data.scribbles import class_names, is_written, pseudo_items, scribble_item, scribble_values
 from monai_fss.data.splits import Fold, make_folds
 
@@ -81,9 +82,11 @@ __all__ = [
     "check_located_inference",
     "check_not_support",
     "check_output",
+    "check_propagation",
     "check_queries",
     "check_range",
     "check_scan",
+    "check_scribbles",
     "check_support",
     "check_training",
     "class_names",
@@ -113,6 +116,7 @@ __all__ = [
     "save_propagation",
     "scan_item",
     "scribble_item",
+    "scribble_problems",
     "scribble_values",
     "slice_runs",
     "start_run",

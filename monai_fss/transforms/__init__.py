@@ -15,7 +15,7 @@ from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
 from .patches import SamplePatches, patch_around
 from .position import BodyPosition, BodyPositiond
 from .probabilities import WayProbabilitiesd, WaysToLabeld
-from .scribbles import ScribblesFromMaskd, scribbles_from_mask, thinned
+from .scribbles import ScribblesFromMaskd, scribbles_from_mask
 from .slice_range import SliceRanged
 from .spacing import SmoothSpacingd, smooth_spacing
 from .supervoxels import Supervoxels, Supervoxelsd, by_superpixels
@@ -54,5 +54,4 @@ __all__ = [
     "scribbles_from_mask",
     "slice_axcodes",
     "smooth_spacing",
-    "thinned",
 ]

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,51 +12,9 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from scipy.ndimage import distance_transform_edt, label
+from skimage.morphology import skeletonize
 
-__all__ = ["ScribblesFromMaskd", "scribbles_from_mask", "thinned"]
-
-
-def thinned(mask: np.ndarray) -> np.ndarray:
-    """The skeleton of a binary slice, lines of one pixel that keep its connectedness.
-
-    T. Y. Zhang and C. Y. Suen, "A fast parallel algorithm for thinning digital patterns", Communications of the ACM 27,
-    1984. (scikit-image, which has it too, is not among our dependencies.)
-
-    Args:
-        mask: (H, W), non-zero inside.
-
-    Returns:
-        bool (H, W). A piece of two by two pixels, which the algorithm loses, keeps a pixel.
-    """
-    image = np.pad(np.asarray(mask) != 0, 1)
-    before = image.copy()
-    while True:
-        removed = False
-        for step in (0, 1):
-            drop = _removable(image, step)
-            removed |= bool(drop.any())
-            image &= ~drop
-        if not removed:
-            break
-    pieces, count = label(before, structure=np.ones((3, 3)))
-    for piece in range(1, count + 1):
-        if not image[pieces == piece].any():
-            image[tuple(np.argwhere(pieces == piece)[0])] = True
-    return image[1:-1, 1:-1]
-
-
-def _removable(image: np.ndarray, step: int) -> np.ndarray:
-    """Border pixels that one half of an iteration takes away."""
-    shifts = [(-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1)]  # P2 to P9, clockwise from north
-    around = np.stack([np.roll(image, (-dy, -dx), axis=(0, 1)) for dy, dx in shifts]).astype(np.int8)
-    count = around.sum(0)
-    turns = ((around == 0) & (np.roll(around, -1, axis=0) == 1)).sum(0)
-    north, east, south, west = around[0], around[2], around[4], around[6]
-    if step == 0:
-        sides = (north * east * south == 0) & (east * south * west == 0)
-    else:
-        sides = (north * east * west == 0) & (north * south * west == 0)
-    return image & (count >= 2) & (count <= 6) & (turns == 1) & sides
+__all__ = ["ScribblesFromMaskd", "scribbles_from_mask"]
 
 
 def scribbles_from_mask(
@@ -66,7 +24,10 @@ def scribbles_from_mask(
     background: int | None = None,
     margin: float = 10.0,
 ) -> np.ndarray:
-    """Skeletons of each class in a few slices, and lines around them for the background.
+    """Skeletons of each class in a few slices, and lines for the background around them and beyond their ends.
+
+    Skeletons are those of Zhang and Suen, "A fast parallel algorithm for thinning digital patterns", Communications of
+    the ACM 27, 1984, as scikit-image has them; every piece of a class in a slice has at least one voxel of scribble.
 
     Args:
         mask: (H, W, D), whole numbers, 0 for what is not labelled.
@@ -74,7 +35,10 @@ def scribbles_from_mask(
         slices: of each class at most so many, spread evenly over those that show it. Default 5.
         background: the value of the background's scribbles. Default: none are drawn.
         margin: distance in mm from all labelled voxels at which the background's lines run. Default 10. They are drawn
-            in the slices that have a scribble.
+            in the slices that have a scribble; and about as far beyond each end of a class, if the scan goes on there,
+            a straight line crosses the middle of the class's end slice, without which growth leaks along the axis. It
+            reaches a margin beyond the class on either side, and leaves out what is labelled and what is nearer to
+            another class than to its own (unless nothing would be left of it).
 
     Returns:
         int16 (H, W, D): the values of the mask on the scribbles, 0 elsewhere.
@@ -92,10 +56,19 @@ def scribbles_from_mask(
     result = np.zeros(mask.shape, np.int16)
     for value in values:
         for z in _spread(np.flatnonzero((mask == value).any(axis=(0, 1))), slices):
-            result[..., z][thinned(mask[..., z] == value)] = value
+            result[..., z][_skeleton(mask[..., z] == value)] = value
     if background is not None:
-        _draw_background(result, mask != 0, spacing, background, margin)
+        _draw_background(result, mask, spacing, background, margin)
     return result
+
+
+def _skeleton(mask: np.ndarray) -> np.ndarray:
+    """Lines of one pixel, bool (H, W). A piece that vanishes, such as one of two by two pixels, keeps a pixel."""
+    thin = skeletonize(mask)
+    pieces, count = label(mask, structure=np.ones((3, 3)))
+    for piece in set(range(1, count + 1)) - set(pieces[thin].tolist()):
+        thin[tuple(np.argwhere(pieces == piece)[0])] = True
+    return thin
 
 
 def _spread(shown: np.ndarray, slices: int) -> list[int]:
@@ -105,12 +78,44 @@ def _spread(shown: np.ndarray, slices: int) -> list[int]:
 
 
 def _draw_background(
-    scribbles: np.ndarray, labelled: np.ndarray, spacing: Sequence[float], value: int, margin: float
+    scribbles: np.ndarray, mask: np.ndarray, spacing: Sequence[float], value: int, margin: float
 ) -> None:
-    far = distance_transform_edt(~labelled, sampling=spacing)
-    for z in np.flatnonzero(scribbles.any(axis=(0, 1))):
-        line = thinned((far[..., z] >= margin) & (far[..., z] < margin + 2 * max(spacing[:2])))
+    far = distance_transform_edt(mask == 0, sampling=spacing)
+    drawn = np.flatnonzero(scribbles.any(axis=(0, 1)))
+    classes = [int(v) for v in np.unique(mask) if v != 0]
+    for z in drawn:
+        line = _skeleton((far[..., z] >= margin) & (far[..., z] < margin + 2 * max(spacing[:2])))
         scribbles[..., z][line & (scribbles[..., z] == 0)] = value
+    for own in classes:
+        for beyond, line in _beyond_ends(mask == own, far, spacing, margin):
+            scribbles[..., beyond][line & (scribbles[..., beyond] == 0)] = value
+
+
+def _beyond_ends(
+    own: np.ndarray, far: np.ndarray, spacing: Sequence[float], margin: float
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Slice and line, bool (H, W), beyond the first and the last slice of a class."""
+    shown = np.flatnonzero(own.any(axis=(0, 1))).tolist()
+    steps = max(1, round(margin / spacing[2]))
+    for end, z in ((shown[0], max(shown[0] - steps, 0)), (shown[-1], min(shown[-1] + steps, own.shape[2] - 1))):
+        if z == end:
+            continue
+        line = _across(own[..., end], spacing, margin)
+        clear = line & (far[..., z] >= min(margin, abs(z - end) * spacing[2]) - 1e-6)
+        yield z, clear if clear.any() else line & (far[..., z] > 0)
+
+
+def _across(plane: np.ndarray, spacing: Sequence[float], margin: float) -> np.ndarray:
+    """A straight line through the middle of a binary slice along its longer axis, a margin longer at each end."""
+    inside = distance_transform_edt(np.pad(plane, 1), sampling=spacing[:2])[1:-1, 1:-1]
+    middle = np.unravel_index(int(inside.argmax()), plane.shape)
+    points = np.argwhere(plane)
+    axis = int(np.argmax(np.ptp(points, axis=0) * np.asarray(spacing[:2])))
+    more = round(margin / spacing[axis])
+    first, last = max(points[:, axis].min() - more, 0), points[:, axis].max() + more
+    line = np.zeros_like(plane)
+    np.moveaxis(line, axis, 1)[middle[1 - axis], first : last + 1] = True
+    return line
 
 
 class ScribblesFromMaskd(MapTransform):

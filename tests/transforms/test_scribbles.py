@@ -10,7 +10,7 @@ import torch
 from monai.data import MetaTensor
 from scipy.ndimage import distance_transform_edt, label
 
-from monai_fss.transforms import ScribblesFromMaskd, scribbles_from_mask, thinned
+from monai_fss.transforms import ScribblesFromMaskd, grow_scribbles, scribbles_from_mask
 
 ALL = np.ones((3, 3))
 
@@ -25,12 +25,18 @@ def blocks(image: np.ndarray) -> int:
     return int((image[:-1, :-1] & image[1:, :-1] & image[:-1, 1:] & image[1:, 1:]).sum())
 
 
+def thinned(mask: np.ndarray) -> np.ndarray:
+    """The scribble of a mask of one slice."""
+    return scribbles_from_mask(mask[..., None], (1, 1, 1))[..., 0] != 0
+
+
 def test_a_bar_becomes_its_middle_line() -> None:
     mask = np.zeros((11, 40), bool)
     mask[3:8, 4:36] = True
     found = thinned(mask)
     rows, columns = np.nonzero(found)
-    assert set(rows) == {5} and columns.min() <= 7 and columns.max() >= 32 and len(columns) == np.ptp(columns) + 1
+    assert set(rows[(columns > 8) & (columns < 31)]) == {5}
+    assert columns.min() <= 7 and columns.max() >= 32 and len(columns) == np.ptp(columns) + 1
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -52,7 +58,9 @@ def test_a_ring_stays_a_ring_and_a_speck_a_speck() -> None:
     assert label(~found)[1] == 2 and blocks(found) == 0
     speck = np.zeros((6, 6), bool)
     speck[2:4, 2:4] = True
-    assert thinned(speck).sum() >= 1 and not thinned(np.zeros((5, 5))).any()
+    speck[0, 0] = speck[5, 4:] = True
+    found = thinned(speck)
+    assert found[0, 0] and found[5, 4:].any() and found[2:4, 2:4].any() and not (found & ~speck).any()
 
 
 def organs() -> np.ndarray:
@@ -78,10 +86,50 @@ def test_background_lines_run_around_at_a_distance() -> None:
     mask, spacing = organs(), (1.0, 1.0, 3.0)
     found = scribbles_from_mask(mask, spacing, slices=3, background=9, margin=6.0)
     far = distance_transform_edt(mask == 0, sampling=spacing)
-    lines = found == 9
-    assert lines.any() and far[lines].min() >= 6 and far[lines].max() < 8.5
-    assert np.flatnonzero(lines.any(axis=(0, 1))).tolist() == np.flatnonzero((found > 0).any(axis=(0, 1))).tolist()
-    assert np.array_equal(np.where(lines, 0, found), scribbles_from_mask(mask, spacing, slices=3))
+    around = [2, 4, 5, 8]
+    lines = found[..., around] == 9
+    assert lines.any(axis=(0, 1)).all() and far[..., around][lines].min() >= 6
+    assert far[..., around][lines].max() < 8.5
+    assert np.flatnonzero((found > 0).any(axis=(0, 1))).tolist() == [0, 2, 4, 5, 7, 8, 11]
+    assert np.array_equal(np.where(found == 9, 0, found), scribbles_from_mask(mask, spacing, slices=3))
+
+
+def test_background_lines_cross_what_lies_beyond_the_ends() -> None:
+    """Class 1 (slices 1 to 9) ends 6 mm below slice 11 and 3 mm above slice 0; class 7 (4 and 5) in 2 and 7."""
+    found = scribbles_from_mask(organs(), (1.0, 1.0, 3.0), slices=3, background=9, margin=6.0)
+    across = np.zeros((48, 48), bool)
+    across[2:31, 16] = True  # the disc's 8 to 24 and 6 more
+    assert np.array_equal(found[..., 0] == 9, across) and np.array_equal(found[..., 11] == 9, across)
+    beside = np.argwhere(found[..., 7] == 9)
+    assert set(beside[:, 1]) == {30} and (beside[0, 0], beside[-1, 0]) == (23, 45)  # the disc's 29 to 39 and 6 more
+    assert len(beside) == 23
+
+
+def test_beyond_an_end_where_another_class_lies_close_the_line_is_cut_to_what_is_free() -> None:
+    mask = np.zeros((20, 30, 6), np.int16)
+    mask[8:11, 12:18, 0:2] = 1
+    mask[:, :, 3] = 2
+    mask[9, 8:10, 3] = 0
+    found = scribbles_from_mask(mask, (1.0, 1.0, 5.0), background=3, margin=10.0)
+    assert np.argwhere(found[..., 3] == 3).tolist() == [[9, 8], [9, 9]]
+    mask[9, 8:10, 3] = 2
+    assert not (scribbles_from_mask(mask, (1.0, 1.0, 5.0), background=3)[..., 3] == 3).any()
+
+
+def test_a_growth_ends_with_the_organ_where_its_tissue_goes_on() -> None:
+    image = np.full((32, 32, 24), 0.2, np.float32)
+    image[10:22, 12:20] = 0.8  # a vessel through the whole scan, of which slices 8 to 15 are labelled
+    mask = np.zeros(image.shape, np.int16)
+    mask[10:22, 12:20, 8:16] = 1
+    drawn = scribbles_from_mask(mask, (1, 1, 1), background=2, margin=4.0)
+    assert np.flatnonzero((drawn == 2).any(axis=(0, 1))).tolist() == [4, 8, 10, 12, 13, 15, 19]
+    open_ended = np.where(mask.any(axis=(0, 1)), drawn, 0)
+    shown = [
+        np.flatnonzero((grow_scribbles(image, s, (1, 1, 1), 2, limit=20.0)[0] == 1).any(axis=(0, 1)))
+        for s in (drawn, open_ended)
+    ]
+    assert (shown[0].min(), shown[0].max()) == (5, 18), "the corners of the vessel's end are nearer to its scribble"
+    assert (shown[1].min(), shown[1].max()) == (0, 23)
 
 
 def test_as_a_transform() -> None:
