@@ -7,8 +7,9 @@ from __future__ import annotations
 from .atlas import Atlas
 from .atlas_inferer import AtlasInferer, CarriedBack
 from .few_shot import FewShotInferer, conditioned
-from .localisation import LocatedPoints, PointLocaliser, SupportPoints
+from .localisation import PointLocaliser
 from .located import LocatedInferer, LocatedQuality
+from .points import LocatedPoints, SupportPoints, box_of, centres_of
 from .prior import PriorInferer, PriorProtocol, with_weight
 from .propagation import ScribblePropagation, scribble_points
 from .protocols import EP1, EP2, AtlasProtocol, LocatedProtocol, Protocol, chunks
@@ -38,6 +39,8 @@ __all__ = [
     "ScribblePropagation",
     "SupportPoints",
     "SupportSet",
+    "box_of",
+    "centres_of",
     "chunks",
     "conditioned",
     "reverse_accuracy",

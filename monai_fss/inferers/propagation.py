@@ -16,7 +16,8 @@ from monai.utils import convert_to_dst_type
 from monai_fss.transforms import grow_scribbles
 
 from .atlas import scan_name
-from .localisation import LocatedPoints, PointLocaliser, SupportPoints, box_of
+from .localisation import PointLocaliser
+from .points import LocatedPoints, SupportPoints, box_of
 
 __all__ = ["ScribblePropagation", "scribble_points"]
 
