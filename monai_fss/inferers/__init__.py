@@ -7,7 +7,8 @@ from __future__ import annotations
 from .atlas import Atlas
 from .atlas_inferer import AtlasInferer, CarriedBack
 from .few_shot import FewShotInferer, conditioned
-from .localisation import LocatedPoints, PointLocaliser, SupportPoints
+from .localisation import PointLocaliser
+from .points import LocatedPoints, SupportPoints, box_of, centres_of
 from .prior import PriorInferer, PriorProtocol, with_weight
 from .protocols import EP1, EP2, AtlasProtocol, Protocol, chunks
 from .quality import ReverseAccuracy, reverse_accuracy
@@ -32,6 +33,8 @@ __all__ = [
     "ReverseAccuracy",
     "SupportPoints",
     "SupportSet",
+    "box_of",
+    "centres_of",
     "chunks",
     "conditioned",
     "reverse_accuracy",

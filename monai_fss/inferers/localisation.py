@@ -5,110 +5,77 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from monai.data import MetaTensor
+from scipy.spatial.distance import cdist
 
 from monai_fss.networks.nets import PRNet
-from monai_fss.transforms import patch_around
 
-__all__ = ["LocatedPoints", "PointLocaliser", "SupportPoints"]
+from .point_patches import PatchGrid, voxel_sizes
+from .points import LocatedPoints, SupportPoints
 
+__all__ = ["PointLocaliser"]
 
-@dataclass(frozen=True)
-class SupportPoints:
-    """What is kept of the support's points, for any number of queries.
-
-    Attributes:
-        voxels: (N, 3), in the support.
-        values: (N,), label value of each.
-        coarse: (N, 3), positions of the coarse network.
-        fine: (N, 3), positions of the fine one.
-        anatomical, pixel: f2 (N, .) and f4 (N, .) of the fine one.
-    """
-
-    voxels: np.ndarray
-    values: np.ndarray
-    coarse: torch.Tensor
-    fine: torch.Tensor
-    anatomical: torch.Tensor
-    pixel: torch.Tensor
-
-
-@dataclass(frozen=True)
-class LocatedPoints:
-    """Where the support's points lie in a query.
-
-    Attributes:
-        voxels: (N, 3), in the query.
-        values: (N,), label value of each.
-        similarity: (N,), cos(f2) cos(f4) of the support's point and the one found (Eq. 5), -1..1: those
-            above tau count.
-    """
-
-    voxels: np.ndarray
-    values: np.ndarray
-    similarity: np.ndarray
-
-    def scribbles(self, shape: Sequence[int], tau: float = 0.5) -> np.ndarray:
-        """Draw the points that were found rightly (dual-level feature denoising, section 3.3).
-
-        Args:
-            shape: (H, W, D) of the query.
-            tau: similarity that a point must exceed. Default 0.5, the paper's; below -1 all points are drawn.
-
-        Returns:
-            int16 (H, W, D): values of the points, 0 elsewhere. Where several points fall on a voxel, that of the
-            highest similarity counts. Nothing is drawn where no point exceeds tau.
-        """
-        drawn = np.zeros(tuple(shape), np.int16)
-        for index in np.argsort(self.similarity, kind="stable"):
-            if self.similarity[index] > tau:
-                drawn[tuple(self.voxels[index])] = self.values[index]
-        return drawn
+ROWS = 512  # points that are smoothed at once: with 5000 points 20 MB of weights, not 200
 
 
 class PointLocaliser:
     """Propagate points from a support to a query by PRNet (section 3.2), and compare what lies there (3.3, Eq. 5).
 
     From a few starts in the middle of the query, whose positions are averaged, every point is reached in one coarse
-    jump; the fine network, trained on pairs that lie close, makes a second jump from there. Both may be one network,
-    as the paper writes; its code has two. Patches are cut in batches; jumps need the encoder alone, only the last patch
-    of a point goes through the decoder.
+    jump; the fine network, trained on pairs that lie close, jumps on from there, every time from where it came to. Both
+    may be one network, as the paper writes; its code has two. Then the way that each point went is averaged with those
+    of the points near it, which is not in the paper: errors of neighbouring points are largely independent, while
+    neighbouring anatomy moves alike.
+
+    Scans may have any voxel size: each network sees them on a grid of its own one, ``network.spacing``. Patches lie at
+    whole voxels of that grid; what is left between them and the points, in mm, is added to the jumps. Jumps need the
+    encoder alone, only the last patch of a point goes through the decoder.
 
     Args:
         coarse: network whose reach covers the body.
-        fine: network of the second jump, and of the features. Default: the coarse one.
-        starts: Default 5, the published code's.
-        spread: how far the starts lie from the middle, in voxels along each axis. Default 10, the published code's.
+        fine: network of the later jumps, and of the features. Default: the coarse one.
+        starts: Default 8; the published code has 5, but one pass takes many more.
+        spread: how far the starts lie from the middle at most, in mm along each axis. Default 40; the published code
+            has 10 voxels.
         threshold: least intensity of a start. Default 1e-4: not in the air.
+        jumps: of the fine network. Default 2: what the first leaves is smaller, and better known to the network. The
+            paper has one.
+        smooth: sigma in mm of a Gaussian over the distances of the support's points, by which their ways are averaged,
+            those of all labels together. Default 25, the size of what moves alike; 0 or None leaves them as they are.
         batch: patches in one pass. Default 32.
         seed: of the starts.
 
     Raises:
-        ValueError: starts, spread or batch of less than 1.
+        ValueError: starts, jumps or batch of less than 1, a negative spread or smooth.
     """
 
     def __init__(
         self,
         coarse: PRNet,
         fine: PRNet | None = None,
-        starts: int = 5,
-        spread: int = 10,
+        starts: int = 8,
+        spread: float = 40.0,
         threshold: float = 1e-4,
+        jumps: int = 2,
+        smooth: float | None = 25.0,
         batch: int = 32,
         seed: int = 0,
     ) -> None:
-        if min(starts, spread, batch) < 1:
-            raise ValueError(f"starts {starts}, spread {spread} and batch {batch} must be at least 1.")
+        if min(starts, jumps, batch) < 1:
+            raise ValueError(f"starts {starts}, jumps {jumps} and batch {batch} must be at least 1.")
+        if min(spread, smooth or 0) < 0:
+            raise ValueError(f"spread {spread} and smooth {smooth} must be at least 0 mm.")
         self.coarse = coarse.eval()
-        self.fine = (fine or coarse).eval()
+        self.fine = (coarse if fine is None else fine).eval()
         self.starts = starts
         self.spread = spread
         self.threshold = threshold
+        self.jumps = jumps
+        self.smooth = smooth
         self.batch = batch
         self.seed = seed
 
@@ -116,76 +83,114 @@ class PointLocaliser:
         """Look at the support's points once.
 
         Args:
-            image: (C, H, W, D), as the networks were trained.
-            voxels: (N, 3), whole numbers, at least one.
+            image: (C, H, W, D), a MetaTensor of any voxel size, intensities as the networks were trained.
+            voxels: (N, 3), in the image, at least one; they need not be whole numbers.
             values: label value of each.
+
+        Raises:
+            ValueError: no point, another number of values, or no MetaTensor.
         """
-        points = np.asarray(voxels, dtype=int).reshape(-1, 3)
+        points = np.asarray(voxels, dtype=float).reshape(-1, 3)
         if not len(points) or len(points) != len(values):
             raise ValueError(
                 f"voxels: {len(points)} points for {len(values)} values. Give at least one, and one value each."
             )
-        fine, anatomical, pixel = self._features(image, points)
-        return SupportPoints(
-            points, np.asarray(values), self._positions(self.coarse, image, points), fine, anatomical, pixel
-        )
+        coarse_grid, fine_grid = self._grids(image)
+        mm = points * voxel_sizes(image)
+        centres, fine_rest = fine_grid.nearest(mm)
+        fine, anatomical, pixel = self._features(fine_grid, centres)
+        coarse, coarse_rest = fine, fine_rest
+        if self.coarse is not self.fine:
+            centres, coarse_rest = coarse_grid.nearest(mm)
+            coarse = self._positions(self.coarse, coarse_grid, centres)
+        places, first, second = (a.astype(np.float32) for a in (mm, coarse_rest, fine_rest))
+        labels = np.asarray(values, dtype=np.int64)
+        return SupportPoints(points.astype(np.float32), places, labels, coarse, fine, anatomical, pixel, first, second)
 
     def __call__(self, support: SupportPoints, image: MetaTensor) -> LocatedPoints:
-        """Find the points in a query (C, H, W, D), a MetaTensor, whose affine says how large a voxel is."""
-        spacing = np.linalg.norm(np.asarray(image.affine, dtype=float)[:3, :3], axis=0)
-        starts = self._starts(image)
-        start = self._positions(self.coarse, image, starts).mean(0)
-        found = self._jump(self.coarse, support.coarse, start, starts.mean(0), spacing, image)
-        found = self._jump(self.fine, support.fine, self._positions(self.fine, image, found), found, spacing, image)
-        _, anatomical, pixel = self._features(image, found)
+        """Find the points in a query.
+
+        Args:
+            support: by :meth:`support`.
+            image: (C, H, W, D), a MetaTensor of any voxel size, its axes in the support's order and directions.
+
+        Returns:
+            The points, those that lie beyond the query at its border.
+
+        Raises:
+            ValueError: no MetaTensor.
+        """
+        coarse, fine = self._grids(image)
+        starts = self._starts(coarse)
+        position = self._positions(self.coarse, coarse, starts).mean(0)
+        mm = coarse.places(starts).mean(0) + _jump(self.coarse, support.coarse, position) + support.coarse_rest
+        for _ in range(self.jumps):
+            centres, _ = fine.nearest(mm)
+            position = self._positions(self.fine, fine, centres)
+            mm = fine.places(centres) + _jump(self.fine, support.fine, position) + support.fine_rest
+        if self.smooth:
+            mm = support.mm + _averaged(mm - support.mm, support.mm, self.smooth)
+        sizes, last = voxel_sizes(image), np.array(image.shape[1:]) - 1
+        mm = np.clip(mm, 0, last * sizes)
+        _, anatomical, pixel = self._features(fine, fine.nearest(mm)[0])
         similarity = F.cosine_similarity(support.anatomical, anatomical) * F.cosine_similarity(support.pixel, pixel)
-        return LocatedPoints(found, support.values, similarity.numpy())
+        return LocatedPoints(np.rint(mm / sizes).astype(int), mm, support.values, similarity.numpy())
 
-    def _jump(
-        self,
-        network: PRNet,
-        target: torch.Tensor,
-        start: torch.Tensor,
-        voxels: np.ndarray,
-        spacing: np.ndarray,
-        image: MetaTensor,
-    ) -> np.ndarray:
-        """Voxels (N, 3) that lie from ``voxels`` as the positions say, within the scan."""
-        device = network.reach.device
-        mm = network.offset(target.to(device), start.to(device)).detach().cpu().numpy()
-        return np.clip(np.rint(voxels + mm / spacing).astype(int), 0, np.array(image.shape[1:]) - 1)
+    def _grids(self, image: MetaTensor) -> tuple[PatchGrid, PatchGrid]:
+        """The scan on the grids of the coarse and the fine network; one grid where they have the same voxel size."""
+        first, second = self.coarse.spacing.tolist(), self.fine.spacing.tolist()
+        if first == second:
+            largest = np.maximum(self.coarse.patch_size, self.fine.patch_size).tolist()
+            grid = PatchGrid.of(image, first, largest)
+            return grid, grid
+        return PatchGrid.of(image, first, self.coarse.patch_size), PatchGrid.of(image, second, self.fine.patch_size)
 
-    def _starts(self, image: MetaTensor) -> np.ndarray:
-        """Voxels around the middle of the scan that show something; the middle itself where none does."""
+    def _starts(self, grid: PatchGrid) -> np.ndarray:
+        """Voxels around the middle of the grid that show something; the middle itself where none does."""
         rng = np.random.default_rng(self.seed)
-        middle = np.array(image.shape[1:]) // 2
-        low = np.maximum(middle - self.spread, 0)
-        high = np.minimum(middle + self.spread, np.array(image.shape[1:]) - 1)
-        box = image.as_tensor()[0, low[0] : high[0] + 1, low[1] : high[1] + 1, low[2] : high[2] + 1]
-        points = (box > self.threshold).nonzero().numpy()
+        middle = grid.shape // 2
+        reach = np.floor(self.spread / np.linalg.norm(grid.to_mm[:3, :3], axis=0)).astype(int)
+        low, high = np.maximum(middle - reach, 0), np.minimum(middle + reach, grid.shape - 1)
+        box = grid.inside[0, low[0] : high[0] + 1, low[1] : high[1] + 1, low[2] : high[2] + 1]
+        points = (box > self.threshold).nonzero().cpu().numpy()
         if not len(points):
             return middle[None]
         return points[rng.choice(len(points), self.starts, replace=len(points) < self.starts)] + low
 
-    def _positions(self, network: PRNet, image: MetaTensor, voxels: np.ndarray) -> torch.Tensor:
-        return self._each(lambda patches: (network.position(patches),), network, image, voxels)[0]
+    def _positions(self, network: PRNet, grid: PatchGrid, centres: np.ndarray) -> torch.Tensor:
+        return self._each(lambda patches: (network.position(patches),), network, grid, centres)[0]
 
-    def _features(self, image: MetaTensor, voxels: np.ndarray) -> tuple[torch.Tensor, ...]:
+    def _features(self, grid: PatchGrid, centres: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Positions, f2 and f4 of the fine network."""
-        return self._each(lambda patches: tuple(self.fine(patches)[:3]), self.fine, image, voxels)
+        return self._each(lambda patches: tuple(self.fine(patches)[:3]), self.fine, grid, centres)
 
     @torch.no_grad()
     def _each(
         self,
         ask: Callable[[torch.Tensor], tuple[torch.Tensor, ...]],
         network: PRNet,
-        image: MetaTensor,
-        voxels: np.ndarray,
+        grid: PatchGrid,
+        centres: np.ndarray,
     ) -> tuple[torch.Tensor, ...]:
-        """Ask a network of the patch around every voxel, a batch at a time."""
-        volume, device, answers = image.as_tensor().float(), network.reach.device, []
-        for first in range(0, len(voxels), self.batch):
-            part = voxels[first : first + self.batch]
-            patches = torch.stack([patch_around(volume, voxel.tolist(), network.patch_size) for voxel in part])
-            answers.append([answer.cpu() for answer in ask(patches.to(device))])
+        """Ask a network of the patch around every voxel of its grid, a batch at a time."""
+        answers = []
+        for first in range(0, len(centres), self.batch):
+            patches = grid.patches(centres[first : first + self.batch], network.patch_size)
+            answers.append([answer.cpu() for answer in ask(patches.to(network.reach.device))])
         return tuple(torch.cat(answer) for answer in zip(*answers, strict=True))
+
+
+def _jump(network: PRNet, target: torch.Tensor, start: torch.Tensor) -> np.ndarray:
+    """(N, 3), mm from where patches have the positions ``start`` to where they have ``target``."""
+    device = network.reach.device
+    return network.offset(target.to(device), start.to(device)).detach().cpu().numpy().astype(float)
+
+
+def _averaged(ways: np.ndarray, places: np.ndarray, sigma: float) -> np.ndarray:
+    """Each of the ways (N, 3) averaged with the others, by a Gaussian of the distances (mm) between their places."""
+    averaged = np.empty_like(ways)
+    for first in range(0, len(places), ROWS):
+        squared = cdist(places[first : first + ROWS], places, "sqeuclidean")
+        weights = np.exp(-squared / (2 * sigma**2))
+        averaged[first : first + ROWS] = weights @ ways / weights.sum(1, keepdims=True)
+    return averaged
