@@ -108,6 +108,15 @@ def test_every_network_has_its_own_voxel_size(
     assert found.voxels.tolist() == np.rint((INNER * SPACING + MOVED) / [1.7, 0.9, 1.6]).astype(int).tolist()
 
 
+def test_the_coarse_jump_reaches_the_points_themselves_not_their_patches() -> None:
+    still = Known(gain=0.0, spacing=(1, 1, 1))  # says that every patch is the right one
+    # starts in the interior: at the border the filter of the resampling counts zeros in
+    localiser = PointLocaliser(Known(spacing=(5, 4, 6)), still, spread=10, jumps=1, smooth=None)
+    support = localiser.support(WIDE, INNER, [1, 2, 3, 4])
+    assert np.abs(support.coarse_rest).max() > 1.8
+    np.testing.assert_allclose(localiser(support, WIDE).mm, INNER * SPACING, atol=1.01)  # two roundings of 1 mm
+
+
 def test_a_scan_is_resampled_once_for_each_voxel_size(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[float]] = []
 
