@@ -38,6 +38,7 @@ from monai_fss.data.preflight import (
 )
 from monai_fss.data.problems import InputWarning, ScanError
 from monai_fss.data.queries import check_not_support, check_queries, check_range
+from monai_fss.data.scribble_checks import check_propagation, check_scribbles, scribble_problems
 from monai_fss.data.splits import Fold, make_folds
 
 if TYPE_CHECKING:
@@ -76,9 +77,11 @@ __all__ = [
     "check_label",
     "check_not_support",
     "check_output",
+    "check_propagation",
     "check_queries",
     "check_range",
     "check_scan",
+    "check_scribbles",
     "check_support",
     "check_training",
     "coded_name",
@@ -101,6 +104,7 @@ __all__ = [
     "save_best",
     "save_model",
     "scan_item",
+    "scribble_problems",
     "slice_runs",
     "start_run",
     "support_items",

@@ -101,13 +101,14 @@ def check_scan(path: str | Path) -> Scan:
     return scan
 
 
-def check_label(path: str | Path, like: Scan) -> Label:
+def check_label(path: str | Path, like: Scan | None) -> Label:
     """
     Decide whether a label belongs to its image.
 
     Args:
         path: the label; integers, 0 is background.
-        like: its image. Shapes must agree, and the corners of the volume within 1e-3 voxel.
+        like: its image. Shapes must agree, and the corners of the volume within 1e-3 voxel. None, where the image is
+            bad itself: only the label is looked at.
 
     Returns:
         which values it has and how often. A label of zeros is acceptable here: the image may show no organ.
