@@ -1,10 +1,10 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Labels that a training corrects: the originals stay as they are, the corrected ones lie beside them."""
+"""Labels that a training corrects: the originals stay as they are, the corrected ones are kept beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from monai.transforms import Transform
 from monai.utils import convert_to_tensor
 
 from monai_fss.data.atomic import atomic_path
+from monai_fss.data.problems import ScanError
 
 __all__ = ["LoadNoisyLabel", "NoisyLabels"]
 
@@ -23,13 +24,12 @@ __all__ = ["LoadNoisyLabel", "NoisyLabels"]
 class NoisyLabels:
     """The present labels of a training set, by the name of the case.
 
+    Among what an Ignite ``Checkpoint`` saves, it lets a training that is resumed go on with the labels of then.
+
     Args:
         originals: label (1, H, W, D) of each case, whole numbers; kept unchanged.
-        folder: where corrected labels are written, ``<case>.nii.gz``; those that are there are taken up again, so that
-            a training that is resumed goes on with them. Default: nothing is written.
-
-    Raises:
-        ValueError: a corrected label in the folder has another shape than its original.
+        folder: where corrected labels are written, ``<case>.nii.gz``, to be looked at; what lies there is never read.
+            Default: nothing is written.
     """
 
     def __init__(self, originals: Mapping[str, torch.Tensor], folder: str | Path | None = None) -> None:
@@ -39,17 +39,38 @@ class NoisyLabels:
             name: convert_to_tensor(label, dtype=torch.int16, track_meta=False).clone()
             for name, label in self.originals.items()
         }
-        for name, label in self._present.items():
-            file = self.path(name)
-            if file is None or not file.is_file():
-                continue
-            found = torch.from_numpy(np.asarray(nib.Nifti1Image.from_filename(file).dataobj).astype(np.int16))[None]
-            if found.shape != label.shape:
-                raise ValueError(
-                    f"{file}: has {tuple(found.shape[1:])} voxels, but the label of {name} {tuple(label.shape[1:])}. "
-                    "Remove it, or give another folder."
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The present label of each case, uint8 (1, H, W, D) where its values allow, else int16."""
+        return {name: _small(label) for name, label in self._present.items()}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take up labels that :meth:`state_dict` gave, and write those that are not the originals.
+
+        Raises:
+            ScanError: they are of other cases, or a label has another shape than its original.
+        """
+        missing, unknown = sorted(self._present.keys() - state.keys()), sorted(state.keys() - self._present.keys())
+        problems = []
+        if missing or unknown:
+            problems.append(
+                f"labels of the checkpoint: are of other cases ({_list(missing)} missing, {_list(unknown)} unknown). "
+                "Resume with the cases of that training, or start anew."
+            )
+        for name in sorted(self._present.keys() & state.keys()):
+            own, other = tuple(self._present[name].shape[1:]), tuple(state[name].shape[1:])
+            if own != other:
+                problems.append(
+                    f"labels of the checkpoint: that of {name} has {other} voxels, but the training's has {own}. "
+                    "Resume with the data and the voxel size of that training, or start anew."
                 )
-            self._present[name] = found
+        if problems:
+            raise ScanError(problems)
+        for name, label in state.items():
+            self._present[name] = label.to("cpu", torch.int16, copy=True)
+            file, original = self.path(name), convert_to_tensor(self.originals[name], track_meta=False)
+            if file is not None and (file.exists() or not torch.equal(self._present[name], original.to(torch.int16))):
+                self._write(name)
 
     def __getitem__(self, name: str) -> torch.Tensor:
         """The present label of a case, int16 (1, H, W, D); not to be written to."""
@@ -74,12 +95,26 @@ class NoisyLabels:
         after = torch.where(voxels, values.to(present.dtype), present)
         changed = int((after != present).sum())
         self._present[name] = after
-        file = self.path(name)
-        if changed and file is not None:
-            affine = getattr(self.originals[name], "affine", torch.eye(4))
-            with atomic_path(file) as temporary:
-                nib.Nifti1Image(after[0].numpy(), np.asarray(affine, dtype=float)).to_filename(temporary)
+        if changed:
+            self._write(name)
         return changed
+
+    def _write(self, name: str) -> None:
+        file = self.path(name)
+        if file is None:
+            return
+        affine = getattr(self.originals[name], "affine", torch.eye(4))
+        with atomic_path(file) as temporary:
+            nib.Nifti1Image(self._present[name][0].numpy(), np.asarray(affine, dtype=float)).to_filename(temporary)
+
+
+def _small(label: torch.Tensor) -> torch.Tensor:
+    low, high = (int(limit) for limit in label.aminmax()) if label.numel() else (0, 0)
+    return label.to(torch.uint8 if low >= 0 and high <= 255 else torch.int16, copy=True)
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 class LoadNoisyLabel(Transform):

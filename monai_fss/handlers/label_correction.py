@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -38,6 +39,9 @@ class LabelCorrection:
             0.99 and that of the others 0.95.
         start_epoch: the first epoch after which labels are corrected. Default 1.
         name_key: where an item has its name.
+
+    The labels and this are to be among what a checkpoint saves, and this is to be attached before the checkpoint's
+    handler: else a training that is resumed lacks the correction after the epoch of the checkpoint.
 
     Attributes:
         history: for each correction a dict of ``epoch``, ``threshold`` and ``changed``, voxels by case.
@@ -83,6 +87,14 @@ class LabelCorrection:
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history, plain values. The labels have their own, see :meth:`monai_fss.data.NoisyLabels.state_dict`."""
+        return {"history": copy.deepcopy(self.history)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the history that :meth:`state_dict` gave."""
+        self.history = copy.deepcopy(list(state["history"]))
 
     def threshold(self, epoch: int, value: int) -> float:
         """What a probability must exceed for a voxel to become of ``value``: a function of the epoch alone."""

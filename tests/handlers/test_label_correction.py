@@ -11,11 +11,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
+from ignite.handlers import Checkpoint, DiskSaver
 from monai.data import MetaTensor
 from torch import nn
 
-from monai_fss.data import LoadNoisyLabel, NoisyLabels
+from monai_fss.data import LoadNoisyLabel, NoisyLabels, restore
 from monai_fss.handlers import LabelCorrection
 
 SHAPE = (1, 3, 4, 2)
@@ -105,7 +106,7 @@ def test_floors_of_single_classes() -> None:
         assert bool((labels["a"][0, 0] == 0).all()) == gone
 
 
-def test_corrected_labels_lie_beside_the_originals_and_are_taken_up_again(
+def test_corrected_labels_lie_beside_the_originals_and_are_not_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     labels = NoisyLabels(originals(), tmp_path)
@@ -119,11 +120,36 @@ def test_corrected_labels_lie_beside_the_originals_and_are_taken_up_again(
     saved = nib.Nifti1Image.from_filename(tmp_path / "a.nii.gz")
     assert np.array_equal(np.asarray(saved.dataobj), labels["a"][0].numpy())
     assert np.allclose(saved.affine, np.diag([2, 1, 3, 1]))
-    again = NoisyLabels(originals(), tmp_path)
-    assert torch.equal(again["a"], labels["a"]) and torch.equal(again["b"], originals()["b"])
-    other = {"a": torch.zeros(1, 3, 4, 5, dtype=torch.int16)}
-    with pytest.raises(ValueError, match=r"a\.nii\.gz: has \(3, 4, 2\) voxels, but the label of a \(3, 4, 5\)"):
-        NoisyLabels(other, tmp_path)
+    assert torch.equal(NoisyLabels(originals(), tmp_path)["a"], originals()["a"].as_tensor())
+
+
+def test_a_resumed_training_goes_on_with_the_labels_of_the_checkpoint(tmp_path: Path) -> None:
+    def setting() -> tuple[Engine, LabelCorrection, Checkpoint]:
+        labels = NoisyLabels(originals(), tmp_path / "labels")
+        items = [{"case": "a", "image": probabilities({(0, 0, 0): 0.97, (2, 1, 0): 0.946, (2, 2, 0): 0.94})}]
+        items[0]["image"][0, 0] = 1.0
+        correction = LabelCorrection(labels, items, Fixed(), inferer, values=[0, 3, 5])
+        trainer = Engine(lambda *_: None)
+        correction.attach(trainer)
+        objects = {"trainer": trainer, "labels": labels, "correction": correction}
+        checkpoint = Checkpoint(objects, DiskSaver(str(tmp_path / "checkpoints"), require_empty=False), n_saved=None)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, checkpoint)
+        return trainer, correction, checkpoint
+
+    trainer, first, _ = setting()
+    trainer.run([0], max_epochs=3)
+    assert [sum(h["changed"].values()) for h in first.history] == [0, 1, 1]  # thresholds 0.95, 0.9405, 0.9311
+    (tmp_path / "checkpoints" / "checkpoint_3.pt").unlink()
+    again, second, checkpoint = setting()
+    assert not torch.equal(second.labels["a"], first.labels["a"])
+    assert restore(tmp_path / "checkpoints", checkpoint.to_save, 3) == 2
+    assert second.history == first.history[:2] and second.labels["a"].dtype == torch.int16
+    assert second.labels["a"][0, 2, 1, 0] == 3 and second.labels["a"][0, 2, 2, 0] == 0
+    saved = nib.Nifti1Image.from_filename(tmp_path / "labels" / "a.nii.gz")
+    assert np.array_equal(np.asarray(saved.dataobj), second.labels["a"][0].numpy()), "not that of epoch 3"
+    assert not (tmp_path / "labels" / "b.nii.gz").exists()
+    again.run([0])
+    assert torch.equal(second.labels["a"], first.labels["a"]) and second.history == first.history
 
 
 def test_items_are_given_the_present_label() -> None:
