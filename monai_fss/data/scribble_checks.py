@@ -47,8 +47,8 @@ def check_scribbles(image: str | Path, scribbles: str | Path, background: int | 
 
     Warns:
         InputWarning: some marks of a class lie in the air (the background's may); a class looks like a whole mask:
-            more than 20,000 voxels, or over 30 % of the box around it (at least 5 voxels wide) in more than 5
-            slices in a row.
+            more than 20,000 voxels (the background's lines may: around many organs they are long), or over 30 % of the
+            box around it (at least 5 voxels wide) in more than 5 slices in a row.
     """
     scan, problems = None, []
     try:
@@ -155,7 +155,7 @@ def _check_marks(scan: Scan | None, label: Label, background: int | None, found:
                 f"{outside:,} of the {count:,} voxels of {name} lie in the air of {scan.path}",
                 "Check that they were drawn on that scan, and erase these",
             )
-        if count > _MANY or _looks_filled(own):
+        if (count > _MANY and value != background) or _looks_filled(own):
             shown = int(own.any(axis=(0, 1)).sum())
             found.doubt(
                 f"{count:,} voxels in {shown} slices are of {name}, which looks like a whole mask",

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
-from .overlays import COLOURS, overlay, to_png
+from .overlays import overlay, to_png
 from .plots import dice_bars, threshold_curve
+from .propagation import propagation_panels
 from .quality import quality_scatter
+from .slices import COLOURS
 
-__all__ = ["COLOURS", "dice_bars", "overlay", "quality_scatter", "threshold_curve", "to_png"]
+__all__ = ["COLOURS", "dice_bars", "overlay", "propagation_panels", "quality_scatter", "threshold_curve", "to_png"]

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from monai_fss.visualize.overlays import COLOURS
+from monai_fss.visualize.slices import COLOURS
 
 __all__ = ["dice_bars", "threshold_curve"]
 

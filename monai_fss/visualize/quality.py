@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from monai_fss.metrics import within_group_spearman
-from monai_fss.visualize.overlays import COLOURS
+from monai_fss.visualize.slices import COLOURS
 
 __all__ = ["quality_scatter"]
 

@@ -154,6 +154,7 @@ def test_a_whole_mask_is_doubted(tmp_path: Path) -> None:
     with pytest.warns(InputWarning) as caught:
         check_scribbles(image, save_nifti(file, large))
     assert [str(w.message) for w in caught] == [f"{file}: 20,100 {sentence.format(3)}"]
+    assert scribble_problems(image, file, 3) == [], "the background's lines may be long"
 
 
 @pytest.mark.parametrize("name", BAD_LABELS)
