@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,12 @@ def stage_folder(bundle_root: str | Path, config: str, root: str | Path, setting
 
 
 def run_stage(
-    bundle_root: str | Path, config: str, root: str | Path, settings: Mapping[str, Any], device: Any = "cpu"
+    bundle_root: str | Path,
+    config: str,
+    root: str | Path,
+    settings: Mapping[str, Any],
+    device: Any = "cpu",
+    first: bool = True,
 ) -> str:
     """Run a workflow of a bundle, or find that it is done.
 
@@ -49,6 +55,7 @@ def run_stage(
     Args:
         bundle_root, config, root, settings: see :func:`stage_folder`.
         device: that it runs on; the result does not depend on it.
+        first: whether this is the process that runs it, of a distributed training; others wait until it is done.
 
     Returns:
         the stage's folder.
@@ -56,6 +63,8 @@ def run_stage(
     from monai.bundle import ConfigWorkflow
 
     folder = stage_folder(bundle_root, config, root, settings).absolute()
+    while not first and not (folder / DONE).is_file():  # a launcher ends this process where the first one fails
+        time.sleep(1)
     if (folder / DONE).is_file():
         return str(folder)
     print(f"{folder.name}: running {config}.yaml", flush=True)

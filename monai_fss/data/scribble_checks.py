@@ -12,6 +12,7 @@ import numpy as np
 from scipy.ndimage import binary_fill_holes
 
 from monai_fss.data.checks import Label, Scan, check_label, check_scan, check_support
+from monai_fss.data.items import chosen_cases
 from monai_fss.data.preflight import training_problems
 from monai_fss.data.problems import Findings, ScanError
 from monai_fss.data.scribbles import scribble_item
@@ -98,6 +99,7 @@ def check_propagation(
     """
     problems = training_problems(folder, cases)
     try:
+        chosen_cases(folder, cases)  # without a data set there are no scribbles to look at
         item = scribble_item(folder, support, scribbles)
         if item["simulated"]:
             check_support(item["image"], item["scribbles"], None)
