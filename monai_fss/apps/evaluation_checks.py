@@ -72,7 +72,9 @@ def _scribbled(evaluation: Evaluation) -> list[str]:
             f"--supports {evaluation.supports}: {name} learns from the scribbles of one scan. Leave it out."
         )
     if evaluation.quality or evaluation.prior:
-        problems.append(f"--quality, --prior: need a labelled scan beside the model, and {name} takes none. Leave out.")
+        problems.append(
+            f"--quality, --prior: need a labelled scan beside the model, and {name} takes none. Leave it out."
+        )
     return problems
 
 

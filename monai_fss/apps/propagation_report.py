@@ -55,7 +55,7 @@ class PropagationReport:
         rows = [row for row in known if row["case"] != case]
         for value in np.unique(found.values).tolist():
             similarity = found.similarity[found.values == value]
-            kept = int((similarity > self.inferer.tau).sum())
+            kept = int((similarity > self.inferer.tau).sum()) if value != self.inferer.background else len(similarity)
             row = (case, value, len(similarity), kept, f"{similarity.mean():.4f}", f"{(mask == value).sum() * ml:.2f}")
             rows.append(dict(zip(PROPAGATION_COLUMNS, map(str, row), strict=True)))
         text = io.StringIO()

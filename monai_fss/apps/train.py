@@ -17,6 +17,7 @@ from monai_fss.apps.bundles import (
     bundle_path,
     config_keys,
     device_setting,
+    needs_support,
     parse_settings,
     quiet_monai,
     recipe_names,
@@ -79,9 +80,9 @@ def run(args: argparse.Namespace) -> int:
     written = ", ".join(name for name in ("model.pt", "model_best.pt") if (output / name).exists())
     print(f"trained {steps} steps, {(time.time() - start) / 60:.1f} minutes in this run")
     print(f"{output}: {written}")
+    support = " --support-image A.nii.gz --support-label A_seg.nii.gz" if needs_support(args.bundle) else ""
     print(
-        f"next: monai-fss segment --bundle {args.bundle} --model {output / 'model.pt'} --support-image A.nii.gz "
-        "--support-label A_seg.nii.gz --images DIR --output DIR"
+        f"next: monai-fss segment --bundle {args.bundle} --model {output / 'model.pt'}{support} --images DIR --output DIR"
     )
     return 0
 

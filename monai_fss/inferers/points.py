@@ -67,12 +67,13 @@ class LocatedPoints:
     values: np.ndarray
     similarity: np.ndarray
 
-    def scribbles(self, shape: Sequence[int], tau: float = 0.5) -> np.ndarray:
+    def scribbles(self, shape: Sequence[int], tau: float = 0.5, always: Collection[int] = ()) -> np.ndarray:
         """Draw the points that were found rightly (dual-level feature denoising, section 3.3).
 
         Args:
             shape: (H, W, D) of the query.
             tau: similarity that a point must exceed. Default 0.5, the paper's; below -1 all points are drawn.
+            always: label values of points that are drawn however similar they are. Default: none.
 
         Returns:
             int16 (H, W, D): values of the points, 0 elsewhere. Where several points fall on a voxel, that of the
@@ -80,7 +81,7 @@ class LocatedPoints:
         """
         drawn = np.zeros(tuple(shape), np.int16)
         for index in np.argsort(self.similarity, kind="stable"):
-            if self.similarity[index] > tau:
+            if self.similarity[index] > tau or self.values[index] in always:
                 drawn[tuple(self.voxels[index])] = self.values[index]
         return drawn
 
