@@ -68,9 +68,7 @@ def _scribbled(evaluation: Evaluation) -> list[str]:
     if evaluation.setting == 2:
         problems.append(f"--setting 2: trains without the classes that {name} learns. Leave it out.")
     if evaluation.supports > 1:
-        problems.append(
-            f"--supports {evaluation.supports}: {name} learns from the scribbles of one scan. Leave it out."
-        )
+        problems.append(f"--supports {evaluation.supports}: {name} learns from one scan alone. Leave it out.")
     if evaluation.quality or evaluation.prior:
         problems.append(
             f"--quality, --prior: need a labelled scan beside the model, and {name} takes none. Leave it out."

@@ -52,8 +52,8 @@ class ScribblePropagation(Inferer):
     """Propagate scribbles to a scan, keep those that were found rightly, grow them to masks (sections 3.2 to 3.4).
 
     The scan with the scribbles itself keeps them as they are. Points of the background are all kept: nearly all of them
-    are right, as the paper too finds (97 % on head and neck CT here), and an organ grows into the gaps between them (mean
-    Dice of pseudo-masks there 34 with gaps, 47 without).
+    are right, as the paper too finds (97 % on head and neck CT here), and an organ grows into the gaps between them
+    (mean Dice of pseudo-masks there 34 with gaps, 47 without).
 
     Args:
         localiser: with the trained networks.

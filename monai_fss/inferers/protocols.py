@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.data import list_data_collate
 from monai.inferers import Inferer
 
 from monai_fss.networks.nets import FewShotNet
@@ -230,7 +231,8 @@ class LocatedProtocol(Protocol):
         """Segment the query; a class that the network has not learnt is nowhere."""
         device = next(network.parameters()).device
         with torch.no_grad():
-            logits = _plain(self.inferer(query["image"][None].to(device), network))[0].cpu()
+            image = list_data_collate([{"image": query["image"]}])["image"]  # with its meta data, as a loader makes it
+            logits = _plain(self.inferer(image.to(device), network))[0].cpu()
         ways = torch.sigmoid(logits[1:] - logits[:1])
         nowhere = torch.zeros_like(ways[0])
         return torch.stack([ways[self.values.index(v)] if v in self.values else nowhere for v in values])

@@ -163,7 +163,7 @@ def test_every_fine_jump_starts_where_the_one_before_ended() -> None:
         found = localiser(localiser.support(SUPPORT, point, [1]), query)
         np.testing.assert_allclose(found.mm, point * SPACING + MOVED - left, atol=0.01)
         assert fine.positions == jumps
-    assert localiser.jumps == PointLocaliser(fine).jumps == 2
+    assert localiser.jumps == 2 and PointLocaliser(fine).jumps == 1
 
 
 CLOSE = np.array([[16, 38, 11], [18, 33, 12], [14, 36, 9], [17, 39, 13]])
@@ -330,7 +330,7 @@ def test_one_box_holds_the_points_found_rightly() -> None:
 
 
 def test_arguments_are_checked() -> None:
-    with pytest.raises(ValueError, match="starts 0, jumps 2 and batch 32 must be at least 1"):
+    with pytest.raises(ValueError, match="starts 0, jumps 1 and batch 32 must be at least 1"):
         PointLocaliser(Known(), starts=0)
     with pytest.raises(ValueError, match="starts 8, jumps 0 and batch 32 must be at least 1"):
         PointLocaliser(Known(), jumps=0)

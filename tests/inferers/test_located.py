@@ -1,0 +1,104 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""A network that knows crops segments whole scans, where the points were found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor, list_data_collate
+from torch import nn
+
+from monai_fss.inferers import LocatedInferer, LocatedPoints, LocatedProtocol, LocatedQuality
+from monai_fss.networks.nets import LocatedSegmenter, PRNet
+
+SHAPE = (40, 32, 24)
+
+
+class Bright(nn.Module):
+    """Way 1 where the image is above 0.4, way 2 where it is above 0.8; and what shapes it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, ...]] = []
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        self.seen.append(tuple(image.shape[2:]))
+        return torch.cat([torch.zeros_like(image), 10 * (image - 0.4), 40 * (image - 0.8)], 1)
+
+
+def scan() -> MetaTensor:
+    image = torch.zeros(1, *SHAPE)
+    image[:, 8:16, 8:16, 8:16] = 0.6  # near the points
+    image[:, 30:36, 24:30, 18:22] = 1.0  # far from them
+    found = MetaTensor(image, affine=torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0])))
+    found.meta["filename_or_obj"] = "folder/query.nii.gz"
+    return found
+
+
+def batch(image: MetaTensor) -> MetaTensor:
+    """As a data loader makes it."""
+    return list_data_collate([{"image": image}])["image"]
+
+
+def points(similarity: Any = (0.9, 0.8, 0.1, 0.9)) -> LocatedPoints:
+    """Two of way 1 in the box, one astray, one of the background at the far corner."""
+    voxels = np.array([[10, 10, 10], [14, 13, 12], [36, 28, 20], [39, 31, 23]])
+    return LocatedPoints(voxels, voxels * 2.0, np.array([1, 1, 1, 9]), np.asarray(similarity))
+
+
+def network() -> LocatedSegmenter:
+    return LocatedSegmenter(Bright(), PRNet((32, 16, 16), 2), PRNet((32, 16, 16), 2))
+
+
+def inferer(monkeypatch: pytest.MonkeyPatch, found: LocatedPoints, **settings: Any) -> LocatedInferer:
+    made = LocatedInferer((16, 16, 16), margin=6.0, background=9, **settings)
+    monkeypatch.setattr(made, "_locate", lambda image, net: found)
+    return made
+
+
+def test_only_the_surroundings_of_the_points_are_segmented(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, found = network(), inferer(monkeypatch, points())
+    logits = found(batch(scan()), net)
+    assert isinstance(logits, MetaTensor) and tuple(logits.shape) == (1, 3, *SHAPE)
+    winner = logits.as_tensor()[0].argmax(0)
+    expected = torch.zeros(SHAPE, dtype=torch.long)
+    expected[8:16, 8:16, 8:16] = 1
+    assert torch.equal(winner, expected), "the bright box far away was not looked at"
+    assert set(net.segmenter.seen) == {(16, 16, 16)}
+    assert logits[0, 0, 36, 28, 20] == 0 and logits[0, 1, 36, 28, 20] == -20
+    assert found.located["query"].values.tolist() == [1, 1, 1, 9]
+
+
+def test_a_lower_tau_looks_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    winner = inferer(monkeypatch, points(), tau=0.05)(batch(scan()), network()).as_tensor()[0].argmax(0)
+    assert (winner[30:36, 24:30, 18:22] == 2).all()
+
+
+def test_the_protocol_gives_the_classes_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol = LocatedProtocol(inferer(monkeypatch, points()), values=[1, 4])
+    probabilities = protocol(network(), [], {"image": scan()}, [4, 7, 1])  # type: ignore[arg-type]
+    assert tuple(probabilities.shape) == (3, *SHAPE) and protocol.labelled_slices == "scribbles"
+    assert probabilities[2, 10, 10, 10] == pytest.approx(1 / (1 + np.exp(-2.0)), abs=1e-4)
+    assert probabilities[0, 10, 10, 10] == pytest.approx(1 / (1 + np.exp(8.0)), abs=1e-4)
+    assert not probabilities[1].any(), "what it has not learnt is nowhere"
+
+
+def test_quality_is_the_mean_similarity_of_a_class_that_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = inferer(monkeypatch, points((0.9, 0.7, -0.4, 0.9)))
+    made(batch(scan()), network())
+    mask = torch.zeros(1, *SHAPE)
+    mask[0, 0, 0, 0] = 1
+    output = {"image": scan(), "working": mask}
+    assert LocatedQuality(made, [1, 4])(output) == {1: pytest.approx(1.6 / 3), 4: 0.0}
+
+
+def test_without_points_it_says_so() -> None:
+    with pytest.raises(ValueError, match="the network remembers no point of a labelled scan"):
+        LocatedInferer((16, 16, 16))(batch(scan()), network())
+    with pytest.raises(TypeError, match="points are found in mm: give a MetaTensor"):
+        LocatedInferer((16, 16, 16))(torch.zeros(1, 1, 8, 8, 8), network())
