@@ -80,10 +80,9 @@ def run(args: argparse.Namespace) -> int:
     written = ", ".join(name for name in ("model.pt", "model_best.pt") if (output / name).exists())
     print(f"trained {steps} steps, {(time.time() - start) / 60:.1f} minutes in this run")
     print(f"{output}: {written}")
-    support = " --support-image A.nii.gz --support-label A_seg.nii.gz" if needs_support(args.bundle) else ""
-    print(
-        f"next: monai-fss segment --bundle {args.bundle} --model {output / 'model.pt'}{support} --images DIR --output DIR"
-    )
+    support = "--support-image A.nii.gz --support-label A_seg.nii.gz " if needs_support(args.bundle) else ""
+    model = output / "model.pt"
+    print(f"next: monai-fss segment --bundle {args.bundle} --model {model} {support}--images DIR --output DIR")
     return 0
 
 
