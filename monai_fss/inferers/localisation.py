@@ -14,11 +14,14 @@ from scipy.spatial.distance import cdist
 
 from monai_fss.networks.nets import PRNet
 
+from .matching import best_match
 from .point_patches import PatchGrid, voxel_sizes
 from .points import LocatedPoints, SupportPoints
 
 __all__ = ["PointLocaliser"]
 
+FIT = 4  # power of a correlation that says how much a move counts: 0.9 nearly three times as much as 0.7
+LEAST = 1e-9  # what a point counts that fits nowhere: something has to count
 ROWS = 512  # points that are smoothed at once: with 5000 points 20 MB of weights, not 200
 
 
@@ -29,7 +32,10 @@ class PointLocaliser:
     jump; the fine network, trained on pairs that lie close, jumps on from there, every time from where it came to. Both
     may be one network, as the paper writes; its code has two. Then the way that each point went is averaged with those
     of the points near it, which is not in the paper: errors of neighbouring points are largely independent, while
-    neighbouring anatomy moves alike.
+    neighbouring anatomy moves alike. What is left is mostly common to neighbours, a few mm by which a network errs in a
+    scan; so every point is moved to where the scan looks most like the support around it (normalised cross-correlation
+    of intensities, nothing learnt; not in the paper), again averaged with its neighbours, those counting most that fit
+    best.
 
     Scans may have any voxel size: each network sees them on a grid of its own one, ``network.spacing``. Patches lie at
     whole voxels of that grid; what is left between them and the points, in mm, is added to the jumps. Jumps need the
@@ -46,11 +52,18 @@ class PointLocaliser:
             quarter longer and found organs no better (head and neck CT).
         smooth: sigma in mm of a Gaussian over the distances of the support's points, by which their ways are averaged,
             those of all labels together. Default 25, the size of what moves alike; 0 or None leaves them as they are.
+        match_rounds: times that points are moved to where they fit best, each time from where they came to. Default 2;
+            0 leaves them where the networks found them. With two, on six scans of head and neck CT, 81 % of the points
+            of brain stem and parotids lie in their organ, without 50 %.
+        match_radius: half side in mm of the cube around a point that is compared. Default 24.
+        match_search: how far it is moved at most, in mm along each axis. Default 12.
+        match_spacing: voxel size in mm of the grid on which is compared. Default 3.
+        match_smooth: as ``smooth``, for these moves. Default 10: they are exact enough to follow smaller parts.
         batch: patches in one pass. Default 32.
         seed: of the starts.
 
     Raises:
-        ValueError: starts, jumps or batch of less than 1, a negative spread or smooth.
+        ValueError: starts, jumps or batch of less than 1, a negative spread, smooth or number of rounds.
     """
 
     def __init__(
@@ -62,13 +75,22 @@ class PointLocaliser:
         threshold: float = 1e-4,
         jumps: int = 1,
         smooth: float | None = 25.0,
+        match_rounds: int = 2,
+        match_radius: float = 24.0,
+        match_search: float = 12.0,
+        match_spacing: float = 3.0,
+        match_smooth: float = 10.0,
         batch: int = 32,
         seed: int = 0,
     ) -> None:
         if min(starts, jumps, batch) < 1:
             raise ValueError(f"starts {starts}, jumps {jumps} and batch {batch} must be at least 1.")
-        if min(spread, smooth or 0) < 0:
-            raise ValueError(f"spread {spread} and smooth {smooth} must be at least 0 mm.")
+        if min(spread, smooth or 0, match_rounds) < 0 or min(match_radius, match_search, match_smooth) < match_spacing:
+            raise ValueError(
+                f"spread {spread}, smooth {smooth} and match_rounds {match_rounds} must be at least 0, match_radius "
+                f"{match_radius}, match_search {match_search} and match_smooth {match_smooth} at least match_spacing "
+                f"{match_spacing} mm."
+            )
         self.coarse = coarse.eval()
         self.fine = (coarse if fine is None else fine).eval()
         self.starts = starts
@@ -76,6 +98,11 @@ class PointLocaliser:
         self.threshold = threshold
         self.jumps = jumps
         self.smooth = smooth
+        self.match_rounds = match_rounds
+        self.match_radius = round(match_radius / match_spacing)
+        self.match_search = round(match_search / match_spacing)
+        self.match_spacing = match_spacing
+        self.match_smooth = match_smooth
         self.batch = batch
         self.seed = seed
 
@@ -103,9 +130,11 @@ class PointLocaliser:
         if self.coarse is not self.fine:
             centres, coarse_rest = coarse_grid.nearest(mm)
             coarse = self._positions(self.coarse, coarse_grid, centres)
-        places, first, second = (a.astype(np.float32) for a in (mm, coarse_rest, fine_rest))
+        template, template_rest = self._templates(image, mm)
+        places, first, second, third = (a.astype(np.float32) for a in (mm, coarse_rest, fine_rest, template_rest))
         labels = np.asarray(values, dtype=np.int64)
-        return SupportPoints(points.astype(np.float32), places, labels, coarse, fine, anatomical, pixel, first, second)
+        seen = coarse, fine, anatomical, pixel
+        return SupportPoints(points.astype(np.float32), places, labels, *seen, first, second, template, third)
 
     def __call__(self, support: SupportPoints, image: MetaTensor) -> LocatedPoints:
         """Find the points in a query.
@@ -130,11 +159,34 @@ class PointLocaliser:
             mm = fine.places(centres) + _jump(self.fine, support.fine, position) + support.fine_rest
         if self.smooth:
             mm = support.mm + _averaged(mm - support.mm, support.mm, self.smooth)
+        if self.match_rounds:
+            mm = self._matched(support, image, mm)
         sizes, last = voxel_sizes(image), np.array(image.shape[1:]) - 1
         mm = np.clip(mm, 0, last * sizes)
         _, anatomical, pixel = self._features(fine, fine.nearest(mm)[0])
         similarity = F.cosine_similarity(support.anatomical, anatomical) * F.cosine_similarity(support.pixel, pixel)
         return LocatedPoints(np.rint(mm / sizes).astype(int), mm, support.values, similarity.numpy())
+
+    def _templates(self, image: MetaTensor, mm: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
+        side = 2 * self.match_radius + 1
+        grid = PatchGrid.of(image, [self.match_spacing] * 3, [side] * 3)
+        centres, rest = grid.nearest(mm)
+        cubes = grid.patches(centres, [side] * 3)[:, 0]
+        return (255 * cubes.clamp(0, 1)).round().to(torch.uint8).cpu(), rest
+
+    def _matched(self, support: SupportPoints, image: MetaTensor, mm: np.ndarray) -> np.ndarray:
+        """Places (N, 3) in mm, moved to where the query looks like the support around the points."""
+        side = 2 * (self.match_radius + self.match_search) + 1
+        grid = PatchGrid.of(image, [self.match_spacing] * 3, [side] * 3)
+        templates = support.template.float().numpy() / 255
+        for _ in range(self.match_rounds):
+            centres, _ = grid.nearest(mm)
+            regions = grid.patches(centres, [side] * 3)[:, 0].cpu().numpy()
+            found = [best_match(template, region) for template, region in zip(templates, regions, strict=True)]
+            shifts, fits = (np.stack(each) for each in zip(*found, strict=True))
+            ways = grid.places(centres + shifts) + support.template_rest - support.mm
+            mm = support.mm + _averaged(ways, support.mm, self.match_smooth, fits**FIT)
+        return mm
 
     def _grids(self, image: MetaTensor) -> tuple[PatchGrid, PatchGrid]:
         """The scan on the grids of the coarse and the fine network; one grid where they have the same voxel size."""
@@ -186,11 +238,20 @@ def _jump(network: PRNet, target: torch.Tensor, start: torch.Tensor) -> np.ndarr
     return network.offset(target.to(device), start.to(device)).detach().cpu().numpy().astype(float)
 
 
-def _averaged(ways: np.ndarray, places: np.ndarray, sigma: float) -> np.ndarray:
-    """Each of the ways (N, 3) averaged with the others, by a Gaussian of the distances (mm) between their places."""
+def _averaged(ways: np.ndarray, places: np.ndarray, sigma: float, counts: np.ndarray | float = 1.0) -> np.ndarray:
+    """Each of the ways (N, 3) averaged with the others, by a Gaussian of the distances (mm) between their places.
+
+    Args:
+        ways: mm, (N, 3).
+        places: mm, (N, 3).
+        sigma: of the Gaussian, in mm.
+        counts: how much each counts, (N,), besides. Where none near a point does, all count alike.
+    """
+    counts = np.broadcast_to(np.asarray(counts, dtype=float), len(places))
     averaged = np.empty_like(ways)
     for first in range(0, len(places), ROWS):
         squared = cdist(places[first : first + ROWS], places, "sqeuclidean")
-        weights = np.exp(-squared / (2 * sigma**2))
+        near = np.exp(-squared / (2 * sigma**2))
+        weights = near * np.maximum(counts, LEAST)
         averaged[first : first + ROWS] = weights @ ways / weights.sum(1, keepdims=True)
     return averaged

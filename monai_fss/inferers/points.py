@@ -26,6 +26,8 @@ class SupportPoints:
         anatomical, pixel: f2 (N, .) and f4 (N, .) of the fine one.
         coarse_rest, fine_rest: float32 (N, 3), mm from the centre of that patch, a whole voxel of the network's grid,
             to the point.
+        template: uint8 (N, n, n, n), intensities around the points, 255 for 1, on the grid on which they are matched.
+        template_rest: float32 (N, 3), mm from the template's middle voxel to the point.
     """
 
     voxels: np.ndarray
@@ -37,6 +39,8 @@ class SupportPoints:
     pixel: torch.Tensor
     coarse_rest: np.ndarray
     fine_rest: np.ndarray
+    template: torch.Tensor
+    template_rest: np.ndarray
 
     def state(self) -> dict[str, torch.Tensor]:
         """All attributes as tensors, copied, by their names: they can be buffers of a network."""
@@ -46,7 +50,7 @@ class SupportPoints:
     def from_state(cls, state: Mapping[str, torch.Tensor]) -> SupportPoints:
         """The inverse of :meth:`state`, copied to the CPU, wherever the network is."""
         kept = {field.name: state[field.name].detach().cpu().clone() for field in fields(cls)}
-        tensors = ("coarse", "fine", "anatomical", "pixel")
+        tensors = ("coarse", "fine", "anatomical", "pixel", "template")
         return cls(**{name: value if name in tensors else value.numpy() for name, value in kept.items()})
 
 
