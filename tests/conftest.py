@@ -48,6 +48,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "points": 20,
         "tau": -2.0,
         "start_epoch": 1,
+        "bfloat16": False,
     },
 }
 

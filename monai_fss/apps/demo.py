@@ -15,7 +15,8 @@ import numpy as np
 
 from monai_fss.apps.results_tables import markdown_table
 from monai_fss.apps.segment import segment
-from monai_fss.apps.train import check_schedule, train
+from monai_fss.apps.train import train
+from monai_fss.apps.training_checks import check_schedule
 from monai_fss.data import DatasetFolder, check_output, write_phantom_dataset, write_text_atomic
 from monai_fss.metrics import affine_moved_mask, best_threshold_mask, strict_dice
 

@@ -65,6 +65,11 @@ def _scribbled(evaluation: Evaluation) -> list[str]:
     problems = []
     if evaluation.protocol == "ep1":
         problems.append(f"--protocol ep1: tells slices, and {name} segments whole scans. Give --protocol ep2.")
+    if evaluation.support_slices != "middle":
+        problems.append(f"--support-slices {evaluation.support_slices}: {name} learns from scribbles. Leave it out.")
+    fixed = sorted({"support", "scribbles", "background", "labels"} & set(evaluation.settings))
+    if fixed:
+        problems.append(f"--set {', '.join(fixed)}: each fold has its own labelled scan; for labels give --labels.")
     if evaluation.setting == 2:
         problems.append(f"--setting 2: trains without the classes that {name} learns. Leave it out.")
     if evaluation.supports > 1:

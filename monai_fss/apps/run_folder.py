@@ -20,7 +20,14 @@ __all__ = ["RUN_JSON", "check_run", "note_finished", "start_training"]
 RUN_JSON = "run.json"
 _MODELS = ("model.pt", "model_best.pt")
 # What a training writes and a new one in the same folder must not find. The cache stays: it belongs to the scans.
-_OWN = (*_MODELS, "checkpoints/*.pt", "checkpoints/best/*.pt", "tensorboard/events.out.*", RUN_JSON)
+_OWN = (
+    *_MODELS,
+    "checkpoints/*.pt",
+    "checkpoints/best/*.pt",
+    "tensorboard/events.out.*",
+    "corrected/*.nii.gz",
+    RUN_JSON,
+)
 
 
 def check_run(folder: Path, run: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.bundles import quiet_monai
-from monai_fss.data import training_items, write_json
+from monai_fss.data import scribble_item, training_items, write_json
 
 __all__ = ["run_stage", "stage_folder"]
 
 DONE = "stage.json"
+PLACES = ("dataset_dir", "cases", "cache_dir", "scribbles")
+"""Settings that stand for files: what these hold counts."""
+BEFORE = {"propagate": ("pretrain",)}
+"""Stages that another one runs first, and so depends on."""
 
 
 def stage_folder(bundle_root: str | Path, config: str, root: str | Path, settings: Mapping[str, Any]) -> Path:
@@ -27,16 +31,24 @@ def stage_folder(bundle_root: str | Path, config: str, root: str | Path, setting
         config: name of the stage's file in the bundle's ``configs``, without ".yaml".
         root: folder of all stages.
         settings: plain values that go before the file's. ``dataset_dir`` and ``cases`` stand for the scans themselves:
-            their names, sizes and times of change count, where they lie does not.
+            their names, sizes and times of change count, where they lie does not; ``scribbles`` for what is marked, or
+            for the label that scribbles are simulated from.
     """
     scans = [
         [Path(item["image"]).name, item["stamp"]] for item in training_items(settings["dataset_dir"], settings["cases"])
     ]
-    depends = {key: value for key, value in settings.items() if key not in ("dataset_dir", "cases", "cache_dir")}
-    content = (Path(bundle_root) / "configs" / f"{config}.yaml").read_bytes()
-    words = json.dumps([depends, scans, hashlib.sha256(content).hexdigest()], sort_keys=True)
+    marks = _marks(settings) if "scribbles" in settings else None
+    depends = {key: value for key, value in settings.items() if key not in PLACES}
+    files = [Path(bundle_root) / "configs" / f"{name}.yaml" for name in (config, *BEFORE.get(config, ()))]
+    contents = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    words = json.dumps([depends, scans, marks, contents], sort_keys=True)
     name = str(settings.get("level", config))
     return Path(root) / f"{name}-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
+
+
+def _marks(settings: Mapping[str, Any]) -> list[Any]:
+    item = scribble_item(settings["dataset_dir"], settings["support"], settings["scribbles"])
+    return [item["case"], item["simulated"], hashlib.sha256(Path(item["scribbles"]).read_bytes()).hexdigest()]
 
 
 def run_stage(

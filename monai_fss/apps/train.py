@@ -24,6 +24,7 @@ from monai_fss.apps.bundles import (
 )
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.run_folder import check_run, note_finished, start_training
+from monai_fss.apps.training_checks import check_marks, check_schedule, check_stages
 from monai_fss.apps.training_files import training_files
 from monai_fss.apps.windows import say_window, training_window
 from monai_fss.data import (
@@ -36,7 +37,7 @@ from monai_fss.data import (
     training_items,
 )
 
-__all__ = ["add_arguments", "check_schedule", "run", "train"]
+__all__ = ["add_arguments", "run", "train"]
 
 _RESERVED = {
     "bundle_root": "--bundle",
@@ -127,10 +128,14 @@ def train(
     known, used = config_keys(files), dict(settings or {})
     overrides: dict[str, Any] = dict(device_setting(device))
     check_schedule(known, used)
+    check_stages(known, used)
     _check_positions(known, used)
     leave_out = _leave_out(known, used)
     data_folder, summaries = _check_data(root, cases)
-    _check_validation(summaries, known, used)
+    if needs_support(bundle):
+        _check_validation(summaries, known, used)
+    if not needs_support(bundle):
+        check_marks(root, cases, {**known, **used})
     if leave_out:
         _say_runs(training_items(root, cases, leave_out, _shortest_run(known, used)))
     if 2 in ({**known, **used}.get("position_axes") or ()):
@@ -258,23 +263,3 @@ def _extent(scan: Scan) -> float:
     pair = next(pair for pair in ("LR", "PA", "IS") if last in pair)
     axis = next(axis for axis, code in enumerate(nib.orientations.aff2axcodes(scan.affine)) if code in pair)
     return scan.shape[axis] * scan.spacing[axis]
-
-
-def check_schedule(known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Refuse a number of steps that is not whole epochs: the rest would be left out without a word.
-
-    Args:
-        known: the bundle's ``steps`` and ``steps_per_epoch``.
-        settings: of the user, which go before.
-
-    Raises:
-        UsageError: with numbers that would do.
-    """
-    steps, epoch = ({**known, **settings}.get(key) for key in ("steps", "steps_per_epoch"))
-    if not isinstance(steps, int) or not isinstance(epoch, int):
-        return
-    if epoch < 1 or steps < 1 or steps % epoch:
-        raise UsageError(
-            f"--set steps={steps}: is not a multiple of steps_per_epoch={epoch}. Set both, for example "
-            f"steps={max(steps, 1)} steps_per_epoch={max(steps, 1)}."
-        )

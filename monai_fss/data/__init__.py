@@ -20,6 +20,7 @@ from monai_fss.data.dicom_codes import CodedName, coded_name
 from monai_fss.data.dicom_seg import dicom_seg_problems, write_dicom_seg
 from monai_fss.data.items import (
     case_item,
+    labelled_items,
     query_items,
     scan_item,
     support_items,
@@ -97,6 +98,7 @@ __all__ = [
     "inference_problems",
     "is_written",
     "label_names",
+    "labelled_items",
     "latest_checkpoint",
     "left_out_classes",
     "list_scans",

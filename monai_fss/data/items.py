@@ -16,6 +16,7 @@ from monai_fss.data.problems import InputWarning, ScanError
 __all__ = [
     "case_item",
     "chosen_cases",
+    "labelled_items",
     "query_items",
     "scan_item",
     "support_items",
@@ -109,6 +110,21 @@ def validation_items(
     if queries < 1 or len(labelled) < 2:
         return []
     return [case_item(case) for case in labelled[: queries + 1]]
+
+
+def labelled_items(
+    folder: str | Path, cases: Sequence[str] | None = None, most: int = 3, without: str = ""
+) -> list[dict[str, Any]]:
+    """The first labelled scans, to validate a method on that needs no support.
+
+    Args:
+        folder: data set folder.
+        cases: names to choose from. Default: all.
+        most: how many. 0 for no validation.
+        without: a case that it has learnt from.
+    """
+    labelled = [case for case in chosen_cases(folder, cases) if case.label is not None and case.name != without]
+    return [case_item(case) for case in labelled[: max(most, 0)]]
 
 
 def _shows_more(case: Case, leave_out: Collection[int]) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import binary_fill_holes
@@ -15,7 +16,7 @@ from monai_fss.data.checks import Label, Scan, check_label, check_scan, check_su
 from monai_fss.data.items import chosen_cases
 from monai_fss.data.preflight import training_problems
 from monai_fss.data.problems import Findings, ScanError
-from monai_fss.data.scribbles import scribble_item
+from monai_fss.data.scribbles import SIMULATED, scribble_item, scribble_values
 from monai_fss.data.volume import read_volume
 
 __all__ = ["check_propagation", "check_scribbles", "scribble_problems"]
@@ -84,6 +85,7 @@ def check_propagation(
     scribbles: str | Path = "",
     background: int | None = None,
     cases: Sequence[str] | None = None,
+    labels: Sequence[int] | None = None,
 ) -> None:
     """End the program with exit code 2 if a scan to train on or the scribbles are bad; for a bundle's ``initialize``.
 
@@ -93,6 +95,7 @@ def check_propagation(
             as the label of a support.
         background: see :func:`check_scribbles`.
         cases: names of the scans to train on. Default: all.
+        labels: label values wanted. Default: all that are marked.
 
     Raises:
         SystemExit: 2, after the problems have been printed, a line each.
@@ -101,10 +104,7 @@ def check_propagation(
     try:
         chosen_cases(folder, cases)  # without a data set there are no scribbles to look at
         item = scribble_item(folder, support, scribbles)
-        if item["simulated"]:
-            check_support(item["image"], item["scribbles"], None)
-        else:
-            check_scribbles(item["image"], item["scribbles"], background)
+        _check_marked(item, background, labels)
         if cases is not None and item["case"] not in cases:
             problems.append(f"cases: lack {item['case']}, which has the scribbles. Add it.")
     except ScanError as error:
@@ -112,6 +112,27 @@ def check_propagation(
     if problems:
         print("\n".join(dict.fromkeys(problems)), file=sys.stderr)  # the scribbled scan may be one of the folder
         raise SystemExit(2)
+
+
+def _check_marked(item: dict[str, Any], background: int | None, labels: Sequence[int] | None) -> None:
+    """Scribbles, or a mask to simulate them from, and whether they mark what is wanted."""
+    file = item["scribbles"]
+    if item["simulated"]:
+        counts = check_support(item["image"], file, labels)[1].counts
+        value = SIMULATED if background is None else background
+        if value in counts and (labels is None or value in labels):
+            raise ScanError(
+                f"{file}: has the label {value}, which the background's simulated scribbles get. Name the labels "
+                "wanted with labels, or give the background another value."
+            )
+        return
+    check_scribbles(item["image"], file, background)
+    values = scribble_values(item, background, labels)
+    if len(values) == 1 and background is None:
+        raise ScanError(
+            f"{file}: without the background, class {values[0]} alone is left of what is marked, and nothing keeps it "
+            "from growing. Mark the background, or name more labels."
+        )
 
 
 def _check_classes(label: Label, background: int | None, found: Findings) -> None:

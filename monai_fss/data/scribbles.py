@@ -14,11 +14,16 @@ import nibabel as nib
 import numpy as np
 
 from monai_fss.data.cases import case_name
+from monai_fss.data.checks import check_label
 from monai_fss.data.dataset import DatasetFolder
 from monai_fss.data.items import chosen_cases, scan_item
 from monai_fss.data.problems import InputWarning, ScanError
 
 __all__ = ["class_names", "is_written", "pseudo_items", "scribble_item", "scribble_values"]
+
+
+SIMULATED = 255
+"""Label value of the background in simulated scribbles."""
 
 
 def scribble_item(folder: str | Path, support: str, scribbles: str | Path = "") -> dict[str, Any]:
@@ -67,8 +72,7 @@ def scribble_values(
     Raises:
         ScanError: a value that is wanted is not marked.
     """
-    marked = np.unique(np.asarray(nib.Nifti1Image.from_filename(item["scribbles"]).dataobj)).astype(int).tolist()
-    values = [value for value in marked if value not in (0, background)]
+    values = [value for value in sorted(check_label(item["scribbles"], None).counts) if value not in (0, background)]
     missing = sorted(set(labels or ()) - set(values))
     if missing:
         raise ScanError(f"{item['scribbles']}: does not mark {missing}, but {values}. Name labels that it marks.")
@@ -78,7 +82,8 @@ def scribble_values(
 def class_names(folder: str | Path, values: Sequence[int]) -> list[str]:
     """Names of label values, as the data set's dataset.json has them, or ``label_<value>``."""
     names = {value: name for name, value in DatasetFolder.read(folder).names_for(values).items()}
-    return [names[value] for value in values]
+    # A name that MONAI would take for an expression is not kept in a model file.
+    return [names[value] if names[value][:1] not in "$@%" else f"label_{value}" for value in values]
 
 
 def is_written(image: str | Path, folder: str | Path) -> bool:

@@ -130,7 +130,9 @@ class PointLocaliser:
         if self.coarse is not self.fine:
             centres, coarse_rest = coarse_grid.nearest(mm)
             coarse = self._positions(self.coarse, coarse_grid, centres)
-        template, template_rest = self._templates(image, mm)
+        template, template_rest = torch.zeros(0, dtype=torch.uint8), np.zeros_like(mm)
+        if self.match_rounds:
+            template, template_rest = self._templates(image, mm)
         places, first, second, third = (a.astype(np.float32) for a in (mm, coarse_rest, fine_rest, template_rest))
         labels = np.asarray(values, dtype=np.int64)
         seen = coarse, fine, anatomical, pixel
@@ -176,7 +178,14 @@ class PointLocaliser:
 
     def _matched(self, support: SupportPoints, image: MetaTensor, mm: np.ndarray) -> np.ndarray:
         """Places (N, 3) in mm, moved to where the query looks like the support around the points."""
-        side = 2 * (self.match_radius + self.match_search) + 1
+        size = 2 * self.match_radius + 1
+        if tuple(support.template.shape[1:]) != (size,) * 3:
+            raise ValueError(
+                f"support: its points were looked at with match_rounds 0 or another match_radius; cubes of {size} "
+                f"voxels a side are compared, and it has {tuple(support.template.shape)}. Make it by a localiser like "
+                "this one."
+            )
+        side = size + 2 * self.match_search
         grid = PatchGrid.of(image, [self.match_spacing] * 3, [side] * 3)
         templates = support.template.float().numpy() / 255
         for _ in range(self.match_rounds):
@@ -184,8 +193,10 @@ class PointLocaliser:
             regions = grid.patches(centres, [side] * 3)[:, 0].cpu().numpy()
             found = [best_match(template, region) for template, region in zip(templates, regions, strict=True)]
             shifts, fits = (np.stack(each) for each in zip(*found, strict=True))
-            ways = grid.places(centres + shifts) + support.template_rest - support.mm
-            mm = support.mm + _averaged(ways, support.mm, self.match_smooth, fits**FIT)
+            if not fits.any():
+                break
+            moved = np.where(fits[:, None] > 0, grid.places(centres + shifts) + support.template_rest, mm)
+            mm = support.mm + _averaged(moved - support.mm, support.mm, self.match_smooth, fits**FIT)
         return mm
 
     def _grids(self, image: MetaTensor) -> tuple[PatchGrid, PatchGrid]:

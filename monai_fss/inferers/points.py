@@ -108,7 +108,7 @@ def box_of(
 
     Args:
         points: in the query.
-        tau: similarity that a point must exceed; where none does, all points count, as a box is needed.
+        tau: similarity that a point must exceed; of a label of which none does, all count: it is somewhere near.
         margin: mm that it is widened by on each side.
         shape: (H, W, D) of the query; the box ends there.
         spacing: voxel size (H, W, D) of the query, in mm.
@@ -127,8 +127,9 @@ def box_of(
         raise ValueError(
             f"without: no point is left, values are {np.unique(points.values).tolist()} without {sorted(without)}."
         )
-    rightly = counted & (points.similarity > tau)
-    voxels = points.voxels[rightly if rightly.any() else counted]
+    rightly = points.similarity > tau
+    seen = np.isin(points.values, np.unique(points.values[counted & rightly]))
+    voxels = points.voxels[counted & (rightly | ~seen)]
     widened = margin / np.asarray(spacing, dtype=float)
     start = np.floor(voxels.min(0) - widened).astype(int)
     stop = np.ceil(voxels.max(0) + widened).astype(int) + 1

@@ -3,8 +3,8 @@
 """
 How well PRNet finds scribbles in labelled scans that it was not trained on.
 
-``python tests/benchmarks/prnet.py propagation.pt --data DATA --support x --cases a,b,c [--plot FILE]``: ``propagation.pt`` is in
-the folder of the stage "propagate" of a training. Prints, over the scans named:
+``python tests/benchmarks/prnet.py propagation.pt --data DATA --support x --cases a,b,c [--plot FILE]``:
+``propagation.pt`` is in the folder of the stage "propagate" of a training. Prints, over the scans named:
 - the distance of the located centre of each organ (median of its points) from the true one, and that of the same
   relative place in the box around the body;
 - precision and kept points of each class over tau (Fig. 6 of the paper), also drawn into FILE;

@@ -5,15 +5,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from scipy.ndimage import uniform_filter
 from torch import nn
 
 from monai_fss.inferers import LocatedPoints, PointLocaliser, SupportPoints, box_of, centres_of, localisation
 from monai_fss.inferers import point_patches as module
+from monai_fss.inferers.matching import best_match
 from monai_fss.inferers.point_patches import PatchGrid
 from monai_fss.networks.nets import PatchFeatures, PRNet
 from monai_fss.transforms import patch_around, smooth_spacing
@@ -62,6 +65,8 @@ def scan(
     return MetaTensor(torch.from_numpy(channels), affine=torch.from_numpy(affine))
 
 
+unmatched = partial(PointLocaliser, match_rounds=0)
+"""What the networks find, where there is nothing to match by."""
 SUPPORT, QUERY = scan((30, 40, 20), (0, 0, 0), 0.0), scan((36, 44, 24), (-8, 3, -9), 0.0)
 POINTS = np.array([[12, 15, 6], [25, 8, 15], [5, 30, 2]])
 MOVED = np.array([8, -3, 9])  # mm
@@ -69,7 +74,7 @@ MOVED = np.array([8, -3, 9])  # mm
 
 def test_points_are_found_where_they_are() -> None:
     net = Known()
-    localiser = PointLocaliser(net, batch=2)
+    localiser = unmatched(net, batch=2)
     support = localiser.support(SUPPORT, POINTS, [1, 1, 7])
     assert support.coarse is support.fine and net.positions == 0, "one network looks once"
     found = localiser(support, QUERY)
@@ -94,7 +99,7 @@ INNER = np.array([[15.3, 25.0, 11.8], [22.0, 30.49, 15.0], [18.5, 35.5, 13.5], [
 def test_every_network_has_its_own_voxel_size(
     coarse: Sequence[float], fine: Sequence[float], smooth: float | None
 ) -> None:
-    localiser = PointLocaliser(Known(spacing=coarse), Known(spacing=fine), smooth=smooth)
+    localiser = unmatched(Known(spacing=coarse), Known(spacing=fine), smooth=smooth)
     support = localiser.support(WIDE, INNER, [1, 2, 3, 4])
     np.testing.assert_allclose(support.mm, INNER * SPACING, atol=1e-4)
     assert (np.abs(support.fine_rest) <= np.array(fine) / 2 + 1e-4).all()
@@ -111,7 +116,7 @@ def test_every_network_has_its_own_voxel_size(
 def test_the_coarse_jump_reaches_the_points_themselves_not_their_patches() -> None:
     still = Known(gain=0.0, spacing=(1, 1, 1))  # says that every patch is the right one
     # starts in the interior: at the border the filter of the resampling counts zeros in
-    localiser = PointLocaliser(Known(spacing=(5, 4, 6)), still, spread=10, jumps=1, smooth=None)
+    localiser = unmatched(Known(spacing=(5, 4, 6)), still, spread=10, jumps=1, smooth=None)
     support = localiser.support(WIDE, INNER, [1, 2, 3, 4])
     assert np.abs(support.coarse_rest).max() > 1.8
     np.testing.assert_allclose(localiser(support, WIDE).mm, INNER * SPACING, atol=1.01)  # two roundings of 1 mm
@@ -130,7 +135,7 @@ def test_a_scan_is_resampled_once_for_each_voxel_size(monkeypatch: pytest.Monkey
         (Known(), [[2, 1, 3]]),
         (Known(spacing=(3, 2, 3)), [[2, 1, 3], [3, 2, 3]]),
     ):
-        localiser = PointLocaliser(Known(), fine)
+        localiser = unmatched(Known(), fine)
         support = localiser.support(SUPPORT, POINTS, [1, 2, 3])
         assert asked == sizes
         asked.clear()
@@ -143,9 +148,9 @@ def test_a_second_network_makes_the_later_jumps_and_the_features() -> None:
     coarse, fine = Known(error=40.0), Known()
     query = QUERY.clone()
     query[4] = 0.6  # the coarse network is 40 mm off in such a tissue
-    wrong = PointLocaliser(coarse)(PointLocaliser(coarse).support(SUPPORT, POINTS, [1, 2, 3]), query)
+    wrong = unmatched(coarse)(unmatched(coarse).support(SUPPORT, POINTS, [1, 2, 3]), query)
     assert (np.abs(wrong.voxels - POINTS - [4, -3, 3]) * SPACING).max() > 20
-    before, localiser = coarse.features, PointLocaliser(coarse, fine)
+    before, localiser = coarse.features, unmatched(coarse, fine)
     found = localiser(localiser.support(SUPPORT, POINTS, [1, 2, 3]), query)
     assert found.voxels.tolist() == (POINTS + [4, -3, 3]).tolist()
     np.testing.assert_allclose(found.similarity, np.cos(0.6 * np.pi) ** 2, atol=1e-4)
@@ -159,11 +164,11 @@ def test_every_fine_jump_starts_where_the_one_before_ended() -> None:
     for jumps, left in ((1, 6), (2, 3)):
         # the coarse jump ends 12 mm before the point, a fine one goes half of the way
         fine = Known(gain=0.5)
-        localiser = PointLocaliser(Known(error=12.0), fine, jumps=jumps)
+        localiser = unmatched(Known(error=12.0), fine, jumps=jumps)
         found = localiser(localiser.support(SUPPORT, point, [1]), query)
         np.testing.assert_allclose(found.mm, point * SPACING + MOVED - left, atol=0.01)
         assert fine.positions == jumps
-    assert localiser.jumps == 2 and PointLocaliser(fine).jumps == 1
+    assert localiser.jumps == 2 and unmatched(fine).jumps == 1
 
 
 CLOSE = np.array([[16, 38, 11], [18, 33, 12], [14, 36, 9], [17, 39, 13]])
@@ -176,7 +181,7 @@ def test_an_outlier_goes_with_its_neighbours_and_is_compared_where_it_ends() -> 
     ways = np.tile(MOVED, (4, 1)).astype(float)
     ways[0] -= 30
     coarse, fine = Known(), Known(error=30.0)
-    off = PointLocaliser(coarse, fine, jumps=1, smooth=0)
+    off = unmatched(coarse, fine, jumps=1, smooth=0)
     support = off.support(SUPPORT, CLOSE, [1, 2, 1, 3])
     np.testing.assert_allclose(off(support, query).mm, places + ways, atol=0.01)
 
@@ -184,12 +189,12 @@ def test_an_outlier_goes_with_its_neighbours_and_is_compared_where_it_ends() -> 
     expected = places + weights @ ways / weights.sum(1, keepdims=True)
     assert 5 < (truth - expected)[0, 0] < 10, "of 30 mm"
     around(query, expected[0])[4] = 0.25
-    found = PointLocaliser(coarse, fine, jumps=1)(support, query)
+    found = unmatched(coarse, fine, jumps=1)(support, query)
     np.testing.assert_allclose(found.mm, expected, atol=0.01)
     assert found.voxels.tolist() == np.rint(expected / SPACING).astype(int).tolist()
     assert found.similarity[0] == pytest.approx(0.5, abs=1e-4), "cos(pi / 4) twice"
     assert off(support, query).similarity[0] == pytest.approx(1, abs=1e-4)
-    narrow = PointLocaliser(coarse, fine, jumps=1, smooth=0.5)(support, query)
+    narrow = unmatched(coarse, fine, jumps=1, smooth=0.5)(support, query)
     np.testing.assert_allclose(narrow.mm, places + ways, atol=0.01)
 
 
@@ -210,7 +215,7 @@ def test_many_points_are_averaged_in_parts() -> None:
 
 def test_points_beyond_the_query_end_at_its_border() -> None:
     query = scan((10, 10, 6), (0, 0, 0), 0.0)
-    localiser = PointLocaliser(Known())
+    localiser = unmatched(Known())
     found = localiser(localiser.support(SUPPORT, POINTS, [1, 2, 3]), query)
     assert found.voxels.tolist() == [[9, 9, 5], [9, 8, 5], [5, 9, 2]]
     np.testing.assert_allclose(found.mm, np.array(found.voxels) * SPACING, atol=0.01)
@@ -222,9 +227,9 @@ def test_starts_lie_in_the_body_near_the_middle() -> None:
     query = QUERY.clone()
     query[0] = 0
     query[0, 20, 25, 12] = 1
-    localiser = PointLocaliser(Known(), starts=3, spread=4)
+    localiser = unmatched(Known(), starts=3, spread=4)
     assert localiser._starts(PatchGrid.of(query, SPACING, (4, 6, 2))).tolist() == [[20, 25, 12]] * 3
-    starts = PointLocaliser(Known(), starts=7, spread=6)._starts(PatchGrid.of(QUERY, SPACING, (4, 6, 2)))
+    starts = unmatched(Known(), starts=7, spread=6)._starts(PatchGrid.of(QUERY, SPACING, (4, 6, 2)))
     assert len(starts) == 7 and len(np.unique(starts, axis=0)) == 7
     assert (np.abs(starts - [18, 22, 12]) * SPACING <= 6).all()
     query[0] = 0
@@ -236,7 +241,7 @@ def test_with_the_network_itself() -> None:
     coarse = PRNet((32, 16, 16), base=2, spacing=(2, 2, 1.5), bfloat16=False)
     fine = PRNet((16, 16, 32), base=2, spacing=(1.5, 1, 2), bfloat16=False)
     image = MetaTensor(torch.rand(1, 24, 24, 20), affine=torch.eye(4))
-    localiser = PointLocaliser(coarse, fine, batch=3)
+    localiser = unmatched(coarse, fine, batch=3)
     support = localiser.support(image, np.array([[12, 12, 10], [3, 4, 5]]), [1, 2])
     assert support.anatomical.shape == (2, 8) and support.pixel.shape == (2, 2)
     assert not support.fine.requires_grad
@@ -248,7 +253,7 @@ def test_with_the_network_itself() -> None:
 
 
 def test_the_support_lives_in_the_buffers_of_a_network() -> None:
-    localiser = PointLocaliser(Known(spacing=(4, 3, 3)), Known(spacing=(3, 2, 3)))
+    localiser = unmatched(Known(spacing=(4, 3, 3)), Known(spacing=(3, 2, 3)))
     support = localiser.support(WIDE, INNER, [1, 2, 2, 9])
     holder, empty = nn.Module(), nn.Module()
     for name, value in support.state().items():
@@ -256,7 +261,7 @@ def test_the_support_lives_in_the_buffers_of_a_network() -> None:
         empty.register_buffer(name, torch.zeros_like(value))
     empty.load_state_dict(holder.state_dict())
     kept = SupportPoints.from_state(dict(empty.named_buffers()))
-    assert kept.state().keys() == support.state().keys() and len(kept.state()) == 9
+    assert kept.state().keys() == support.state().keys() and len(kept.state()) == 11
     for name, value in support.state().items():
         assert type(getattr(kept, name)) is type(getattr(support, name))
         assert getattr(kept, name).dtype == getattr(support, name).dtype
@@ -316,12 +321,12 @@ def test_one_box_holds_the_points_found_rightly() -> None:
     def box(tau: float, margin: float, without: tuple[int, ...] = ()) -> list[list[int]]:
         return [corner.tolist() for corner in box_of(points, tau, margin, (36, 44, 24), SPACING, without)]
 
-    assert box(0.7, 0) == [[10, 20, 5], [15, 23, 9]]
-    assert box(0.7, 4) == [[8, 16, 3], [17, 27, 11]]  # 2, 4 and 4 / 3 voxels
-    assert box(0.5, 12) == [[4, 8, 1], [36, 43, 20]]
-    assert box(0.5, 12, (2,)) == [[4, 8, 1], [21, 35, 13]]
-    assert box(0.9, 0) == [[2, 2, 2], [31, 31, 16]], "none is above tau: all count"
-    assert box(0.9, 0, (3,)) == [[10, 20, 5], [31, 31, 16]]
+    assert box(0.85, 0, (2, 3)) == [[10, 20, 5], [11, 21, 6]]
+    assert box(0.7, 0, (2, 3)) == [[10, 20, 5], [15, 23, 9]]
+    assert box(0.7, 4, (2, 3)) == [[8, 16, 3], [17, 27, 11]]  # 2, 4 and 4 / 3 voxels
+    assert box(0.5, 12, (3,)) == [[4, 8, 1], [36, 43, 20]]
+    assert box(0.7, 0, (3,)) == [[10, 20, 5], [31, 31, 16]], "no point of label 2 is above tau: all of its count"
+    assert box(0.9, 0) == [[2, 2, 2], [31, 31, 16]]
     assert box(0.5, 900) == [[0, 0, 0], [36, 44, 24]]
     with pytest.raises(ValueError, match=r"no point is left, values are \[1, 2, 3\] without \[1, 2, 3\]"):
         box(0.5, 0, (3, 1, 2))
@@ -331,15 +336,84 @@ def test_one_box_holds_the_points_found_rightly() -> None:
 
 def test_arguments_are_checked() -> None:
     with pytest.raises(ValueError, match="starts 0, jumps 1 and batch 32 must be at least 1"):
-        PointLocaliser(Known(), starts=0)
+        unmatched(Known(), starts=0)
     with pytest.raises(ValueError, match="starts 8, jumps 0 and batch 32 must be at least 1"):
-        PointLocaliser(Known(), jumps=0)
-    with pytest.raises(ValueError, match="spread 40.0 and smooth -1 must be at least 0 mm"):
-        PointLocaliser(Known(), smooth=-1)
+        unmatched(Known(), jumps=0)
+    with pytest.raises(
+        ValueError, match="spread 40.0, smooth -1 and match_rounds 0 must be at least 0, match_radius 24.0"
+    ):
+        unmatched(Known(), smooth=-1)
     with pytest.raises(ValueError, match="voxels: 3 points for 2 values"):
-        PointLocaliser(Known()).support(SUPPORT, POINTS, [1, 2])
+        unmatched(Known()).support(SUPPORT, POINTS, [1, 2])
     with pytest.raises(ValueError, match="voxels: 0 points for 0 values"):
-        PointLocaliser(Known()).support(SUPPORT, np.zeros((0, 3)), [])
-    localiser = PointLocaliser(Known())
+        unmatched(Known()).support(SUPPORT, np.zeros((0, 3)), [])
+    points = unmatched(Known()).support(SUPPORT, POINTS, [1, 2, 3])
+    with pytest.raises(ValueError, match=r"match_rounds 0 or another match_radius; cubes of 17 voxels .* has \(0,\)"):
+        PointLocaliser(Known())(points, QUERY)
+    localiser = unmatched(Known())
     with pytest.raises(ValueError, match="must be a MetaTensor"):
         localiser(localiser.support(SUPPORT, POINTS, [1, 2, 3]), torch.zeros(5, 9, 9, 9))
+
+
+def textured(shift: Sequence[int] = (0, 0, 0), shape: Sequence[int] = (40, 36, 30)) -> MetaTensor:
+    """Noise in voxels of 3 mm in channel 0, moved by whole voxels; coordinates that do not move with it."""
+    noise = np.random.default_rng(0).random((80, 80, 80), dtype=np.float32)
+    place = tuple(slice(20 - s, 20 - s + n) for s, n in zip(shift, shape, strict=True))
+    image = scan(shape, (0, 0, 0), 0.0, spacing=(3, 3, 3))
+    image[0] = torch.from_numpy(noise[place])
+    return image
+
+
+def test_points_move_to_where_the_scan_looks_alike() -> None:
+    """The network sees no movement, the picture has moved by 6, -3 and 9 mm."""
+    net = Known(spacing=(3, 3, 3))
+    points = np.array([[12, 15, 12], [20, 18, 15], [25, 20, 14]])
+    found = {}
+    for rounds in (0, 1, 2):
+        localiser = PointLocaliser(net, smooth=0, match_rounds=rounds, match_radius=15.0)
+        found[rounds] = localiser(localiser.support(textured(), points, [1, 1, 2]), textured((2, -1, 3)))
+    assert found[0].voxels.tolist() == points.tolist()
+    for rounds in (1, 2):
+        np.testing.assert_allclose(found[rounds].mm, points * 3 + [6, -3, 9], atol=1e-3)
+
+
+def test_a_second_round_searches_from_where_the_first_came_to() -> None:
+    net, points = Known(spacing=(3, 3, 3)), np.array([[20, 18, 15]])
+    for rounds, moved in ((1, False), (2, True)):
+        localiser = PointLocaliser(net, smooth=0, match_rounds=rounds, match_radius=15.0, match_search=6.0)
+        # noise decays over no distance, so a smooth ramp of it leads the way: three voxels of 3 mm, two at a time
+        query = textured((3, 0, 0))
+        for image in (support := textured(), query):
+            image[0] = torch.from_numpy(uniform_filter(np.asarray(image[0]), 5))
+        found = localiser(localiser.support(support, points, [1]), query)
+        assert (abs(found.mm[0, 0] - 69) < 1e-3) == moved
+
+
+def test_best_match_by_hand() -> None:
+    rng = np.random.default_rng(1)
+    region = rng.random((9, 9, 9)).astype(np.float32)
+    shift, fit = best_match(2 * region[3:8, 1:6, 2:7] + 0.5, region)
+    assert shift.tolist() == [1, -1, 0] and fit == pytest.approx(1, abs=1e-2), "brightness and contrast do not count"
+    brute = {}
+    template = rng.random((5, 5, 5)).astype(np.float32)
+    for i, j, k in np.ndindex(5, 5, 5):
+        piece = region[i : i + 5, j : j + 5, k : k + 5]
+        brute[(i - 2, j - 2, k - 2)] = float(np.corrcoef(template.ravel(), piece.ravel())[0, 1])
+    best = max(brute, key=lambda key: brute[key])
+    shift, fit = best_match(template, region)
+    assert tuple(shift.tolist()) == best and fit == pytest.approx(brute[best], abs=1e-2)
+    for flat in (np.zeros((5, 5, 5), np.float32), np.full((5, 5, 5), 0.7, np.float32)):
+        shift, fit = best_match(flat, region)
+        assert shift.tolist() == [0, 0, 0] and fit == 0
+    assert best_match(template, np.zeros((9, 9, 9), np.float32))[1] == 0
+
+
+def test_what_fits_best_counts_most() -> None:
+    ways, places = (
+        np.array([[1.0, 0, 0], [3.0, 0, 0], [9.0, 0, 0]]),
+        np.array([[0.0, 0, 0], [10.0, 0, 0], [500.0, 0, 0]]),
+    )
+    counts, near = np.array([0.5, 0.25, 0.0]), np.exp(-0.5)
+    found = localisation._averaged(ways, places, 10.0, counts)
+    assert found[0, 0] == pytest.approx((0.5 * 1 + near * 0.25 * 3) / (0.5 + near * 0.25))
+    assert found[2, 0] == pytest.approx(9), "alone, it has nothing else to go by"

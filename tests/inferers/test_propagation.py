@@ -37,7 +37,8 @@ def support() -> SupportPoints:
     nothing = torch.zeros(len(VALUES), 3)
     mm = (VOXELS * SPACING).astype(np.float32)
     rest = np.zeros_like(mm)
-    return SupportPoints(VOXELS.astype(np.float32), mm, VALUES, nothing, nothing, nothing, nothing, rest, rest)
+    seen = [nothing] * 4
+    return SupportPoints(VOXELS.astype(np.float32), mm, VALUES, *seen, rest, rest, torch.zeros(0), rest)
 
 
 class Found:

@@ -91,8 +91,8 @@ def test_it_learns_where_a_patch_lies() -> None:
     patches = torch.stack([ramp[s : s + 32] for s in starts.flatten().tolist()])[:, None]
     place = torch.zeros(2, 4, 3)
     place[..., 0] = starts.float()
-    optimizer, loss, values = torch.optim.Adam(net.parameters(), lr=2e-3), PRNetLoss((50, 40, 30)), []
-    for _ in range(40):
+    optimizer, loss, values = torch.optim.Adam(net.parameters(), lr=1e-3), PRNetLoss((50, 40, 30)), []
+    for _ in range(60):
         value = loss(net(patches, 2), {"place": place, "patches": patches})
         optimizer.zero_grad()
         value.backward()

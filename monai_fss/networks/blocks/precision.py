@@ -17,7 +17,7 @@ def at_least_single(x: torch.Tensor) -> torch.Tensor:
 def fast_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 in hardware (Intel's AMX); others are slower by it.
 
-    On a CUDA device the engines' ``amp`` does the same.
+    MONAI's ``amp`` has no effect on a processor, and does the same on a CUDA device.
     """
     return bool(torch.cpu._is_amx_tile_supported())
 

@@ -46,11 +46,10 @@ class LocatedSegmenter(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (B, 1 + W, H, W, D) of crops (B, C, H, W, D) with voxels and intensities as in training."""
-        if torch.jit.is_scripting():
+        if torch.jit.is_scripting() or not (self.bfloat16 and self.training):
             return self.segmenter(image)
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.bfloat16 and self.training):
-            logits = self.segmenter(image)
-        return logits.float() if logits.dtype == torch.bfloat16 else logits
+        with torch.autocast(image.device.type, torch.bfloat16):
+            return self.segmenter(image).float()
 
     def remember(self, points: Mapping[str, torch.Tensor]) -> LocatedSegmenter:
         """Keep what is known of the labelled scan's points (tensors by name) among the weights."""

@@ -49,7 +49,8 @@ class PRNet(nn.Module):
         spacing: voxel size (H, W, slices) in mm of the patches that it is trained on; kept in the weights, so that who
             uses the network can bring a scan to it. Default (1, 1, 3), the paper's abdomen.
         bfloat16: while training, convolutions in bfloat16, the head in single precision. Default: on processors that
-            multiply it fast (four times as fast there), elsewhere not. In use everything is in single precision.
+            multiply it fast (four times as fast there), elsewhere not. In use everything is in single precision. On a
+            CUDA device MONAI's ``amp`` does the like.
 
     Raises:
         ValueError: a patch that four halvings do not divide, or a reach or spacing that is not positive.
@@ -101,9 +102,9 @@ class PRNet(nn.Module):
             rebuilt: how many of them, the first ones, go through the decoder too: a training that rebuilds some of its
                 patches takes half of the time. Default -1: all.
         """
-        if torch.jit.is_scripting():
+        if torch.jit.is_scripting() or not (self.bfloat16 and self.training):
             return self._look(patches, rebuilt)
-        with torch.autocast(patches.device.type, torch.bfloat16, enabled=self.bfloat16 and self.training):
+        with torch.autocast(patches.device.type, torch.bfloat16):
             return self._look(patches, rebuilt)
 
     @torch.jit.export
