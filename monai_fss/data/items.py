@@ -113,18 +113,18 @@ def validation_items(
 
 
 def labelled_items(
-    folder: str | Path, cases: Sequence[str] | None = None, most: int = 3, without: str = ""
+    folder: str | Path, cases: Sequence[str] | None = None, most: int | None = None, without: str = ""
 ) -> list[dict[str, Any]]:
-    """The first labelled scans, to validate a method on that needs no support.
+    """Labelled scans, to validate a method on that needs no support, or to train one on.
 
     Args:
         folder: data set folder.
         cases: names to choose from. Default: all.
-        most: how many. 0 for no validation.
+        most: so many, the first ones. Default: all.
         without: a case that it has learnt from.
     """
     labelled = [case for case in chosen_cases(folder, cases) if case.label is not None and case.name != without]
-    return [case_item(case) for case in labelled[: max(most, 0)]]
+    return [case_item(case) for case in (labelled if most is None else labelled[: max(most, 0)])]
 
 
 def _shows_more(case: Case, leave_out: Collection[int]) -> bool:

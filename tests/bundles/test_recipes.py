@@ -89,6 +89,25 @@ def test_recipe(bundle: str, name: str | None, repository: Path) -> None:
         assert settings[key] == expected[key], "inference has to build the network that was trained"
 
 
+@pytest.mark.parametrize(("name", "corrects", "labels"), [(None, True, "pseudo"), ("no_correction", False, "pseudo")])
+def test_recipe_of_prnet(name: str | None, corrects: bool, labels: str, repository: Path) -> None:
+    configs = repository / "bundles" / "prnet" / "configs"
+    files = [str(configs / f"{part}.yaml") for part in ("train", *([name] if name else []))]
+    parser = ConfigParser(ConfigParser.load_config_files(files))
+    assert parser["correct"] is corrects and labels in parser["items"]
+
+
+def test_the_supervised_prnet_learns_from_labels(phantom_set: Path, repository: Path) -> None:
+    configs = repository / "bundles" / "prnet" / "configs"
+    files = [str(configs / f"{part}.yaml") for part in ("train", "supervised")]
+    parser = ConfigParser(ConfigParser.load_config_files(files))
+    parser["dataset_dir"], parser["cases"] = str(phantom_set), ["case_03", "case_01"]
+    items = parser.get_parsed_content("items")
+    expected = [str(phantom_set / "labels" / f"case_0{number}.nii.gz") for number in (3, 1)]
+    assert [item["pseudo"] for item in items] == expected and parser["correct"] is False
+    assert set(recipe_names("prnet")) == {"no_correction", "supervised"}
+
+
 @pytest.mark.parametrize("bundle", ["adnet", "adnet_3d", "alpnet", "crapnet", "panet"])
 def test_the_papers_setting(bundle: str, repository: Path) -> None:
     """Windows of 256 x 256 pixels of 1.25 mm (3-D: 215 x 215 x 10), SGD 1e-3 that falls every 1,000 steps."""
