@@ -1,20 +1,24 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""What is written beside pseudo-masks: how many points of each class were kept in which scan."""
+"""What is written beside pseudo-masks: how many points of each class were kept in which scan, and pictures."""
 
 from __future__ import annotations
 
 import csv
 import io
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 from ignite.engine import Engine, Events
+from monai.data import MetaTensor
 
-from monai_fss.data import InputWarning, case_name, write_text_atomic
+from monai_fss.data import InputWarning, atomic_path, case_name, write_text_atomic
 from monai_fss.inferers import ScribblePropagation
+from monai_fss.visualize import propagation_panels, to_png
 
 __all__ = ["PROPAGATION_COLUMNS", "PropagationReport"]
 
@@ -22,19 +26,32 @@ PROPAGATION_COLUMNS = ("case", "label", "points", "kept", "similarity", "volume_
 
 
 class PropagationReport:
-    """Handler of the propagating evaluator: a row of ``propagation.csv`` for each scan and class.
+    """Handler of the propagating evaluator.
+
+    ``propagation.csv`` gets a row for each scan and class, ``pictures/<case>.png`` shows the way from the scribbles to
+    the pseudo-mask (the paper's Figs. 7 and 8).
 
     Args:
         inferer: that propagates.
         output_dir: folder of the pseudo-masks.
+        support: scan with the scribbles, preprocessed, (C, H, W, D). Default: no pictures are drawn.
+        names: label value to name, for the pictures. Default: ``label_<value>``.
 
     Warns:
         InputWarning: no point of a class was kept in a scan.
     """
 
-    def __init__(self, inferer: ScribblePropagation, output_dir: str | Path) -> None:
+    def __init__(
+        self,
+        inferer: ScribblePropagation,
+        output_dir: str | Path,
+        support: MetaTensor | None = None,
+        names: Mapping[int, str] | None = None,
+    ) -> None:
         self.inferer = inferer
         self.output_dir = Path(output_dir)
+        self.support = support
+        self.names = dict(names or {})
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
@@ -44,7 +61,36 @@ class PropagationReport:
         """Report on the scans of this iteration."""
         outputs: Any = engine.state.output
         for output in outputs:
-            self._report(case_name(output["image"].meta["filename_or_obj"]), output)
+            case = case_name(output["image"].meta["filename_or_obj"])
+            if self.support is not None and case != self.inferer.name:
+                self._draw(case, output, self.support)
+            self._report(case, output)
+
+    def _draw(self, case: str, output: Any, support: MetaTensor) -> None:
+        points, found = self.inferer.support, self.inferer.located[case]
+        scribbles = np.zeros(support.shape[1:], np.int16)
+        drawn = np.clip(np.rint(points.voxels).astype(int), 0, np.array(scribbles.shape) - 1)
+        scribbles[tuple(drawn.T)] = points.values
+        figure = propagation_panels(
+            np.asarray(support[0]),
+            scribbles,
+            np.asarray(output["image"][0]),
+            found.voxels,
+            found.values,
+            np.where(found.values == self.inferer.background, 1.0, found.similarity),  # these are all kept
+            np.asarray(output["pred"][0]).astype(np.int16),
+            _spacing(output["image"]),
+            {value: self.names.get(value, f"label_{value}") for value in self.inferer.values},
+            case,
+            tau=self.inferer.tau,
+            background=self.inferer.background,
+            around=1,
+            support_spacing=_spacing(support),
+            axcodes=nib.orientations.aff2axcodes(np.asarray(output["image"].affine)),
+            support_axcodes=nib.orientations.aff2axcodes(np.asarray(support.affine)),
+        )
+        with atomic_path(self.output_dir / "pictures" / f"{case}.png") as temporary:
+            temporary.write_bytes(to_png(figure))
 
     def _report(self, case: str, output: Any) -> None:
         found = self.inferer.located[case]
@@ -71,3 +117,7 @@ class PropagationReport:
                 InputWarning,
                 stacklevel=2,
             )
+
+
+def _spacing(image: MetaTensor) -> list[float]:
+    return np.linalg.norm(np.asarray(image.affine)[:3, :3], axis=0).tolist()

@@ -41,6 +41,8 @@ def test_every_stage_leaves_what_the_next_one_needs(run: Path, phantom_set: Path
     assert sorted(path.name for path in found["propagate"].glob("*.nii.gz")) == [
         f"case_0{i}.nii.gz" for i in (1, 2, 3, 4)
     ]
+    pictures = sorted(path.name for path in (found["propagate"] / "pictures").glob("*.png"))
+    assert pictures == [f"case_0{i}.png" for i in (2, 3, 4)], "the scan with the scribbles has no way to show"
     rows = list(csv.DictReader((found["propagate"] / "propagation.csv").open(encoding="utf-8")))
     assert {(row["case"], row["label"]) for row in rows} == {
         (f"case_0{case}", label) for case in (1, 2, 3, 4) for label in ("1", "4", "255")
