@@ -75,7 +75,7 @@ class LocatedInferer(Inferer):
         spacing = np.linalg.norm(np.asarray(image.affine, dtype=float)[:3, :3], axis=0)
         start, stop = box_of(found, self.tau, self.margin, image.shape[1:], spacing, self.without)
         place = (slice(None), *(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True)))
-        logits = self.windows(image.as_tensor()[place][None], net)[0]
+        logits = _against_the_others(self.windows(image.as_tensor()[place][None], net)[0])
         whole = logits.new_full((len(logits), *image.shape[1:]), NOT_HERE)
         whole[0] = 0
         whole[place] = logits
@@ -90,6 +90,17 @@ class LocatedInferer(Inferer):
             )
         localiser = PointLocaliser(net.coarse, net.fine, **self.localiser)
         return localiser(SupportPoints.from_state(points), image)
+
+
+def _against_the_others(logits: torch.Tensor) -> torch.Tensor:
+    """(1 + W, ...) logits of classes of which one is true -> those of each against its strongest rival, background 0.
+
+    The ways of a few-shot network are each compared with the background alone; here left and right organs look alike,
+    and both are unlike the background.
+    """
+    best, second = logits.topk(2, dim=0).values
+    rival = torch.where(logits == best, second, best)
+    return torch.cat([torch.zeros_like(logits[:1]), (logits - rival)[1:]])
 
 
 class LocatedQuality:

@@ -12,7 +12,7 @@ import torch
 from monai.data import MetaTensor, list_data_collate
 from torch import nn
 
-from monai_fss.inferers import LocatedInferer, LocatedPoints, LocatedProtocol, LocatedQuality
+from monai_fss.inferers import LocatedInferer, LocatedPoints, LocatedProtocol, LocatedQuality, located
 from monai_fss.networks.nets import LocatedSegmenter, PRNet
 
 SHAPE = (40, 32, 24)
@@ -74,6 +74,16 @@ def test_only_the_surroundings_of_the_points_are_segmented(monkeypatch: pytest.M
     assert found.located["query"].values.tolist() == [1, 1, 1, 9]
 
 
+def test_one_class_of_several_is_true() -> None:
+    logits = torch.randn(4, 500, generator=torch.Generator().manual_seed(0))
+    against = located._against_the_others(logits)
+    assert (against[0] == 0).all()
+    above, winner = against[1:] > 0, logits.argmax(0)
+    assert torch.equal(above.sum(0), (winner > 0).long()), "never two at a place"
+    assert torch.equal(above.float().argmax(0)[winner > 0] + 1, winner[winner > 0])
+    assert against[2, 0] == logits[2, 0] - max(logits[way, 0] for way in (0, 1, 3))
+
+
 def test_a_lower_tau_looks_further(monkeypatch: pytest.MonkeyPatch) -> None:
     winner = inferer(monkeypatch, points(), tau=0.05)(batch(scan()), network()).as_tensor()[0].argmax(0)
     assert (winner[30:36, 24:30, 18:22] == 2).all()
@@ -84,7 +94,9 @@ def test_the_protocol_gives_the_classes_that_are_asked_for(monkeypatch: pytest.M
     probabilities = protocol(network(), [], {"image": scan()}, [4, 7, 1])  # type: ignore[arg-type]
     assert tuple(probabilities.shape) == (3, *SHAPE) and protocol.labelled_slices == "scribbles"
     assert probabilities[2, 10, 10, 10] == pytest.approx(1 / (1 + np.exp(-2.0)), abs=1e-4)
-    assert probabilities[0, 10, 10, 10] == pytest.approx(1 / (1 + np.exp(8.0)), abs=1e-4)
+    assert probabilities[0, 10, 10, 10] == pytest.approx(1 / (1 + np.exp(10.0)), abs=1e-4), (
+        "against way 1, not the ground"
+    )
     assert not probabilities[1].any(), "what it has not learnt is nowhere"
 
 
