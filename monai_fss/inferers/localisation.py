@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import torch
@@ -59,6 +59,8 @@ class PointLocaliser:
         match_search: how far it is moved at most, in mm along each axis. Default 12.
         match_spacing: voxel size in mm of the grid on which is compared. Default 3.
         match_smooth: as ``smooth``, for these moves. Default 10: they are exact enough to follow smaller parts.
+        unrated: label values of points that are not compared; their similarity is 1. Default: none. Comparing takes
+            most of the time, and points of the background are kept however alike they are.
         batch: patches in one pass. Default 32.
         seed: of the starts.
 
@@ -80,6 +82,7 @@ class PointLocaliser:
         match_search: float = 12.0,
         match_spacing: float = 3.0,
         match_smooth: float = 10.0,
+        unrated: Collection[int] = (),
         batch: int = 32,
         seed: int = 0,
     ) -> None:
@@ -103,6 +106,7 @@ class PointLocaliser:
         self.match_search = round(match_search / match_spacing)
         self.match_spacing = match_spacing
         self.match_smooth = match_smooth
+        self.unrated = tuple(unrated)
         self.batch = batch
         self.seed = seed
 
@@ -165,9 +169,17 @@ class PointLocaliser:
             mm = self._matched(support, image, mm)
         sizes, last = voxel_sizes(image), np.array(image.shape[1:]) - 1
         mm = np.clip(mm, 0, last * sizes)
-        _, anatomical, pixel = self._features(fine, fine.nearest(mm)[0])
-        similarity = F.cosine_similarity(support.anatomical, anatomical) * F.cosine_similarity(support.pixel, pixel)
-        return LocatedPoints(np.rint(mm / sizes).astype(int), mm, support.values, similarity.numpy())
+        return LocatedPoints(np.rint(mm / sizes).astype(int), mm, support.values, self._similarity(support, fine, mm))
+
+    def _similarity(self, support: SupportPoints, grid: PatchGrid, mm: np.ndarray) -> np.ndarray:
+        """(N,), of Eq. 5; 1 for points that are not compared."""
+        similarity = np.ones(len(mm), np.float32)
+        rated = np.flatnonzero(~np.isin(support.values, list(self.unrated)))
+        if len(rated):
+            _, anatomical, pixel = self._features(grid, grid.nearest(mm[rated])[0])
+            first = F.cosine_similarity(support.anatomical[rated], anatomical)
+            similarity[rated] = (first * F.cosine_similarity(support.pixel[rated], pixel)).numpy()
+        return similarity
 
     def _templates(self, image: MetaTensor, mm: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
         side = 2 * self.match_radius + 1

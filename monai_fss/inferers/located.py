@@ -88,7 +88,7 @@ class LocatedInferer(Inferer):
                 "the network remembers no point of a labelled scan. Load the weights of a training, or call "
                 "network.remember(points)."
             )
-        localiser = PointLocaliser(net.coarse, net.fine, **self.localiser)
+        localiser = PointLocaliser(net.coarse, net.fine, unrated=self.without, **self.localiser)
         return localiser(SupportPoints.from_state(points), image)
 
 

@@ -355,6 +355,16 @@ def test_arguments_are_checked() -> None:
         localiser(localiser.support(SUPPORT, POINTS, [1, 2, 3]), torch.zeros(5, 9, 9, 9))
 
 
+def test_points_that_are_not_compared_are_alike() -> None:
+    net, query = Known(), QUERY.clone()
+    query[4] = 0.3
+    support = unmatched(net).support(SUPPORT, POINTS, [1, 9, 1])
+    net.features = 0
+    found = unmatched(net, unrated=[9])(support, query)
+    assert net.features == 2 and found.similarity[1] == 1
+    np.testing.assert_allclose(found.similarity[[0, 2]], np.cos(0.3 * np.pi) ** 2, atol=1e-4)
+
+
 def textured(shift: Sequence[int] = (0, 0, 0), shape: Sequence[int] = (40, 36, 30)) -> MetaTensor:
     """Noise in voxels of 3 mm in channel 0, moved by whole voxels; coordinates that do not move with it."""
     noise = np.random.default_rng(0).random((80, 80, 80), dtype=np.float32)
