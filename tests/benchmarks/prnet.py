@@ -102,9 +102,9 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
     network, settings = loaded(args.file)
-    support = SupportPoints.from_state(network.points())
+    kept = SupportPoints.from_state(network.points())
     background, spacing = settings["background"], settings["pixdim"]
-    values = [int(v) for v in np.unique(support.values) if v != background]
+    values = [int(v) for v in np.unique(kept.values) if v != background]
     smooth = settings["smooth"] if args.smooth is None else args.smooth
     localiser = PointLocaliser(network.coarse, network.fine, smooth=smooth)
     load, cases = preprocessing(settings), DatasetFolder.read(args.data).cases
@@ -112,6 +112,7 @@ def main() -> None:
         name: load({k: str(getattr(cases[name], k)) for k in ("image", "label")}) for name in args.cases.split(",")
     }
     own = load({k: str(getattr(cases[args.support], k)) for k in ("image", "label")})
+    support = localiser.support(own["image"], kept.voxels, kept.values)
     low, high = body_box(np.asarray(own["image"][0]))
     known = {str(v): (centre(np.asarray(own["label"][0]) == v) - low) / (high - low) for v in values}
     errors, similarity, right, dice, seconds = [], [], [], {tau: [] for tau in PSEUDO_TAUS}, []

@@ -22,7 +22,8 @@ class PatchFeatures(NamedTuple):
     Attributes:
         position: (B, 3), coordinates without a unit; differences of two are offsets by :meth:`PRNet.offset`.
         anatomical: (R, 4 base), f2: the centre of the decoder's second level; R is B, or ``rebuilt``.
-        pixel: (R, base), f4: the centre of its last level.
+        pixel: (R, base), f4: the centre of its last level. Both are taken before the level's ReLU: after it, all of a
+            few channels may be 0 (with 8 of them half of the points in head and neck CT), and 0 is like nothing.
         reconstruction: (R, in_channels, *patch_size), logits of intensities of 0..1.
     """
 
@@ -85,9 +86,9 @@ class PRNet(nn.Module):
             [_two(in_channels, b, b), _two(b, b, 2 * b), _two(2 * b, 2 * b, 4 * b), _two(4 * b, 4 * b, 8 * b)]
             + [_two(8 * b, 8 * b, 16 * b)]
         )
-        self.decoder = nn.ModuleList(
-            [_two(24 * b, 8 * b, 8 * b), _two(12 * b, 4 * b, 4 * b), _two(6 * b, 2 * b, b), _two(2 * b, b, b)]
-        )
+        decoder = [(24 * b, 8 * b, 8 * b), (12 * b, 4 * b, 4 * b), (6 * b, 2 * b, b), (2 * b, b, b)]
+        self.decoder = nn.ModuleList([_two(*channels, act=None) for channels in decoder])
+        self.act = nn.ReLU()
         cells = (self.patch_size[0] // 16) * (self.patch_size[1] // 16) * (self.patch_size[2] // 16)
         self.head = nn.Sequential(nn.Linear(16 * b * cells, 128), nn.Linear(128, 64), nn.Linear(64, 3))
         self.reconstruct = nn.Conv3d(b, in_channels, 1)
@@ -125,8 +126,9 @@ class PRNet(nn.Module):
         found: list[torch.Tensor] = []
         x = levels[-1][:count]
         for depth, block in enumerate(self.decoder):
-            x = block(torch.cat([self.upsample(x), levels[-2 - depth][:count]], dim=1))
-            found.append(x)
+            before = block(torch.cat([self.upsample(x), levels[-2 - depth][:count]], dim=1))
+            found.append(before)
+            x = self.act(before)
         rebuild = self.reconstruct(x).float()
         return PatchFeatures(self._position(levels[-1]), _centre(found[1]), _centre(found[3]), rebuild)
 
@@ -151,9 +153,11 @@ class PRNet(nn.Module):
             return self.head(flat)
 
 
-def _two(channels: int, middle: int, out: int) -> nn.Sequential:
+def _two(channels: int, middle: int, out: int, act: str | None = "RELU") -> nn.Sequential:
+    """Two convolutions with instance norm and ReLU, the second with ``act``."""
     return nn.Sequential(
-        *(Convolution(3, a, b, norm="INSTANCE", act="RELU") for a, b in ((channels, middle), (middle, out)))
+        Convolution(3, channels, middle, norm="INSTANCE", act="RELU"),
+        Convolution(3, middle, out, norm="INSTANCE", act=act),
     )
 
 
