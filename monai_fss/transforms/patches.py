@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.transforms import Randomizable, Transform
+from monai.utils import convert_to_tensor
 
 __all__ = ["SamplePatches", "patch_around"]
 
@@ -53,14 +54,15 @@ class SamplePatches(Randomizable, Transform):
             drawn along each axis, with zeros beyond. Scans end at other places of the body than those to come, and a
             network takes the end of a scan for a landmark. Default: the whole scan.
         threshold: least intensity of a centre. Default 1e-4 as in the published code, where the air is 0.
-        key: the scan (C, H, W, D), a MetaTensor, whose affine says how large a voxel is.
+        spacing: voxel size (H, W, D) in mm. Default: as the scan's affine says, which a ``PersistentDataset`` drops.
+        key: the scan (C, H, W, D), a MetaTensor where ``spacing`` is not given.
 
     Returns a dict of ``image`` (count, C, h, w, slices) and ``place`` (count, 3), the centres along the array's axes in
     mm. (The paper writes c1 - c0 in Eq. 1 and p(c0) - p(c1) in Eq. 2; the published code has c0 - c1 in both.)
 
     Raises:
-        ValueError: the scan is no MetaTensor, or has no voxel above the threshold; fewer than two patches; a radius or
-            part that is not positive, or a part above 1.
+        ValueError: the scan's voxel size is not known, or it has no voxel above the threshold; fewer than two patches; a
+            radius or part that is not positive, or a part above 1.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class SamplePatches(Randomizable, Transform):
         radius: float | Sequence[float] | None = None,
         keep: Sequence[float] = (1.0, 1.0, 1.0),
         threshold: float = 1e-4,
+        spacing: Sequence[float] | None = None,
         key: str = "image",
     ) -> None:
         self.patch_size = tuple(int(n) for n in patch_size)
@@ -86,16 +89,14 @@ class SamplePatches(Randomizable, Transform):
             raise ValueError(f"keep must be three parts above 0 and at most 1, got {keep}.")
         self.count = count
         self.threshold = threshold
+        self.spacing = None if spacing is None else np.asarray(spacing, dtype=float)
         self.key = key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, torch.Tensor]:
         """Draw patches."""
         image = data[self.key]
-        affine = getattr(image, "affine", None)
-        if affine is None:
-            raise ValueError(f"{self.key}: must be a MetaTensor, whose affine says how large a voxel is.")
-        spacing = np.linalg.norm(np.asarray(affine, dtype=float)[:3, :3], axis=0)
-        volume, inside = self._part(image.as_tensor().float())
+        spacing = self._sizes(image)
+        volume, inside = self._part(convert_to_tensor(image, track_meta=False).float())
         first = self._draw(inside, np.zeros(3, int), np.array(inside.shape) - 1)
         reach = np.array(inside.shape) if self.radius is None else np.floor(self.radius / spacing).astype(int)
         others = [self._draw(inside, first - reach, first + reach) for _ in range(self.count - 1)]
@@ -104,6 +105,17 @@ class SamplePatches(Randomizable, Transform):
             "image": torch.stack([patch_around(volume, c.tolist(), self.patch_size) for c in centres]),
             "place": torch.from_numpy((np.stack(centres) * spacing).astype(np.float32)),
         }
+
+    def _sizes(self, image: torch.Tensor) -> np.ndarray:
+        """Voxel size (3,) in mm."""
+        if self.spacing is not None:
+            return self.spacing
+        affine = getattr(image, "affine", None)
+        if affine is None:
+            raise ValueError(
+                f"{self.key}: must be a MetaTensor, whose affine says how large a voxel is, or give spacing."
+            )
+        return np.linalg.norm(np.asarray(affine, dtype=float)[:3, :3], axis=0)
 
     def _part(self, volume: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """A part of the scan that shows something, and where; the whole scan where no part was found."""

@@ -91,6 +91,12 @@ def test_centres_lie_in_the_body() -> None:
         assert (draw(data)["image"][:, 0, 1, 1, 1] > 0).all()
 
 
+def test_the_voxel_size_may_be_told() -> None:
+    plain = {"image": scan()["image"].as_tensor()}
+    told, read = (SamplePatches((4, 4, 4), spacing=s).set_random_state(5) for s in (SPACING, None))
+    assert torch.equal(told(plain)["place"], read(scan())["place"])
+
+
 def test_the_same_state_draws_the_same_patches() -> None:
     one, two = (SamplePatches((4, 4, 4), keep=(0.5, 0.5, 0.5)).set_random_state(3) for _ in range(2))
     for _ in range(5):

@@ -1,0 +1,82 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""PRNet's stages by themselves, and the keys that its files share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from monai_fss.data import read_model
+
+CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "prnet" / "configs"
+
+
+def parsed(name: str, **settings: Any) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config(str(CONFIGS / f"{name}.yaml"))
+    for key, value in settings.items():
+        parser[key] = value
+    return parser
+
+
+@pytest.mark.parametrize(
+    "key", ["coarse", "fine", "base", "patches", "keep", "points", "smooth", "tau", "margin", "growth"]
+)
+def test_a_stage_by_itself_does_what_the_training_has_it_do(key: str) -> None:
+    own = parsed("train")
+    for name in ("pretrain", "propagate"):
+        other = parsed(name)
+        if key in other.config:
+            assert other[key] == own[key]
+    assert parsed("pretrain")["grid"] == own["pixdim"] == parsed("propagate")["pixdim"]
+
+
+def test_every_setting_of_a_stage_is_handed_on() -> None:
+    handed = {key: value for key, value in parsed("train")["propagating"].items()}
+    assert handed == {key: f"@{key}" for key in handed}
+    assert set(handed) <= set(parsed("propagate").config)
+    pretraining = set(parsed("propagate")["pretraining"])
+    assert pretraining <= set(parsed("pretrain").config)
+
+
+@pytest.mark.parametrize("level", ["coarse", "fine"])
+def test_a_level_has_its_own_grid_patches_and_reach(level: str) -> None:
+    parser = parsed("pretrain", level=level)
+    network, loss = parser.get_parsed_content("network_def"), parser.get_parsed_content("loss")
+    spacing, reach = (8.0, [500.0, 500.0, 700.0]) if level == "coarse" else (4.0, [150.0] * 3)
+    assert network.spacing.tolist() == [spacing] * 3 and network.reach.tolist() == reach == list(loss.reach)
+    draw = parser.get_parsed_content("train::random_transforms")[0]
+    assert draw.count == 8 and (draw.radius is None) == (level == "coarse")
+
+
+def test_pretraining_resumes_bit_for_bit(
+    phantom_set: Path, small: Callable[[str], dict[str, Any]], tmp_path: Path
+) -> None:
+    settings = small("prnet")
+    plain = {key: settings[key] for key in ("base", "patches", "tensorboard", "batch_size")}
+    plain |= {"level": "fine", "fine": settings["fine"] | {"steps": 4}, "steps_per_epoch": 1, "save_interval": 1}
+    for folder, parts in (("whole", (4,)), ("halves", (2, 4))):
+        for epochs in parts:
+            workflow = ConfigWorkflow(
+                config_file=str(CONFIGS / "pretrain.yaml"),
+                logging_file=False,
+                workflow_type="train",
+                bundle_root=str(CONFIGS.parent),
+                dataset_dir=str(phantom_set),
+                output_dir=str(tmp_path / folder),
+                device="$torch.device('cpu')",
+                max_epochs=epochs,
+                resume=True,
+                **plain,
+            )
+            workflow.initialize()
+            workflow.run()
+            workflow.finalize()
+    one, two = (read_model(tmp_path / folder / "model.pt")["model"] for folder in ("whole", "halves"))
+    assert all(torch.equal(one[key], two[key]) for key in one)
