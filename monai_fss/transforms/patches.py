@@ -61,8 +61,8 @@ class SamplePatches(Randomizable, Transform):
     mm. (The paper writes c1 - c0 in Eq. 1 and p(c0) - p(c1) in Eq. 2; the published code has c0 - c1 in both.)
 
     Raises:
-        ValueError: the scan's voxel size is not known, or it has no voxel above the threshold; fewer than two patches; a
-            radius or part that is not positive, or a part above 1.
+        ValueError: the scan's voxel size is not known, or it has no voxel above the threshold; fewer than two patches;
+            a radius or part that is not positive, or a part above 1.
     """
 
     def __init__(
