@@ -19,6 +19,7 @@ from monai_fss.data import InputWarning
 __all__ = ["FILE_KEYS", "check_files", "training_files", "warn_unknown_files"]
 
 _RECIPE, _MAIN = "recipe_content", "train_yaml_sha256"
+_STAGES = ("pretrain", "propagate")
 FILE_KEYS = (_RECIPE, _MAIN)
 """Keys of :func:`training_files`. Notes of earlier versions lack one of them, or both."""
 
@@ -31,10 +32,13 @@ def training_files(bundle: str, recipe: str | None) -> dict[str, Any]:
         recipe: of the bundle, or None.
 
     Returns:
-        the content of the recipe's file (None without), and the SHA-256 digest of the bundle's ``configs/train.yaml``.
+        the content of the recipe's file (None without), and the SHA-256 digest of the bundle's ``configs/train.yaml``,
+        with those of the stages that it runs first where there are any.
     """
-    main = (bundle_path(bundle) / "configs" / "train.yaml").read_bytes()
-    return {_RECIPE: recipe_content(bundle, recipe), _MAIN: hashlib.sha256(main).hexdigest()}
+    configs = bundle_path(bundle) / "configs"
+    files = [configs / "train.yaml", *(file for name in _STAGES if (file := configs / f"{name}.yaml").is_file())]
+    content = b"".join(file.read_bytes() for file in files)
+    return {_RECIPE: recipe_content(bundle, recipe), _MAIN: hashlib.sha256(content).hexdigest()}
 
 
 def check_files(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], advice: str) -> None:
