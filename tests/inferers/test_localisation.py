@@ -14,9 +14,8 @@ from monai.data import MetaTensor
 from scipy.ndimage import uniform_filter
 from torch import nn
 
-from monai_fss.inferers import LocatedPoints, PointLocaliser, SupportPoints, box_of, centres_of, localisation
+from monai_fss.inferers import PointLocaliser, SupportPoints, localisation
 from monai_fss.inferers import point_patches as module
-from monai_fss.inferers.matching import best_match
 from monai_fss.inferers.point_patches import PatchGrid
 from monai_fss.networks.nets import PatchFeatures, PRNet
 from monai_fss.transforms import patch_around, smooth_spacing
@@ -298,42 +297,6 @@ def test_patches_have_zeros_beyond_the_scan() -> None:
         assert torch.equal(grid.patches(centres, size), expected)
 
 
-VOXELS = np.array([[0, 0, 0], [1, 2, 1], [1, 2, 1], [2, 1, 0]])
-FOUND = LocatedPoints(VOXELS, VOXELS * SPACING, np.array([3, 5, 4, 9]), np.array([0.5, 0.9, 0.7, 0.8]))
-
-
-def test_points_above_tau_are_drawn_the_most_similar_on_top() -> None:
-    drawn = FOUND.scribbles((3, 3, 2))
-    assert drawn.dtype == np.int16 and drawn[1, 2, 1] == 5 and drawn[2, 1, 0] == 9 and drawn[0, 0, 0] == 0
-    assert FOUND.scribbles((3, 3, 2), tau=0.4)[0, 0, 0] == 3 and not FOUND.scribbles((3, 3, 2), tau=0.9).any()
-
-
-def test_centres_are_medians_of_each_label() -> None:
-    mm = np.array([[1.0, 5, 9], [2, 4, 7], [90, 3, 8], [4, 4, 4], [6, 5, 4]])
-    centres = centres_of(LocatedPoints(mm.astype(int), mm, np.array([1, 1, 1, 6, 6]), np.zeros(5)))
-    assert {value: centre.tolist() for value, centre in centres.items()} == {1: [2, 4, 8], 6: [5, 4.5, 4]}
-
-
-def test_one_box_holds_the_points_found_rightly() -> None:
-    voxels = np.array([[10, 20, 5], [14, 22, 8], [30, 30, 15], [2, 2, 2]])
-    points = LocatedPoints(voxels, voxels * SPACING, np.array([1, 1, 2, 3]), np.array([0.9, 0.8, 0.6, 0.2]))
-
-    def box(tau: float, margin: float, without: tuple[int, ...] = ()) -> list[list[int]]:
-        return [corner.tolist() for corner in box_of(points, tau, margin, (36, 44, 24), SPACING, without)]
-
-    assert box(0.85, 0, (2, 3)) == [[10, 20, 5], [11, 21, 6]]
-    assert box(0.7, 0, (2, 3)) == [[10, 20, 5], [15, 23, 9]]
-    assert box(0.7, 4, (2, 3)) == [[8, 16, 3], [17, 27, 11]]  # 2, 4 and 4 / 3 voxels
-    assert box(0.5, 12, (3,)) == [[4, 8, 1], [36, 43, 20]]
-    assert box(0.7, 0, (3,)) == [[10, 20, 5], [31, 31, 16]], "no point of label 2 is above tau: all of its count"
-    assert box(0.9, 0) == [[2, 2, 2], [31, 31, 16]]
-    assert box(0.5, 900) == [[0, 0, 0], [36, 44, 24]]
-    with pytest.raises(ValueError, match=r"no point is left, values are \[1, 2, 3\] without \[1, 2, 3\]"):
-        box(0.5, 0, (3, 1, 2))
-    with pytest.raises(ValueError, match="margin must be at least 0 mm, got -2"):
-        box(0.5, -2)
-
-
 def test_arguments_are_checked() -> None:
     with pytest.raises(ValueError, match="starts 0, jumps 1 and batch 32 must be at least 1"):
         unmatched(Known(), starts=0)
@@ -397,25 +360,6 @@ def test_a_second_round_searches_from_where_the_first_came_to() -> None:
             image[0] = torch.from_numpy(uniform_filter(np.asarray(image[0]), 5))
         found = localiser(localiser.support(support, points, [1]), query)
         assert (abs(found.mm[0, 0] - 69) < 1e-3) == moved
-
-
-def test_best_match_by_hand() -> None:
-    rng = np.random.default_rng(1)
-    region = rng.random((9, 9, 9)).astype(np.float32)
-    shift, fit = best_match(2 * region[3:8, 1:6, 2:7] + 0.5, region)
-    assert shift.tolist() == [1, -1, 0] and fit == pytest.approx(1, abs=1e-2), "brightness and contrast do not count"
-    brute = {}
-    template = rng.random((5, 5, 5)).astype(np.float32)
-    for i, j, k in np.ndindex(5, 5, 5):
-        piece = region[i : i + 5, j : j + 5, k : k + 5]
-        brute[(i - 2, j - 2, k - 2)] = float(np.corrcoef(template.ravel(), piece.ravel())[0, 1])
-    best = max(brute, key=lambda key: brute[key])
-    shift, fit = best_match(template, region)
-    assert tuple(shift.tolist()) == best and fit == pytest.approx(brute[best], abs=1e-2)
-    for flat in (np.zeros((5, 5, 5), np.float32), np.full((5, 5, 5), 0.7, np.float32)):
-        shift, fit = best_match(flat, region)
-        assert shift.tolist() == [0, 0, 0] and fit == 0
-    assert best_match(template, np.zeros((9, 9, 9), np.float32))[1] == 0
 
 
 def test_what_fits_best_counts_most() -> None:
