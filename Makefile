@@ -21,8 +21,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check $(PATHS)
 	$(BIN)/mypy monai_fss
 
+# Two processes of one thread each: most tests keep a single core busy. A file's tests share fixtures, so they stay together.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info
