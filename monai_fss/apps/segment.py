@@ -16,6 +16,13 @@ from monai_fss.apps.dicom_output import dicom_problems, write_dicom_masks
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.inference_config import inference_parser
 from monai_fss.apps.segment_folder import check_inputs_stay, depends_on, pending
+from monai_fss.apps.segment_options import (
+    check_labels,
+    check_support_options,
+    prior_setting,
+    prnet_problems,
+    prnet_setting,
+)
 from monai_fss.apps.segment_report import read_quality
 from monai_fss.apps.versions import versions
 from monai_fss.apps.windows import guessed_window
@@ -47,6 +54,7 @@ RESERVED = {
     "support_slices": "--support-slices",
     "labels": "--labels",
     "prior": "--prior",
+    "prnet": "--prnet",
     "probabilities": "--probabilities",
     "quality": "--no-quality",
     "overlays": "--no-overlays",
@@ -61,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--support-image", nargs="+", default=[], help="labelled scan(s); prnet needs none")
     parser.add_argument("--support-label", nargs="+", default=[], help="their label(s), in the same order")
     parser.add_argument("--prior", choices=("atlas",), help="also register the whole labelled scan; with --model")
+    parser.add_argument("--prnet", help="propagation.pt or model.pt of PRNet: adds how similar masks are to the label")
     parser.add_argument("--images", required=True, help="folder of the scans to segment, or one scan")
     parser.add_argument("--output", required=True, help="folder for the masks")
     parser.add_argument("--labels", help="label values wanted, such as 1,4 (default: all of the support)")
@@ -78,9 +87,9 @@ def run(args: argparse.Namespace) -> int:
     bundle = chosen_bundle(args.bundle, args.model)
     config = bundle_path(bundle) / "configs" / "inference.yaml"
     settings = parse_settings(args.set, [config], RESERVED)
-    _check_support(bundle, args.support_image, args.support_label, args.support_slices)
+    check_support_options(bundle, args.support_image, args.support_label, args.support_slices)
     settings |= _slices(bundle, args.support_slices) | {"probabilities": args.probabilities}
-    settings |= _prior(bundle, args.prior)
+    settings |= prior_setting(bundle, args.prior) | prnet_setting(bundle, args.prnet)
     settings |= {"quality": not args.no_quality, "overlays": not args.no_overlays}
     settings |= device_setting(args.device)
     done = segment(
@@ -131,7 +140,8 @@ def segment(
         labels: label values wanted. Default: all of the support.
         overwrite: replace results that exist.
         settings: of the bundle's ``configs/inference.yaml``. ``names`` (label value to name, for the report) are those
-            of the support's dataset.json unless they are given.
+            of the support's dataset.json unless they are given. ``prnet`` is a file of PRNet's networks, by whose
+            features every mask is compared with the labelled one (a column more in ``quality.csv``).
         mask_format: "nifti"; "dicom-seg" (``<case>.dcm``, scans must be DICOM series) or "both".
 
     Returns:
@@ -145,11 +155,12 @@ def segment(
     settings = {**_names(pairs[1]), **(settings or {})}
     trained = read_model(model)["settings"] if model else {}
     supported = needs_support(bundle)
-    _refuse(inference_problems(*pairs, labels, images) if supported else query_problems(images))
+    problems = inference_problems(*pairs, labels, images) if supported else query_problems(images)
+    _refuse(problems + prnet_problems(settings.get("prnet")))
     if not model and "window" not in settings:
         settings |= guessed_window(pairs[0][0])
     parser = inference_parser(bundle, trained, settings, model or bundle)
-    _check_labels(labels, parser, model)
+    check_labels(labels, parser, model)
     parser["labels"] = None if labels is None else list(labels)
     queries = list_scans(images)
     _refuse(dicom_problems(queries) if mask_format != "nifti" else [])
@@ -195,38 +206,6 @@ def chosen_bundle(bundle: str | None, model: str | None) -> str:
     if model and not is_trained(name):
         raise UsageError(f"--model {model}: {name} is not trained and takes none. Leave --model or --bundle out.")
     return name
-
-
-def _check_support(bundle: str, images: Sequence[str], labels: Sequence[str], slices: str | None) -> None:
-    """Refuse labelled scans where the method takes none, and their absence where it does."""
-    if needs_support(bundle):
-        if not images or not labels:
-            raise UsageError(
-                f"--support-image, --support-label: are needed, as {bundle} segments by a labelled scan. Give both."
-            )
-        return
-    options = {"--support-image": images, "--support-label": labels, "--support-slices": slices}
-    given = [option for option, value in options.items() if value]
-    if given:
-        raise UsageError(
-            f"{', '.join(given)}: {bundle} has learnt what to segment and takes no labelled scan. Leave out."
-        )
-
-
-def _check_labels(labels: Sequence[int] | None, parser: Any, model: str | Path | None) -> None:
-    """Refuse a label that a model has not learnt, where that is fixed."""
-    known = parser.config.get("values")
-    strange = sorted(set(labels or ()) - set(known or labels or ()))
-    if strange:
-        raise UsageError(f"--labels {', '.join(map(str, strange))}: {model} knows {known} alone. Name some of these.")
-
-
-def _prior(bundle: str, prior: str | None) -> dict[str, Any]:
-    if prior and not is_trained(bundle):
-        raise UsageError(f"--prior {prior}: joins a trained model; {bundle} alone is registration. Leave it out.")
-    if prior and not needs_support(bundle):
-        raise UsageError(f"--prior {prior}: registers a labelled scan, and {bundle} takes none. Leave it out.")
-    return {"prior": prior} if prior else {}
 
 
 def _slices(bundle: str, text: str | None) -> dict[str, Any]:

@@ -25,7 +25,8 @@ def depends_on(
     settings: dict[str, Any],
 ) -> dict[str, Any]:
     """What the results depend on: an interrupted run goes on only with the same."""
-    files = [*([str(model)] if model else []), *support_image, *support_label]
+    networks = [str(file) for file in (model, settings.get("prnet")) if file]
+    files = [*networks, *support_image, *support_label]
     return {
         "bundle": bundle,
         "model": str(model) if model else None,

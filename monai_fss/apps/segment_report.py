@@ -19,6 +19,8 @@ from monai_fss.visualize import overlay, to_png
 __all__ = ["QUALITY_COLUMNS", "SegmentReport", "read_quality"]
 
 QUALITY_COLUMNS = ("case", "label", "name", "volume_ml", "quality", "note")
+SIMILARITY = "similarity"  # one more, where masks were compared
+ALL_COLUMNS = (*QUALITY_COLUMNS, SIMILARITY)
 
 
 def read_quality(path: Path) -> list[dict[str, str]]:
@@ -26,15 +28,16 @@ def read_quality(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as stream:
-        return [dict.fromkeys(QUALITY_COLUMNS, "") | row for row in csv.DictReader(stream)]
+        return [dict.fromkeys(ALL_COLUMNS, "") | row for row in csv.DictReader(stream)]
 
 
 class SegmentReport:
     """Handler of the inference evaluator that reports on each segmented scan.
 
     `quality.csv` gets a row for each scan and class: its volume in ml, its label-free quality (empty where switched
-    off, 0 where nothing was found) and why nothing was found. `overlays/<case>.png` shows the contours. Every file is
-    whole at any time, so an interrupted run goes on with the scans that have no row.
+    off, 0 where nothing was found) and why nothing was found; where masks are compared with the labelled one, also how
+    similar they are. `overlays/<case>.png` shows the contours. Every file is whole at any time, so an interrupted run
+    goes on with the scans that have no row.
 
     Args:
         output_dir: folder of the masks.
@@ -45,6 +48,9 @@ class SegmentReport:
         overlays: draw the pictures.
         left_out: why a class is empty, {name of the scan: {value: reason}}, filled while the scans are segmented. Where
             it is silent, an empty class has the note "nothing found".
+        similarity: gives the similarity of each value's mask with the labelled one, as ``quality`` gives that, such as
+            :class:`monai_fss.inferers.MaskSimilarity`. None: the table has no such column, unless scans of an earlier
+            run have it.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class SegmentReport:
         quality: Callable[[Mapping[str, Any]], Mapping[int, float]] | None = None,
         overlays: bool = True,
         left_out: Mapping[str, Mapping[int, str]] | None = None,
+        similarity: Callable[[Mapping[str, Any]], Mapping[int, float]] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.values = [int(v) for v in values]
@@ -62,6 +69,7 @@ class SegmentReport:
         self.quality = quality
         self.overlays = overlays
         self.left_out = {} if left_out is None else left_out
+        self.similarity = similarity
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
@@ -78,6 +86,7 @@ class SegmentReport:
 
     def _rows(self, case: str, output: Mapping[str, Any]) -> None:
         quality = self.quality(output) if self.quality else {}
+        similarity = self.similarity(output) if self.similarity else {}
         label = np.asarray(output["pred"][0])
         ml = abs(float(np.linalg.det(np.asarray(output["pred"].affine)[:3, :3]))) / 1000
         rows = [row for row in read_quality(self.output_dir / "quality.csv") if row["case"] != case]
@@ -85,10 +94,16 @@ class SegmentReport:
             voxels = int((label == value).sum())
             score = f"{quality[value]:.4f}" if self.quality else ""
             note = self.left_out.get(case, {}).get(value, "" if voxels else "nothing found")
-            row = (case, value, self.names[value], f"{voxels * ml:.2f}", score, note)
-            rows.append(dict(zip(QUALITY_COLUMNS, map(str, row), strict=True)))
+            alike = f"{similarity[value]:.4f}" if self.similarity else ""
+            row = (case, value, self.names[value], f"{voxels * ml:.2f}", score, note, alike)
+            rows.append(dict(zip(ALL_COLUMNS, map(str, row), strict=True)))
+        self._write(rows)
+
+    def _write(self, rows: Sequence[Mapping[str, str]]) -> None:
+        compared = self.similarity or any(row[SIMILARITY] for row in rows)
+        columns = ALL_COLUMNS if compared else QUALITY_COLUMNS
         text = io.StringIO()
-        writer = csv.DictWriter(text, QUALITY_COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
         write_text_atomic(self.output_dir / "quality.csv", text.getvalue())

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from monai_fss.data.content_cache import ContentCache
     from monai_fss.data.episodes import EpisodeDataset, EpisodeSampler
     from monai_fss.data.noisy_labels import LoadNoisyLabel, NoisyLabels
-    from monai_fss.data.propagation_file import load_propagation, save_propagation
+    from monai_fss.data.propagation_file import load_propagation, read_propagation, save_propagation
     from monai_fss.data.weighting import draws
     from monai_fss.data.writer import AtomicNibabelWriter, CaseLayout
 
@@ -111,6 +111,7 @@ __all__ = [
     "query_items",
     "query_problems",
     "read_model",
+    "read_propagation",
     "remove_stale",
     "restore",
     "save_best",
@@ -147,6 +148,7 @@ _LATER = {
     "load_model": "monai_fss.data.checkpoints",
     "load_propagation": "monai_fss.data.propagation_file",
     "read_model": "monai_fss.data.checkpoints",
+    "read_propagation": "monai_fss.data.propagation_file",
     "restore": "monai_fss.data.checkpoints",
     "save_best": "monai_fss.data.checkpoints",
     "save_model": "monai_fss.data.checkpoints",

@@ -82,9 +82,10 @@ def check_scans(
     support_label: str | Sequence[str],
     labels: Sequence[int] | None,
     images: str | Path,
+    prnet: str | Path | None = None,
 ) -> None:
     """:func:`check_inference` for a method without a model."""
-    _end(inference_problems(support_image, support_label, labels, images))
+    _end(inference_problems(support_image, support_label, labels, images) + _prnet_problems(prnet))
 
 
 def check_inference(
@@ -95,6 +96,7 @@ def check_inference(
     labels: Sequence[int] | None,
     images: str | Path,
     settings: Mapping[str, Any] | None = None,
+    prnet: str | Path | None = None,
 ) -> None:
     """Load the model, and end the program with exit code 2 if it, a support scan or a query is bad.
 
@@ -106,13 +108,14 @@ def check_inference(
         images: folder of the scans to segment, or one scan.
         settings: how the configuration treats scans. Where the model was trained with other values, its results would
             be wrong without a word: that is refused. None: not compared.
+        prnet: file of PRNet's networks that the masks are compared by, None where they are not.
 
     Raises:
         SystemExit: 2, after the problems have been printed.
     """
     from monai_fss.data.checkpoints import load_model
 
-    problems = inference_problems(support_image, support_label, labels, images)
+    problems = inference_problems(support_image, support_label, labels, images) + _prnet_problems(prnet)
     problems += _problems(lambda: _check_settings(model, settings or {}))
     _end(problems or _problems(lambda: load_model(model, network)))
 
@@ -134,6 +137,12 @@ def check_located_inference(
 
     problems = query_problems(images) + _problems(lambda: _check_settings(model, settings or {}))
     _end(problems or _problems(lambda: load_model(model, network)))
+
+
+def _prnet_problems(file: str | Path | None) -> list[str]:
+    from monai_fss.data.propagation_file import read_propagation
+
+    return _problems(lambda: read_propagation(file)) if file else []
 
 
 def _check_settings(model: str | Path, settings: Mapping[str, Any]) -> None:

@@ -14,9 +14,11 @@ from torch import nn
 from .checkpoints import read_model, save_state
 from .problems import ScanError
 
-__all__ = ["load_propagation", "save_propagation"]
+__all__ = ["load_propagation", "read_propagation", "save_propagation"]
 
 PARTS = ("coarse", "fine", "points")
+REMEDY = "Give the propagation.pt of a training of the bundle prnet (in its cache/propagate-*), or its model.pt."
+KINDS = ("Propagation", "LocatedSegmenter")  # of save_propagation; of a whole model, with its points as "point_..."
 
 
 def save_propagation(
@@ -39,8 +41,35 @@ def save_propagation(
     save_state(path, state, settings, "Propagation")
 
 
+def read_propagation(path: str | Path) -> dict[str, dict[str, Any]]:
+    """Read a file that holds both PRNets: a ``propagation.pt``, or a model file of the bundle "prnet".
+
+    Returns:
+        "coarse" and "fine", their state dicts; "points", tensors by name; "settings", how scans are treated.
+
+    Raises:
+        ScanError: the file is not of these kinds, or cannot be read (see :func:`read_model`).
+    """
+    if not Path(path).is_file():
+        raise ScanError(f"{path}: no such file. {REMEDY}")
+    content = read_model(path)
+    if content["network"] not in KINDS:
+        raise ScanError(f"{path}: holds {content['network'] or 'a network'}, not what finds scribbles again. {REMEDY}")
+    parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
+    for key, value in content["model"].items():
+        own = f"points.{key.removeprefix('point_')}" if key.startswith("point_") else key
+        part, _, name = own.partition(".")
+        if part in parts:
+            parts[part][name] = value
+    return {**parts, "settings": content["settings"]}
+
+
 def load_propagation(path: str | Path, network: Any) -> Any:
     """Give a :class:`monai_fss.networks.nets.LocatedSegmenter` its PRNets' weights and the points.
+
+    Args:
+        path: see :func:`read_propagation`.
+        network: its segmenter is left as it is.
 
     Returns:
         the network.
@@ -48,13 +77,7 @@ def load_propagation(path: str | Path, network: Any) -> Any:
     Raises:
         ScanError: the file is not of this kind, or of networks of another shape.
     """
-    content = read_model(path)
-    if content["network"] != "Propagation":
-        raise ScanError(f"{path}: holds {content['network']}, not what finds scribbles again. Give a propagation.pt.")
-    parts: dict[str, dict[str, torch.Tensor]] = {part: {} for part in PARTS}
-    for key, value in content["model"].items():
-        part, _, name = key.partition(".")
-        parts[part][name] = value
+    parts = read_propagation(path)
     try:
         network.coarse.load_state_dict(parts["coarse"])
         network.fine.load_state_dict(parts["fine"])

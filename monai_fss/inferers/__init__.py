@@ -9,8 +9,10 @@ from .atlas_inferer import AtlasInferer, CarriedBack
 from .few_shot import FewShotInferer, conditioned
 from .localisation import PointLocaliser
 from .located import LocatedInferer, LocatedQuality
+from .mask_similarity import MaskSimilarity, mask_landmarks
 from .points import LocatedPoints, SupportPoints, box_of, centres_of
 from .prior import PriorInferer, PriorProtocol, with_weight
+from .prnet_file import load_prnet, prnet_transforms
 from .propagation import ScribblePropagation, scribble_points
 from .protocols import EP1, EP2, AtlasProtocol, LocatedProtocol, Protocol, chunks
 from .quality import ReverseAccuracy, reverse_accuracy
@@ -31,6 +33,7 @@ __all__ = [
     "LocatedPoints",
     "LocatedProtocol",
     "LocatedQuality",
+    "MaskSimilarity",
     "PointLocaliser",
     "PriorInferer",
     "PriorProtocol",
@@ -43,6 +46,9 @@ __all__ = [
     "centres_of",
     "chunks",
     "conditioned",
+    "load_prnet",
+    "mask_landmarks",
+    "prnet_transforms",
     "reverse_accuracy",
     "scribble_points",
     "select_slices",

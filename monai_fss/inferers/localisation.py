@@ -10,19 +10,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from monai.data import MetaTensor
-from scipy.spatial.distance import cdist
 
 from monai_fss.networks.nets import PRNet
 
 from .matching import best_match
+from .neighbours import averaged
 from .point_patches import PatchGrid, voxel_sizes
 from .points import LocatedPoints, SupportPoints
 
 __all__ = ["PointLocaliser"]
 
 FIT = 4  # power of a correlation that says how much a move counts: 0.9 nearly three times as much as 0.7
-LEAST = 1e-9  # what a point counts that fits nowhere: something has to count
-ROWS = 512  # points that are smoothed at once: with 5000 points 20 MB of weights, not 200
 
 
 class PointLocaliser:
@@ -164,12 +162,32 @@ class PointLocaliser:
             position = self._positions(self.fine, fine, centres)
             mm = fine.places(centres) + _jump(self.fine, support.fine, position) + support.fine_rest
         if self.smooth:
-            mm = support.mm + _averaged(mm - support.mm, support.mm, self.smooth)
+            mm = support.mm + averaged(mm - support.mm, support.mm, self.smooth)
         if self.match_rounds:
             mm = self._matched(support, image, mm)
         sizes, last = voxel_sizes(image), np.array(image.shape[1:]) - 1
         mm = np.clip(mm, 0, last * sizes)
         return LocatedPoints(np.rint(mm / sizes).astype(int), mm, support.values, self._similarity(support, fine, mm))
+
+    def compare(self, support: SupportPoints, image: MetaTensor, mm: np.ndarray) -> np.ndarray:
+        """How alike a query is, at places that anything has found, to the support at its points (Eq. 5).
+
+        Args:
+            support: by :meth:`support`.
+            image: the query, as for a call.
+            mm: (N, 3), a place for each point, in mm along the axes of the query's array from the centre of voxel 0.
+                Of a place beyond the query, the nearest one within is looked at.
+
+        Returns:
+            float32 (N,), as :attr:`LocatedPoints.similarity`; 1 for points of ``unrated`` labels.
+
+        Raises:
+            ValueError: another number of places than of points, or no MetaTensor.
+        """
+        places = np.asarray(mm, dtype=float)
+        if places.shape != support.mm.shape:
+            raise ValueError(f"mm: has shape {places.shape}, the support's points {support.mm.shape}. Give one each.")
+        return self._similarity(support, PatchGrid.of(image, self.fine.spacing.tolist(), self.fine.patch_size), places)
 
     def _similarity(self, support: SupportPoints, grid: PatchGrid, mm: np.ndarray) -> np.ndarray:
         """(N,), of Eq. 5; 1 for points that are not compared."""
@@ -208,7 +226,7 @@ class PointLocaliser:
             if not fits.any():
                 break
             moved = np.where(fits[:, None] > 0, grid.places(centres + shifts) + support.template_rest, mm)
-            mm = support.mm + _averaged(moved - support.mm, support.mm, self.match_smooth, fits**FIT)
+            mm = support.mm + averaged(moved - support.mm, support.mm, self.match_smooth, fits**FIT)
         return mm
 
     def _grids(self, image: MetaTensor) -> tuple[PatchGrid, PatchGrid]:
@@ -259,22 +277,3 @@ def _jump(network: PRNet, target: torch.Tensor, start: torch.Tensor) -> np.ndarr
     """(N, 3), mm from where patches have the positions ``start`` to where they have ``target``."""
     device = network.reach.device
     return network.offset(target.to(device), start.to(device)).detach().cpu().numpy().astype(float)
-
-
-def _averaged(ways: np.ndarray, places: np.ndarray, sigma: float, counts: np.ndarray | float = 1.0) -> np.ndarray:
-    """Each of the ways (N, 3) averaged with the others, by a Gaussian of the distances (mm) between their places.
-
-    Args:
-        ways: mm, (N, 3).
-        places: mm, (N, 3).
-        sigma: of the Gaussian, in mm.
-        counts: how much each counts, (N,), besides. Where none near a point does, all count alike.
-    """
-    counts = np.broadcast_to(np.asarray(counts, dtype=float), len(places))
-    averaged = np.empty_like(ways)
-    for first in range(0, len(places), ROWS):
-        squared = cdist(places[first : first + ROWS], places, "sqeuclidean")
-        near = np.exp(-squared / (2 * sigma**2))
-        weights = near * np.maximum(counts, LEAST)
-        averaged[first : first + ROWS] = weights @ ways / weights.sum(1, keepdims=True)
-    return averaged

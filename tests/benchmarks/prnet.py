@@ -20,50 +20,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import (
-    Compose,
-    LoadImaged,
-    ScaleIntensityRanged,
-    ScaleIntensityRangePercentilesd,
-    Spacingd,
-)
-from torch import nn
 
-from monai_fss.data import DatasetFolder, load_propagation, read_model
-from monai_fss.inferers import PointLocaliser, ScribblePropagation, SupportPoints
+from monai_fss.data import DatasetFolder
+from monai_fss.inferers import PointLocaliser, ScribblePropagation, SupportPoints, load_prnet, prnet_transforms
 from monai_fss.metrics import strict_dice
-from monai_fss.networks.nets import LocatedSegmenter, PRNet
-from monai_fss.transforms import SliceOrientationd
 
 TAUS = (-2.0, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 PSEUDO_TAUS = (-2.0, 0.0, 0.5, 0.9)
 GROWTH = {"limit": 50.0, "intensity_weight": 0.03, "iterations": 4}
-
-
-def loaded(file: Path) -> tuple[LocatedSegmenter, dict[str, Any]]:
-    """The networks and points of a file, and how it treats scans."""
-    settings = read_model(file)["settings"]
-    nets = [_net(settings[level], settings["base"]) for level in ("coarse", "fine")]
-    return load_propagation(file, LocatedSegmenter(nn.Identity(), *nets)), settings
-
-
-def _net(numbers: list[float], base: int) -> PRNet:
-    size = [int(n) for n in numbers[1:4]]
-    return PRNet(size, base, numbers[4:], spacing=[numbers[0]] * 3)
-
-
-def preprocessing(settings: dict[str, Any]) -> Compose:
-    """As in the bundle."""
-    window = settings["window"]
-    scale = (
-        ScaleIntensityRangePercentilesd("image", 0, 99.5, 0, 1, clip=True)
-        if window is None
-        else ScaleIntensityRanged("image", *window, 0, 1, clip=True)
-    )
-    keys, pixdim = ["image", "label"], [settings["pixdim"]] * 3
-    grid = Spacingd(keys, pixdim, mode=["bilinear", "nearest"], padding_mode="border")
-    load = LoadImaged(keys, ensure_channel_first=True, image_only=True)
-    return Compose([load, SliceOrientationd(keys), grid, scale])
 
 
 def body_box(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,13 +65,13 @@ def main() -> None:
     parser.add_argument("--smooth", type=float, help="mm; default: as the file says")
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
-    network, settings = loaded(args.file)
+    network, settings = load_prnet(args.file)
     kept = SupportPoints.from_state(network.points())
     background, spacing = settings["background"], settings["pixdim"]
     values = [int(v) for v in np.unique(kept.values) if v != background]
     smooth = settings["smooth"] if args.smooth is None else args.smooth
     localiser = PointLocaliser(network.coarse, network.fine, smooth=smooth)
-    load, cases = preprocessing(settings), DatasetFolder.read(args.data).cases
+    load, cases = prnet_transforms(settings, ["image", "label"]), DatasetFolder.read(args.data).cases
     items = {
         name: load({k: str(getattr(cases[name], k)) for k in ("image", "label")}) for name in args.cases.split(",")
     }

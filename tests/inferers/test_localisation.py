@@ -14,8 +14,9 @@ from monai.data import MetaTensor
 from scipy.ndimage import uniform_filter
 from torch import nn
 
-from monai_fss.inferers import PointLocaliser, SupportPoints, localisation
+from monai_fss.inferers import PointLocaliser, SupportPoints
 from monai_fss.inferers import point_patches as module
+from monai_fss.inferers.neighbours import averaged as averaged_ways
 from monai_fss.inferers.point_patches import PatchGrid
 from monai_fss.networks.nets import PatchFeatures, PRNet
 from monai_fss.transforms import patch_around, smooth_spacing
@@ -206,7 +207,7 @@ def around(image: MetaTensor, place: np.ndarray) -> MetaTensor:
 def test_many_points_are_averaged_in_parts() -> None:
     rng = np.random.default_rng(0)
     places, ways = rng.uniform(0, 90, (1100, 3)), rng.normal(size=(1100, 3))
-    averaged = localisation._averaged(ways, places, 10.0)
+    averaged = averaged_ways(ways, places, 10.0)
     for index in (0, 511, 512, 1099):
         weights = np.exp(-((places - places[index]) ** 2).sum(1) / 200)
         np.testing.assert_allclose(averaged[index], (weights[:, None] * ways).sum(0) / weights.sum())
@@ -368,6 +369,23 @@ def test_what_fits_best_counts_most() -> None:
         np.array([[0.0, 0, 0], [10.0, 0, 0], [500.0, 0, 0]]),
     )
     counts, near = np.array([0.5, 0.25, 0.0]), np.exp(-0.5)
-    found = localisation._averaged(ways, places, 10.0, counts)
+    found = averaged_ways(ways, places, 10.0, counts)
     assert found[0, 0] == pytest.approx((0.5 * 1 + near * 0.25 * 3) / (0.5 + near * 0.25))
     assert found[2, 0] == pytest.approx(9), "alone, it has nothing else to go by"
+
+
+def test_places_that_anything_has_found_are_compared() -> None:
+    coarse, net, query = Known(spacing=(5, 4, 6)), Known(), QUERY.clone()
+    localiser = unmatched(coarse, net, unrated=[9])
+    support = localiser.support(SUPPORT, POINTS, [1, 1, 9])
+    places, before = POINTS * SPACING + MOVED, coarse.positions + coarse.features
+    around(query, places[1])[4] = 0.25
+    similarity = localiser.compare(support, query, places)
+    np.testing.assert_allclose(similarity, [1, 0.5, 1], atol=1e-4)
+    np.testing.assert_allclose(localiser.compare(support, query, places[[1, 0, 2]]), [0.5, 1, 1], atol=1e-4)
+    assert similarity.dtype == np.float32 and net.features == 2 + 2 + 3 and coarse.positions + coarse.features == before
+    np.testing.assert_allclose(localiser.compare(support, query, places - 500)[:2], [1, 1], atol=1e-4)
+    with pytest.raises(ValueError, match=r"mm: has shape \(2, 3\), the support's points \(3, 3\). Give one each"):
+        localiser.compare(support, query, places[:2])
+    with pytest.raises(ValueError, match="must be a MetaTensor"):
+        localiser.compare(support, torch.zeros(5, 9, 9, 9), places)

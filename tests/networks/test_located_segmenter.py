@@ -59,8 +59,17 @@ def test_what_finds_scribbles_comes_from_a_file_of_its_own(tmp_path: Path) -> No
     with pytest.raises(ScanError, match="propagation.pt: does not fit the networks .* Give the settings"):
         load_propagation(file, network(base=4))
     save_model(tmp_path / "model.pt", net, {})
-    with pytest.raises(ScanError, match="model.pt: holds LocatedSegmenter, not what finds scribbles again"):
-        load_propagation(tmp_path / "model.pt", network())
+    other = load_propagation(tmp_path / "model.pt", network())
+    assert torch.equal(other.fine.head[0].weight, fine.head[0].weight)
+    assert other.points().keys() == POINTS.keys() and torch.equal(other.points()["mm"], POINTS["mm"])
+    assert not torch.equal(other.segmenter.weight, net.segmenter.weight), "it is left as it was"
+    save_model(tmp_path / "conv.pt", nn.Conv3d(1, 3, 1), {})
+    with pytest.raises(
+        ScanError, match="conv.pt: holds Conv3d, not what finds scribbles again. Give the propagation.pt"
+    ):
+        load_propagation(tmp_path / "conv.pt", network())
+    with pytest.raises(ScanError, match="none.pt: no such file. Give the propagation.pt"):
+        load_propagation(tmp_path / "none.pt", network())
 
 
 def test_it_scripts() -> None:

@@ -1,0 +1,71 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""PRNet's networks from a file of its training, and scans as these were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.transforms import (
+    Compose,
+    LoadImaged,
+    ScaleIntensityRanged,
+    ScaleIntensityRangePercentilesd,
+    Spacingd,
+)
+from torch import nn
+
+from monai_fss.data import ScanError, load_propagation, read_propagation
+from monai_fss.networks.nets import LocatedSegmenter, PRNet
+from monai_fss.transforms import SliceOrientationd
+
+__all__ = ["load_prnet", "prnet_transforms"]
+
+SETTINGS = ("coarse", "fine", "base", "pixdim", "window")
+
+
+def load_prnet(file: str | Path) -> tuple[LocatedSegmenter, dict[str, Any]]:
+    """Both networks and the labelled scan's points, without a network that segments.
+
+    Args:
+        file: ``propagation.pt`` of a training of the bundle "prnet", or the ``model.pt`` that it ended with.
+
+    Returns:
+        the networks, with the identity for a segmenter; and the settings that tell how scans are treated.
+
+    Raises:
+        ScanError: there is no such file, it is of another kind, or its settings are not those of its weights.
+    """
+    settings = read_propagation(file)["settings"]
+    missing = [key for key in SETTINGS if key not in settings]
+    if missing:
+        raise ScanError(f"{file}: does not say its {', '.join(missing)}. Give a file that a training has written.")
+    nets = [_network(settings[level], settings["base"]) for level in ("coarse", "fine")]
+    return load_propagation(file, LocatedSegmenter(nn.Identity(), *nets)), settings
+
+
+def _network(numbers: Sequence[float], base: int) -> PRNet:
+    """Of the mm of a voxel, the patch size and the reach."""
+    return PRNet([int(n) for n in numbers[1:4]], base, numbers[4:], spacing=[numbers[0]] * 3)
+
+
+def prnet_transforms(settings: Mapping[str, Any], keys: Sequence[str] = ("image",)) -> Compose:
+    """Read a scan and treat it as the bundle "prnet" does: orientation, voxel size, intensities of 0..1.
+
+    Args:
+        settings: of the file, see :func:`load_prnet`: ``pixdim`` in mm, along each axis; ``window``, (low, high) in HU
+            for CT, None for 0 to the 99.5th percentile of each scan.
+        keys: items that are read, files before, (1, H, W, D) after. Default: the image alone. Others are labels on its
+            grid; they are resampled to the nearest voxel, by which small ones may be lost.
+    """
+    window, modes = settings["window"], ["bilinear" if key == "image" else "nearest" for key in keys]
+    scale = (
+        ScaleIntensityRangePercentilesd("image", 0, 99.5, 0, 1, clip=True)
+        if window is None
+        else ScaleIntensityRanged("image", *window, 0, 1, clip=True)
+    )
+    load = LoadImaged(keys, ensure_channel_first=True, image_only=True)
+    grid = Spacingd(keys, [settings["pixdim"]] * 3, mode=modes, padding_mode="border")
+    return Compose([load, SliceOrientationd(keys), grid, scale])
