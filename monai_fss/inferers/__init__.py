@@ -10,6 +10,7 @@ from .few_shot import FewShotInferer, conditioned
 from .localisation import PointLocaliser
 from .located import LocatedInferer, LocatedQuality
 from .mask_similarity import MaskSimilarity, mask_landmarks
+from .point_matching import MATCH_LEVELS, MatchLevel, PointMatcher
 from .points import LocatedPoints, SupportPoints, box_of, centres_of
 from .prior import PriorInferer, PriorProtocol, with_weight
 from .prnet_file import load_prnet, prnet_transforms
@@ -33,8 +34,11 @@ __all__ = [
     "LocatedPoints",
     "LocatedProtocol",
     "LocatedQuality",
+    "MATCH_LEVELS",
     "MaskSimilarity",
+    "MatchLevel",
     "PointLocaliser",
+    "PointMatcher",
     "PriorInferer",
     "PriorProtocol",
     "Protocol",

@@ -101,7 +101,7 @@ class MaskSimilarity:
         count: int = 5,
     ) -> None:
         network, settings = load_prnet(file)
-        self.localiser = PointLocaliser(network.fine.to(device), match_rounds=0)
+        self.localiser = PointLocaliser(network.fine.to(device), match_levels=())
         self.read = prnet_transforms(settings)
         self.values = values
         self.count = count

@@ -26,8 +26,9 @@ class SupportPoints:
         anatomical, pixel: f2 (N, .) and f4 (N, .) of the fine one.
         coarse_rest, fine_rest: float32 (N, 3), mm from the centre of that patch, a whole voxel of the network's grid,
             to the point.
-        template: uint8 (N, n, n, n), intensities around the points, 255 for 1, on the grid on which they are matched.
-        template_rest: float32 (N, 3), mm from the template's middle voxel to the point.
+        template: uint8 (N, T), intensities around the points, 255 for 1, in cubes one after another, see
+            :meth:`PointMatcher.templates`.
+        template_rest: float32 (N, cubes, 3), mm from the middle voxel of each to the point.
     """
 
     voxels: np.ndarray

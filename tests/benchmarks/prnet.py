@@ -5,10 +5,10 @@ How well PRNet finds scribbles in labelled scans that it was not trained on.
 
 ``python tests/benchmarks/prnet.py propagation.pt --data DATA --support x --cases a,b,c [--plot FILE]``:
 ``propagation.pt`` is in the folder of the stage "propagate" of a training. Prints, over the scans named:
-- the distance of the located centre of each organ (median of its points) from the true one, and that of the same
+- the distance of the located centre of each organ (moved as its points, median) from the true one, and that of the same
   relative place in the box around the body;
 - precision and kept points of each class over tau (Fig. 6 of the paper), also drawn into FILE;
-- Dice of the pseudo-masks at tau 0, 0.5 and 0.9 (Table 2), and with all points (tau -2).
+- Dice of the pseudo-masks at tau 0, 0.25, 0.5 and 0.9 (Table 2), and with all points (tau -2).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from monai_fss.inferers import PointLocaliser, ScribblePropagation, SupportPoint
 from monai_fss.metrics import strict_dice
 
 TAUS = (-2.0, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-PSEUDO_TAUS = (-2.0, 0.0, 0.5, 0.9)
+PSEUDO_TAUS = (-2.0, 0.0, 0.25, 0.5, 0.9)
 GROWTH = {"limit": 50.0, "intensity_weight": 0.03, "iterations": 4}
 
 
@@ -41,15 +41,20 @@ def centre(mask: np.ndarray) -> np.ndarray:
     return np.argwhere(mask).mean(0)
 
 
-def scan_errors(item: Any, found: Any, known: dict[str, Any], spacing: float) -> dict[int, tuple[float, float]]:
-    """mm from each organ's true centre: by the points, by the body's box."""
+def scan_errors(
+    item: Any, found: Any, own: np.ndarray, known: dict[str, Any], spacing: float
+) -> dict[int, tuple[float, float]]:
+    """mm from each organ's true centre: by the points, which went as its centre would have, and by the body's box.
+
+    ``own``: mm of the points in the support; ``known``: centre of each organ there, mm and relative to the body's box.
+    """
     label, errors = np.asarray(item["label"][0]).astype(int), {}
     low, high = body_box(np.asarray(item["image"][0]))
-    for value, relative in known.items():
+    for value, (own_centre, relative) in known.items():
         if not (label == int(value)).any():
             continue
         true = centre(label == int(value)) * spacing
-        by_points = np.median(found.mm[found.values == int(value)], axis=0)
+        by_points = own_centre + np.median((found.mm - own)[found.values == int(value)], axis=0)
         by_box = (low + relative * (high - low)) * spacing
         errors[int(value)] = (float(np.linalg.norm(by_points - true)), float(np.linalg.norm(by_box - true)))
     return errors
@@ -78,7 +83,8 @@ def main() -> None:
     own = load({k: str(getattr(cases[args.support], k)) for k in ("image", "label")})
     support = localiser.support(own["image"], kept.voxels, kept.values)
     low, high = body_box(np.asarray(own["image"][0]))
-    known = {str(v): (centre(np.asarray(own["label"][0]) == v) - low) / (high - low) for v in values}
+    centres = {v: centre(np.asarray(own["label"][0]) == v) for v in values}
+    known = {str(v): (centres[v] * spacing, (centres[v] - low) / (high - low)) for v in values}
     errors, similarity, right, dice, seconds = [], [], [], {tau: [] for tau in PSEUDO_TAUS}, []
     for item in items.values():
         start = time.perf_counter()
@@ -86,7 +92,7 @@ def main() -> None:
         seconds.append(time.perf_counter() - start)
         label = np.asarray(item["label"][0]).astype(int)
         label[~np.isin(label, values)] = 0
-        errors.append(scan_errors(item, found, known, spacing))
+        errors.append(scan_errors(item, found, support.mm, known, spacing))
         true = np.where(found.values == background, 0, found.values)
         similarity.append(found.similarity)
         right.append(label[tuple(found.voxels.T)] == true)

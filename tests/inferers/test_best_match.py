@@ -6,8 +6,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from monai_fss.inferers.matching import best_match
+from monai_fss.inferers.matching import best_matches
+
+
+def best_match(template: np.ndarray, region: np.ndarray) -> tuple[np.ndarray, float]:
+    """Of one pair."""
+    shifts, fits = best_matches(torch.from_numpy(template)[None], torch.from_numpy(region)[None])
+    return shifts[0], fits[0]
 
 
 def test_best_match_by_hand() -> None:
@@ -27,3 +34,13 @@ def test_best_match_by_hand() -> None:
         shift, fit = best_match(flat, region)
         assert shift.tolist() == [0, 0, 0] and fit == 0
     assert best_match(template, np.zeros((9, 9, 9), np.float32))[1] == 0
+
+
+def test_many_are_matched_as_each_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    templates, regions = (torch.rand(70, n, n, n, generator=generator) for n in (3, 7))
+    shifts, fits = best_matches(templates, regions)
+    for index in (0, 63, 64, 69):
+        shift, fit = best_match(templates[index].numpy(), regions[index].numpy())
+        assert (shifts[index] == shift).all() and fits[index] == pytest.approx(fit)
+    assert len(np.unique(shifts, axis=0)) > 30

@@ -65,7 +65,7 @@ def scan(
     return MetaTensor(torch.from_numpy(channels), affine=torch.from_numpy(affine))
 
 
-unmatched = partial(PointLocaliser, match_rounds=0)
+unmatched = partial(PointLocaliser, match_levels=())
 """What the networks find, where there is nothing to match by."""
 SUPPORT, QUERY = scan((30, 40, 20), (0, 0, 0), 0.0), scan((36, 44, 24), (-8, 3, -9), 0.0)
 POINTS = np.array([[12, 15, 6], [25, 8, 15], [5, 30, 2]])
@@ -299,20 +299,20 @@ def test_patches_have_zeros_beyond_the_scan() -> None:
 
 
 def test_arguments_are_checked() -> None:
-    with pytest.raises(ValueError, match="starts 0, jumps 1 and batch 32 must be at least 1"):
+    with pytest.raises(ValueError, match="starts 0, jumps 1 and batch 8 must be at least 1"):
         unmatched(Known(), starts=0)
-    with pytest.raises(ValueError, match="starts 8, jumps 0 and batch 32 must be at least 1"):
+    with pytest.raises(ValueError, match="starts 8, jumps 0 and batch 8 must be at least 1"):
         unmatched(Known(), jumps=0)
-    with pytest.raises(
-        ValueError, match="spread 40.0, smooth -1 and match_rounds 0 must be at least 0, match_radius 24.0"
-    ):
+    with pytest.raises(ValueError, match="spread 40.0 and smooth -1 must be at least 0 mm"):
         unmatched(Known(), smooth=-1)
+    with pytest.raises(ValueError, match=r"\(24, 2, 3, 10\) is \(radius, search, spacing, smooth\) in mm"):
+        PointLocaliser(Known(), match_levels=[(24, 2, 3, 10)])
     with pytest.raises(ValueError, match="voxels: 3 points for 2 values"):
         unmatched(Known()).support(SUPPORT, POINTS, [1, 2])
     with pytest.raises(ValueError, match="voxels: 0 points for 0 values"):
         unmatched(Known()).support(SUPPORT, np.zeros((0, 3)), [])
     points = unmatched(Known()).support(SUPPORT, POINTS, [1, 2, 3])
-    with pytest.raises(ValueError, match=r"match_rounds 0 or another match_radius; cubes of 17 voxels .* has \(0,\)"):
+    with pytest.raises(ValueError, match="14220 voxels in 4 cubes are compared, and it has 0 in 0"):
         PointLocaliser(Known())(points, QUERY)
     localiser = unmatched(Known())
     with pytest.raises(ValueError, match="must be a MetaTensor"):
@@ -344,7 +344,7 @@ def test_points_move_to_where_the_scan_looks_alike() -> None:
     points = np.array([[12, 15, 12], [20, 18, 15], [25, 20, 14]])
     found = {}
     for rounds in (0, 1, 2):
-        localiser = PointLocaliser(net, smooth=0, match_rounds=rounds, match_radius=15.0)
+        localiser = PointLocaliser(net, smooth=0, match_levels=[(15, 12, 3, 10)] * rounds)
         found[rounds] = localiser(localiser.support(textured(), points, [1, 1, 2]), textured((2, -1, 3)))
     assert found[0].voxels.tolist() == points.tolist()
     for rounds in (1, 2):
@@ -354,13 +354,25 @@ def test_points_move_to_where_the_scan_looks_alike() -> None:
 def test_a_second_round_searches_from_where_the_first_came_to() -> None:
     net, points = Known(spacing=(3, 3, 3)), np.array([[20, 18, 15]])
     for rounds, moved in ((1, False), (2, True)):
-        localiser = PointLocaliser(net, smooth=0, match_rounds=rounds, match_radius=15.0, match_search=6.0)
+        localiser = PointLocaliser(net, smooth=0, match_levels=[(15, 6, 3, 10)] * rounds)
         # noise decays over no distance, so a smooth ramp of it leads the way: three voxels of 3 mm, two at a time
         query = textured((3, 0, 0))
         for image in (support := textured(), query):
             image[0] = torch.from_numpy(uniform_filter(np.asarray(image[0]), 5))
         found = localiser(localiser.support(support, points, [1]), query)
         assert (abs(found.mm[0, 0] - 69) < 1e-3) == moved
+
+
+def test_a_coarse_level_leads_where_a_fine_one_does_not_reach() -> None:
+    net, points = Known(spacing=(3, 3, 3)), np.array([[20, 18, 15]])
+    fine, coarse = (15, 6, 3, 10), (30, 24, 6, 40)
+    query = textured((5, -4, 0))
+    for image in (support := textured(), query):
+        image[0] = torch.from_numpy(uniform_filter(np.asarray(image[0]), 3))
+    for levels, reached in (([fine], False), ([coarse, fine], True)):
+        localiser = PointLocaliser(net, smooth=0, match_levels=levels)
+        found = localiser(localiser.support(support, points, [1]), query)
+        assert np.allclose(found.mm[0], [75, 42, 45], atol=1e-3) == reached
 
 
 def test_what_fits_best_counts_most() -> None:

@@ -1,0 +1,131 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Points are moved to where a scan looks most like the labelled one around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from .matching import best_matches
+from .neighbours import averaged
+from .point_patches import PatchGrid
+from .points import SupportPoints
+
+__all__ = ["MATCH_LEVELS", "MatchLevel", "PointMatcher"]
+
+FIT = 4  # power of a correlation that says how much a move counts: 0.9 nearly three times as much as 0.7
+
+
+class MatchLevel(NamedTuple):
+    """How points are compared once.
+
+    Attributes:
+        radius: half side in mm of the cube around a point that is compared.
+        search: how far it is moved at most, in mm along each axis.
+        spacing: voxel size in mm of the grid on which is compared.
+        smooth: sigma in mm of the Gaussian over the distances of the points by which their moves are averaged.
+    """
+
+    radius: float
+    search: float
+    spacing: float
+    smooth: float
+
+    @property
+    def size(self) -> int:
+        """Voxels of a cube's side."""
+        return 2 * round(self.radius / self.spacing) + 1
+
+    @property
+    def region(self) -> int:
+        """Voxels of the side of what it is compared with."""
+        return self.size + 2 * round(self.search / self.spacing)
+
+
+MATCH_LEVELS = (
+    MatchLevel(36, 24, 6, 100),
+    MatchLevel(36, 24, 6, 40),
+    MatchLevel(24, 12, 3, 10),
+    MatchLevel(24, 12, 3, 10),
+)
+"""From the whole, moved nearly as one, to single organs."""
+
+
+class PointMatcher:
+    """Normalised cross-correlation of the intensities around points, level by level, each from where the last ended.
+
+    Not in PRNet's paper, and nothing learnt. A move is averaged with those of the points near it, those counting most
+    that fit best: neighbouring anatomy moves alike.
+
+    Args:
+        levels: one after another. Default :data:`MATCH_LEVELS`.
+
+    Raises:
+        ValueError: a radius, search or smooth below the spacing of its level, or a spacing that is not positive.
+    """
+
+    def __init__(self, levels: Sequence[MatchLevel | Sequence[float]] = MATCH_LEVELS) -> None:
+        self.levels = [MatchLevel(*level) for level in levels]
+        for level in self.levels:
+            if level.spacing <= 0 or min(level.radius, level.search, level.smooth) < level.spacing:
+                raise ValueError(
+                    f"match_levels: {tuple(level)} is (radius, search, spacing, smooth) in mm. Give a spacing above "
+                    "0, and others of at least that."
+                )
+
+    def templates(self, image: MetaTensor, mm: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
+        """What lies around the support's points.
+
+        Args:
+            image: (C, H, W, D), the support, intensities 0..1; the first channel is looked at.
+            mm: (N, 3), places.
+
+        Returns:
+            uint8 (N, T), 255 for 1: the cubes of all levels, flattened, one after another; and (N, levels, 3), mm from
+            the middle voxel of each to the point.
+        """
+        cubes, rests = [torch.zeros(len(mm), 0, dtype=torch.uint8)], [np.zeros((len(mm), 0, 3))]
+        for level in self.levels:
+            side = [level.size] * 3
+            grid = PatchGrid.of(image, [level.spacing] * 3, side)
+            centres, rest = grid.nearest(mm)
+            cube = grid.patches(centres, side)[:, 0].flatten(1)
+            cubes.append((255 * cube.clamp(0, 1)).round().to(torch.uint8).cpu())
+            rests.append(rest[:, None])
+        return torch.cat(cubes, 1), np.concatenate(rests, 1)
+
+    def __call__(self, support: SupportPoints, image: MetaTensor, mm: np.ndarray) -> np.ndarray:
+        """Places (N, 3) in mm in a query, moved to where it looks like the support around the points.
+
+        Raises:
+            ValueError: the support was looked at with other levels.
+        """
+        sizes = [level.size**3 for level in self.levels]
+        if support.template.shape[1] != sum(sizes) or support.template_rest.shape[1] != len(sizes):
+            raise ValueError(
+                f"support: its points were looked at with other match_levels; {sum(sizes)} voxels in {len(sizes)} "
+                f"cubes are compared, and it has {support.template.shape[1]} in {support.template_rest.shape[1]}. "
+                "Make it by a localiser like this one."
+            )
+        for index, level in enumerate(self.levels):
+            cubes = support.template.split(sizes, 1)[index].unflatten(1, (level.size,) * 3).float() / 255
+            mm = self._moved(level, support.mm, cubes, support.template_rest[:, index], image, mm)
+        return mm
+
+    @staticmethod
+    def _moved(
+        level: MatchLevel, own: np.ndarray, cubes: torch.Tensor, rest: np.ndarray, image: MetaTensor, mm: np.ndarray
+    ) -> np.ndarray:
+        side = [level.region] * 3
+        grid = PatchGrid.of(image, [level.spacing] * 3, side)
+        centres, _ = grid.nearest(mm)
+        shifts, fits = best_matches(cubes, grid.patches(centres, side)[:, 0].cpu())
+        if not fits.any():
+            return mm
+        moved = np.where(fits[:, None] > 0, grid.places(centres + shifts) + rest, mm)
+        return own + averaged(moved - own, own, level.smooth, fits**FIT)
