@@ -5,8 +5,8 @@ How well PRNet finds scribbles in labelled scans that it was not trained on.
 
 ``python tests/benchmarks/prnet.py propagation.pt --data DATA --support x --cases a,b,c [--plot FILE]``:
 ``propagation.pt`` is in the folder of the stage "propagate" of a training. Prints, over the scans named:
-- the distance of the located centre of each organ (moved as its points, median) from the true one, and that of the same
-  relative place in the box around the body;
+- the distance of the located centre of each organ (moved as its points, median) from the true one, that of the same
+  relative place in the box around the body, and that by affine registration of the scans;
 - precision and kept points of each class over tau (Fig. 6 of the paper), also drawn into FILE;
 - Dice of the pseudo-masks at tau 0, 0.25, 0.5 and 0.9 (Table 2), and with all points (tau -2).
 """
@@ -23,7 +23,9 @@ import torch
 
 from monai_fss.data import DatasetFolder
 from monai_fss.inferers import PointLocaliser, ScribblePropagation, SupportPoints, load_prnet, prnet_transforms
+from monai_fss.inferers.point_patches import voxel_sizes
 from monai_fss.metrics import strict_dice
+from monai_fss.registration import register
 
 TAUS = (-2.0, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 PSEUDO_TAUS = (-2.0, 0.0, 0.25, 0.5, 0.9)
@@ -41,22 +43,39 @@ def centre(mask: np.ndarray) -> np.ndarray:
     return np.argwhere(mask).mean(0)
 
 
-def scan_errors(
-    item: Any, found: Any, own: np.ndarray, known: dict[str, Any], spacing: float
-) -> dict[int, tuple[float, float]]:
-    """mm from each organ's true centre: by the points, which went as its centre would have, and by the body's box.
+def centres_found(item: Any, own: Any, found: Any, points: np.ndarray, value: int) -> dict[str, np.ndarray]:
+    """Where the centre of an organ of the support lies in a scan, mm: as its points went, in the body's box, affine.
 
-    ``own``: mm of the points in the support; ``known``: centre of each organ there, mm and relative to the body's box.
+    ``points``: mm of the points in the support.
     """
-    label, errors = np.asarray(item["label"][0]).astype(int), {}
-    low, high = body_box(np.asarray(item["image"][0]))
-    for value, (own_centre, relative) in known.items():
-        if not (label == int(value)).any():
-            continue
-        true = centre(label == int(value)) * spacing
-        by_points = own_centre + np.median((found.mm - own)[found.values == int(value)], axis=0)
-        by_box = (low + relative * (high - low)) * spacing
-        errors[int(value)] = (float(np.linalg.norm(by_points - true)), float(np.linalg.norm(by_box - true)))
+    spacing = voxel_sizes(item["image"])
+    middle = centre(np.asarray(own["label"][0]) == value)
+    low, high = body_box(np.asarray(own["image"][0]))
+    first, last = body_box(np.asarray(item["image"][0]))
+    return {
+        "PRNet": middle * voxel_sizes(own["image"]) + np.median((found.mm - points)[found.values == value], axis=0),
+        "box": (first + (middle - low) / (high - low) * (last - first)) * spacing,
+        "affine": affine_place(own["image"], item["image"], middle) * spacing,
+    }
+
+
+def affine_place(own: Any, query: Any, voxel: np.ndarray) -> np.ndarray:
+    """Where an affine registration has a voxel of the support in a query, voxels."""
+    world = np.asarray(own.affine, dtype=float) @ np.append(voxel, 1.0)
+    field = register(own, query, "affine")
+    mapped = field.map(torch.from_numpy(world[None, :3]).float())[0].numpy()
+    return (np.linalg.inv(np.asarray(query.affine, dtype=float)) @ np.append(mapped, 1.0))[:3]
+
+
+def scan_errors(item: Any, own: Any, found: Any, points: np.ndarray, values: list[int]) -> dict[int, dict[str, float]]:
+    """mm from each organ's true centre, by each way of finding it."""
+    label, spacing = np.asarray(item["label"][0]).astype(int), voxel_sizes(item["image"])
+    errors = {}
+    for value in values:
+        if (label == value).any():
+            true = centre(label == value) * spacing
+            places = centres_found(item, own, found, points, value)
+            errors[value] = {name: float(np.linalg.norm(place - true)) for name, place in places.items()}
     return errors
 
 
@@ -72,7 +91,7 @@ def main() -> None:
     args = parser.parse_args()
     network, settings = load_prnet(args.file)
     kept = SupportPoints.from_state(network.points())
-    background, spacing = settings["background"], settings["pixdim"]
+    background = settings["background"]
     values = [int(v) for v in np.unique(kept.values) if v != background]
     smooth = settings["smooth"] if args.smooth is None else args.smooth
     localiser = PointLocaliser(network.coarse, network.fine, smooth=smooth)
@@ -82,9 +101,6 @@ def main() -> None:
     }
     own = load({k: str(getattr(cases[args.support], k)) for k in ("image", "label")})
     support = localiser.support(own["image"], kept.voxels, kept.values)
-    low, high = body_box(np.asarray(own["image"][0]))
-    centres = {v: centre(np.asarray(own["label"][0]) == v) for v in values}
-    known = {str(v): (centres[v] * spacing, (centres[v] - low) / (high - low)) for v in values}
     errors, similarity, right, dice, seconds = [], [], [], {tau: [] for tau in PSEUDO_TAUS}, []
     for item in items.values():
         start = time.perf_counter()
@@ -92,7 +108,7 @@ def main() -> None:
         seconds.append(time.perf_counter() - start)
         label = np.asarray(item["label"][0]).astype(int)
         label[~np.isin(label, values)] = 0
-        errors.append(scan_errors(item, found, support.mm, known, spacing))
+        errors.append(scan_errors(item, own, found, support.mm, values))
         true = np.where(found.values == background, 0, found.values)
         similarity.append(found.similarity)
         right.append(label[tuple(found.voxels.T)] == true)
@@ -105,44 +121,44 @@ def main() -> None:
     _print_errors(errors, values)
     curves = _curves(np.stack(similarity), np.stack(right), support.values)
     for value, rows in curves.items():
-        print(f"class {value}: tau, precision, kept: " + "  ".join(f"{t:g} {p:.2f} {k:.2f}" for t, p, k in rows))
+        print(f"class {value}: tau, precision, kept, scans that keep half:")
+        print("  ".join(f"{t:g} {p:.3f} {k:.2f} {half:.2f}" for t, p, k, half in rows))
     for tau, scores in dice.items():
         print(f"pseudo-masks at tau {tau:g}: {np.round(100 * np.mean(scores, 0), 1)}, mean {100 * np.mean(scores):.1f}")
     if args.plot:
         _draw(curves, background, args.plot)
 
 
-def _print_errors(errors: list[dict[int, tuple[float, float]]], values: list[int]) -> None:
-    for value in values:
-        both = np.array([found[value] for found in errors if value in found])
-        print(f"class {value}: centre off by {np.median(both[:, 0]):.1f} mm, by the box {np.median(both[:, 1]):.1f}")
-    every = np.array([pair for found in errors for pair in found.values()])
-    ratio = np.median(every[:, 0]) / np.median(every[:, 1])
-    print(f"all: median {np.median(every[:, 0]):.1f} mm, by the box {np.median(every[:, 1]):.1f} ({100 * ratio:.0f} %)")
+def _print_errors(errors: list[dict[int, dict[str, float]]], values: list[int]) -> None:
+    every = [found[value] for found in errors for value in found]
+    for name in every[0]:
+        medians = [np.median([found[value][name] for found in errors if value in found]) for value in values]
+        whole = np.median([each[name] for each in every])
+        ratio = whole / np.median([each["box"] for each in every])
+        print(f"centre off by, {name}: {np.round(medians, 1)} mm, all {whole:.1f} ({100 * ratio:.0f} % of the box's)")
 
 
-def _curves(
-    similarity: np.ndarray, right: np.ndarray, values: np.ndarray
-) -> dict[int, list[tuple[float, float, float]]]:
-    """For each class (tau, precision, share of points kept), means over scans; precision 0 where none is kept."""
+def _curves(similarity: np.ndarray, right: np.ndarray, values: np.ndarray) -> dict[int, list[tuple[float, ...]]]:
+    """For each class (tau, precision, share of points kept, share of scans that keep half of them), means over scans;
+    precision 0 where none is kept."""
     curves = {}
     for value in np.unique(values).tolist():
         own, rows = values == value, []
         for tau in TAUS:
             kept = similarity[:, own] > tau
             hits = [r[k].mean() if k.any() else 0.0 for r, k in zip(right[:, own], kept, strict=True)]
-            rows.append((tau, float(np.mean(hits)), float(kept.mean())))
+            rows.append((tau, float(np.mean(hits)), float(kept.mean()), float((kept.mean(1) >= 0.5).mean())))
         curves[value] = rows
     return curves
 
 
-def _draw(curves: dict[int, list[tuple[float, float, float]]], background: int | None, path: Path) -> None:
+def _draw(curves: dict[int, list[tuple[float, ...]]], background: int | None, path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)
     for value, rows in curves.items():
-        tau, precision, kept = np.array(rows[1:]).T
+        tau, precision, kept, _ = np.array(rows[1:]).T
         name = "background" if value == background else f"class {value}"
         line = axes[0].plot(tau, precision, marker="o", label=name)[0]
         axes[0].axhline(rows[0][1], color=line.get_color(), linestyle=":", linewidth=1)
