@@ -37,23 +37,23 @@ class MatchLevel(NamedTuple):
     smooth: float
 
     @property
-    def size(self) -> int:
-        """Voxels of a cube's side."""
-        return 2 * round(self.radius / self.spacing) + 1
+    def cube(self) -> tuple[int, float]:
+        """Voxels of a cube's side, and their size in mm."""
+        return 2 * round(self.radius / self.spacing) + 1, float(self.spacing)
 
     @property
     def region(self) -> int:
         """Voxels of the side of what it is compared with."""
-        return self.size + 2 * round(self.search / self.spacing)
+        return self.cube[0] + 2 * round(self.search / self.spacing)
 
 
 MATCH_LEVELS = (
-    MatchLevel(36, 24, 6, 100),
+    *[MatchLevel(36, 24, 6, 100)] * 3,
     MatchLevel(36, 24, 6, 40),
-    MatchLevel(24, 12, 3, 10),
-    MatchLevel(24, 12, 3, 10),
+    *[MatchLevel(24, 12, 3, 10)] * 2,
 )
-"""From the whole, moved nearly as one, to single organs."""
+"""From the whole, moved nearly as one, to single organs. On four scans of the abdomen, labelled scan and queries of very
+different build, the worst kidney was 87 mm off with one move of the whole, 20 with two, 17 with three."""
 
 
 class PointMatcher:
@@ -71,6 +71,7 @@ class PointMatcher:
 
     def __init__(self, levels: Sequence[MatchLevel | Sequence[float]] = MATCH_LEVELS) -> None:
         self.levels = [MatchLevel(*level) for level in levels]
+        self.cubes = list(dict.fromkeys(level.cube for level in self.levels))
         for level in self.levels:
             if level.spacing <= 0 or min(level.radius, level.search, level.smooth) < level.spacing:
                 raise ValueError(
@@ -86,18 +87,17 @@ class PointMatcher:
             mm: (N, 3), places.
 
         Returns:
-            uint8 (N, T), 255 for 1: the cubes of all levels, flattened, one after another; and (N, levels, 3), mm from
-            the middle voxel of each to the point.
+            uint8 (N, T), 255 for 1: the different cubes of the levels, flattened, one after another; and (N, cubes, 3),
+            mm from the middle voxel of each to the point.
         """
-        cubes, rests = [torch.zeros(len(mm), 0, dtype=torch.uint8)], [np.zeros((len(mm), 0, 3))]
-        for level in self.levels:
-            side = [level.size] * 3
-            grid = PatchGrid.of(image, [level.spacing] * 3, side)
+        made, rests = [torch.zeros(len(mm), 0, dtype=torch.uint8)], [np.zeros((len(mm), 0, 3))]
+        for size, spacing in self.cubes:
+            grid = PatchGrid.of(image, [spacing] * 3, [size] * 3)
             centres, rest = grid.nearest(mm)
-            cube = grid.patches(centres, side)[:, 0].flatten(1)
-            cubes.append((255 * cube.clamp(0, 1)).round().to(torch.uint8).cpu())
+            cube = grid.patches(centres, [size] * 3)[:, 0].flatten(1)
+            made.append((255 * cube.clamp(0, 1)).round().to(torch.uint8).cpu())
             rests.append(rest[:, None])
-        return torch.cat(cubes, 1), np.concatenate(rests, 1)
+        return torch.cat(made, 1), np.concatenate(rests, 1)
 
     def __call__(self, support: SupportPoints, image: MetaTensor, mm: np.ndarray) -> np.ndarray:
         """Places (N, 3) in mm in a query, moved to where it looks like the support around the points.
@@ -105,15 +105,16 @@ class PointMatcher:
         Raises:
             ValueError: the support was looked at with other levels.
         """
-        sizes = [level.size**3 for level in self.levels]
+        sizes = [size**3 for size, _ in self.cubes]
         if support.template.shape[1] != sum(sizes) or support.template_rest.shape[1] != len(sizes):
             raise ValueError(
                 f"support: its points were looked at with other match_levels; {sum(sizes)} voxels in {len(sizes)} "
                 f"cubes are compared, and it has {support.template.shape[1]} in {support.template_rest.shape[1]}. "
                 "Make it by a localiser like this one."
             )
-        for index, level in enumerate(self.levels):
-            cubes = support.template.split(sizes, 1)[index].unflatten(1, (level.size,) * 3).float() / 255
+        for level in self.levels:
+            index, side = self.cubes.index(level.cube), (level.cube[0],) * 3
+            cubes = support.template.split(sizes, 1)[index].unflatten(1, side).float() / 255
             mm = self._moved(level, support.mm, cubes, support.template_rest[:, index], image, mm)
         return mm
 
