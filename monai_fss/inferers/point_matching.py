@@ -52,8 +52,8 @@ MATCH_LEVELS = (
     MatchLevel(36, 24, 6, 40),
     *[MatchLevel(24, 12, 3, 10)] * 2,
 )
-"""From the whole, moved nearly as one, to single organs. On four scans of the abdomen, of very different build, the worst
-kidney was 87 mm off with one move of the whole, 20 with two, 17 with three."""
+"""From the whole, moved nearly as one, to single organs. On four scans of the abdomen, of very different build, the
+worst kidney was 87 mm off with one move of the whole, 20 with two, 17 with three."""
 
 
 class PointMatcher:
