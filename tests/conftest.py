@@ -47,6 +47,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "pretrain_steps_per_epoch": 1,
         "points": 20,
         "tau": -2.0,
+        "least_similarity": 0.0,
         "start_epoch": 1,
         "bfloat16": False,
     },

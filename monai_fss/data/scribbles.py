@@ -96,17 +96,24 @@ def is_written(image: str | Path, folder: str | Path) -> bool:
 
 
 def pseudo_items(
-    folder: str | Path, cases: Sequence[str] | None, pseudo: str | Path, values: Collection[int]
+    folder: str | Path,
+    cases: Sequence[str] | None,
+    pseudo: str | Path,
+    values: Collection[int],
+    least_similarity: float = 0.0,
 ) -> list[dict[str, Any]]:
     """Scans to train on with their pseudo-masks: ``image``, ``pseudo``, ``case``.
 
-    A scan whose pseudo-mask lacks a class is left out: what shows the organ would be taught as background.
+    A scan whose pseudo-mask lacks a class is left out: what shows the organ would be taught as background. So is one
+    in which an organ was probably not found: what lies elsewhere would be taught as the organ.
 
     Args:
         folder: data set folder.
         cases: names. Default: all.
-        pseudo: folder of the pseudo-masks.
+        pseudo: folder of the pseudo-masks, with ``propagation.csv``.
         values: label values that a pseudo-mask must have.
+        least_similarity: mean similarity (Eq. 5) that the points of every class must reach in a scan. Default 0:
+            whatever it is, ``propagation.csv`` is not looked at.
 
     Raises:
         ScanError: no scan is left.
@@ -114,23 +121,35 @@ def pseudo_items(
     Warns:
         InputWarning: with the scans that are left out.
     """
-    found, without = [], []
+    found, without, doubtful = [], [], []
+    rated = _similarities(Path(pseudo) / "propagation.csv") if least_similarity > 0 else {}
     for case in chosen_cases(folder, cases):
         file = Path(pseudo) / f"{case.name}.nii.gz"
         shown = np.unique(np.asarray(nib.Nifti1Image.from_filename(file).dataobj)).astype(int)
-        if set(values) <= set(shown.tolist()):
-            found.append({**scan_item(case.image), "pseudo": str(file), "case": case.name})
-        else:
+        if not set(values) <= set(shown.tolist()):
             without.append(case.name)
+        elif any(rated.get((case.name, value), 1.0) < least_similarity for value in values):
+            doubtful.append(case.name)
+        else:
+            found.append({**scan_item(case.image), "pseudo": str(file), "case": case.name})
     if not found:
         raise ScanError(
             f"{pseudo}: no pseudo-mask shows {', '.join(map(str, sorted(values)))}: all propagated points of a class "
-            "were rejected in every scan. Lower tau, train PRNet longer, or leave the class out with labels."
+            f"were rejected in every scan, or had a mean similarity below {least_similarity}. Lower tau or "
+            "least_similarity, train PRNet longer, or leave the class out with labels."
         )
-    if without:
-        warnings.warn(
-            f"{pseudo}: left out of the training, as their pseudo-masks lack a class: {', '.join(without)}.",
-            InputWarning,
-            stacklevel=2,
-        )
+    _tell(pseudo, "their pseudo-masks lack a class", without)
+    _tell(pseudo, f"the points of a class have a mean similarity below {least_similarity}", doubtful)
     return found
+
+
+def _similarities(table: Path) -> dict[tuple[str, int], float]:
+    """Mean similarity of the points of each scan and class."""
+    with table.open(newline="", encoding="utf-8") as stream:
+        return {(row["case"], int(row["label"])): float(row["similarity"]) for row in csv.DictReader(stream)}
+
+
+def _tell(pseudo: str | Path, why: str, cases: Sequence[str]) -> None:
+    if cases:
+        text = f"{pseudo}: left out of the training, as {why}: {', '.join(cases)}."
+        warnings.warn(text, InputWarning, stacklevel=3)

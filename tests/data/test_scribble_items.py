@@ -91,6 +91,22 @@ def test_scans_without_a_class_are_left_out(data: Path, tmp_path: Path) -> None:
         pseudo_items(data, None, tmp_path / "pseudo", [3, 2])
 
 
+def test_scans_whose_points_look_unlike_are_left_out(data: Path, tmp_path: Path) -> None:
+    mask = np.zeros((4, 4, 4), np.int16)
+    mask[0, 0, :2] = [1, 2]
+    for name in "abc":
+        save(tmp_path / "pseudo" / f"{name}.nii.gz", mask)
+    rows = [("a", 1, 1.0), ("a", 2, 1.0), ("b", 1, 0.9), ("b", 2, 0.39), ("c", 1, 0.4), ("c", 2, 0.8)]
+    lines = ["case,label,points,kept,similarity", *(f"{case},{label},10,5,{mean}" for case, label, mean in rows)]
+    (tmp_path / "pseudo" / "propagation.csv").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.warns(InputWarning, match="the points of a class have a mean similarity below 0.4: b."):
+        items = pseudo_items(data, None, tmp_path / "pseudo", [1, 2], 0.4)
+    assert [item["case"] for item in items] == ["a", "c"]
+    assert len(pseudo_items(data, None, tmp_path / "pseudo", [1], 0.4)) == 3, "class 2 is not asked for"
+    with pytest.raises(ScanError, match="had a mean similarity below 0.4. Lower tau or least_similarity"):
+        pseudo_items(data, ["b"], tmp_path / "pseudo", [1, 2], 0.4)
+
+
 def test_a_pseudo_mask_is_done_with_its_rows(tmp_path: Path) -> None:
     assert not is_written(tmp_path / "a.nii.gz", tmp_path / "out")
     save(tmp_path / "out" / "a.nii.gz", np.zeros((2, 2, 2), np.int16))
