@@ -34,6 +34,8 @@ class LocatedInferer(Inferer):
             pseudo-masks, around which 24 mm were seen in training, do so as well.
         tau: similarity that a point must exceed to count, see :meth:`LocatedPoints.scribbles`. Default 0.5.
         background: label value of the background's points, which do not count. Default: there are none.
+        values: label value of each organ, in the network's order. An organ is then looked for around its own points
+            alone, by the same margin: windows are too small to tell left from right. Default: around all points.
         overlap: of the windows. Default 0.5, the published code's.
         batch: windows in one pass. Default 4.
         localiser: further arguments of :class:`PointLocaliser`.
@@ -48,6 +50,7 @@ class LocatedInferer(Inferer):
         margin: float = 36.0,
         tau: float = 0.5,
         background: int | None = None,
+        values: Sequence[int] | None = None,
         overlap: float = 0.5,
         batch: int = 4,
         localiser: Mapping[str, Any] | None = None,
@@ -56,6 +59,7 @@ class LocatedInferer(Inferer):
         self.margin = margin
         self.tau = tau
         self.without: Collection[int] = () if background is None else (background,)
+        self.values = [int(value) for value in values or ()]
         self.localiser = dict(localiser or {})
         self.located: dict[str, LocatedPoints] = {}
 
@@ -73,13 +77,24 @@ class LocatedInferer(Inferer):
         found = self._locate(image, net)
         self.located[scan_name(image)] = found
         spacing = np.linalg.norm(np.asarray(image.affine, dtype=float)[:3, :3], axis=0)
-        start, stop = box_of(found, self.tau, self.margin, image.shape[1:], spacing, self.without)
-        place = (slice(None), *(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True)))
-        logits = _against_the_others(self.windows(image.as_tensor()[place][None], net)[0])
+        place = self._place(found, image.shape[1:], spacing, self.without)
+        logits = _against_the_others(self.windows(image.as_tensor()[(slice(None), *place)][None], net)[0])
         whole = logits.new_full((len(logits), *image.shape[1:]), NOT_HERE)
         whole[0] = 0
-        whole[place] = logits
+        whole[(slice(None), *place)] = logits
+        for way, value in enumerate(self.values, start=1):
+            others = [int(v) for v in np.unique(found.values) if v != value]
+            own = self._place(found, image.shape[1:], spacing, others)
+            kept = whole[way][own].clone()
+            whole[way] = NOT_HERE
+            whole[way][own] = kept
         return whole
+
+    def _place(
+        self, found: LocatedPoints, shape: Sequence[int], spacing: np.ndarray, without: Collection[int]
+    ) -> tuple[slice, ...]:
+        start, stop = box_of(found, self.tau, self.margin, shape, spacing.tolist(), without)
+        return tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
 
     def _locate(self, image: MetaTensor, net: LocatedSegmenter) -> LocatedPoints:
         points = net.points()

@@ -61,6 +61,20 @@ def inferer(monkeypatch: pytest.MonkeyPatch, found: LocatedPoints, **settings: A
     return made
 
 
+def test_each_organ_is_looked_for_around_its_own_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What looks like both lies around the points of way 1: way 2, whose points are far, does not get it."""
+    voxels = np.array([[10, 10, 10], [14, 13, 12], [32, 26, 20], [39, 31, 23]])
+    found = LocatedPoints(voxels, voxels * 2.0, np.array([1, 1, 2, 9]), np.ones(4))
+    image = scan()
+    image[:, 8:16, 8:16, 8:12] = 1.0  # more like way 2
+    for values, near in ((None, 2), ([1, 2], 0)):
+        logits = inferer(monkeypatch, found, values=values)(batch(image), network())
+        winner = logits.as_tensor()[0].argmax(0)
+        assert (winner[8:16, 8:16, 8:12] == near).all(), "what is more like way 2 is no organ of way 1 either"
+        assert (winner[8:16, 8:16, 12:15] == 1).all()
+        assert (winner[30:35, 24:30, 18:22] == 2).all()
+
+
 def test_only_the_surroundings_of_the_points_are_segmented(monkeypatch: pytest.MonkeyPatch) -> None:
     net, found = network(), inferer(monkeypatch, points())
     logits = found(batch(scan()), net)
