@@ -16,8 +16,10 @@ from monai.utils import convert_to_dst_type
 from monai_fss.networks.nets import LocatedSegmenter
 
 from .atlas import scan_name
+from .grown import with_grown
 from .localisation import PointLocaliser
 from .points import LocatedPoints, SupportPoints, box_of
+from .propagation import ScribblePropagation
 
 __all__ = ["LocatedInferer", "LocatedQuality"]
 
@@ -39,6 +41,9 @@ class LocatedInferer(Inferer):
         overlap: of the windows. Default 0.5, the published code's.
         batch: windows in one pass. Default 4.
         localiser: further arguments of :class:`PointLocaliser`.
+        grown: weight, 0..1, of the mask that grows from the points that were found, see :func:`with_grown`; needs
+            ``values``. Default 0: the network's word alone, as in the paper.
+        propagation: further arguments of :class:`ScribblePropagation`, by which it grows.
 
     Attributes:
         located: the points of each scan, by its name, filled while scans are segmented.
@@ -54,13 +59,20 @@ class LocatedInferer(Inferer):
         overlap: float = 0.5,
         batch: int = 4,
         localiser: Mapping[str, Any] | None = None,
+        grown: float = 0.0,
+        propagation: Mapping[str, Any] | None = None,
     ) -> None:
+        if not 0 <= grown <= 1 or (grown and not values):
+            raise ValueError(f"grown must lie in 0..1 and needs the label values of the ways, got {grown}, {values}.")
         self.windows = SlidingWindowInferer(roi_size, sw_batch_size=batch, overlap=overlap, mode="gaussian")
         self.margin = margin
         self.tau = tau
+        self.background = background
         self.without: Collection[int] = () if background is None else (background,)
         self.values = [int(value) for value in values or ()]
         self.localiser = dict(localiser or {})
+        self.grown = grown
+        self.propagation = dict(propagation or {})
         self.located: dict[str, LocatedPoints] = {}
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -88,7 +100,16 @@ class LocatedInferer(Inferer):
             kept = whole[way][own].clone()
             whole[way] = NOT_HERE
             whole[way][own] = kept
+        if self.grown:
+            whole = with_grown(whole, self._grow(image, net, found), self.values, spacing.tolist(), self.grown)
         return whole
+
+    def _grow(self, image: MetaTensor, net: LocatedSegmenter, found: LocatedPoints) -> np.ndarray:
+        points = SupportPoints.from_state(net.points())
+        grower = ScribblePropagation(
+            self._localiser(net), points, tau=self.tau, background=self.background, **self.propagation
+        )
+        return grower.grow(image.cpu(), found)
 
     def _place(
         self, found: LocatedPoints, shape: Sequence[int], spacing: np.ndarray, without: Collection[int]
@@ -103,8 +124,10 @@ class LocatedInferer(Inferer):
                 "the network remembers no point of a labelled scan. Load the weights of a training, or call "
                 "network.remember(points)."
             )
-        localiser = PointLocaliser(net.coarse, net.fine, unrated=self.without, **self.localiser)
-        return localiser(SupportPoints.from_state(points), image)
+        return self._localiser(net)(SupportPoints.from_state(points), image)
+
+    def _localiser(self, net: LocatedSegmenter) -> PointLocaliser:
+        return PointLocaliser(net.coarse, net.fine, unrated=self.without, **self.localiser)
 
 
 def _against_the_others(logits: torch.Tensor) -> torch.Tensor:

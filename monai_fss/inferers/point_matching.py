@@ -18,6 +18,7 @@ from .points import SupportPoints
 
 __all__ = ["MATCH_LEVELS", "MatchLevel", "PointMatcher"]
 
+BEYOND = float("nan")  # what a scan does not show is not compared
 FIT = 4  # power of a correlation that says how much a move counts: 0.9 nearly three times as much as 0.7
 
 
@@ -87,15 +88,15 @@ class PointMatcher:
             mm: (N, 3), places.
 
         Returns:
-            uint8 (N, T), 255 for 1: the different cubes of the levels, flattened, one after another; and (N, cubes, 3),
-            mm from the middle voxel of each to the point.
+            uint8 (N, T), 1 to 255 for 0..1, 0 beyond the scan: the different cubes of the levels, flattened, one after
+            another; and (N, cubes, 3), mm from the middle voxel of each to the point.
         """
         made, rests = [torch.zeros(len(mm), 0, dtype=torch.uint8)], [np.zeros((len(mm), 0, 3))]
         for size, spacing in self.cubes:
-            grid = PatchGrid.of(image, [spacing] * 3, [size] * 3)
+            grid = PatchGrid.of(image, [spacing] * 3, [size] * 3, BEYOND)
             centres, rest = grid.nearest(mm)
             cube = grid.patches(centres, [size] * 3)[:, 0].flatten(1)
-            made.append((255 * cube.clamp(0, 1)).round().to(torch.uint8).cpu())
+            made.append((1 + 254 * cube.clamp(0, 1)).nan_to_num(0.0).round().to(torch.uint8).cpu())
             rests.append(rest[:, None])
         return torch.cat(made, 1), np.concatenate(rests, 1)
 
@@ -114,7 +115,8 @@ class PointMatcher:
             )
         for level in self.levels:
             index, side = self.cubes.index(level.cube), (level.cube[0],) * 3
-            cubes = support.template.split(sizes, 1)[index].unflatten(1, side).float() / 255
+            kept = support.template.split(sizes, 1)[index].unflatten(1, side)
+            cubes = ((kept.float() - 1) / 254).masked_fill(kept == 0, BEYOND)
             mm = self._moved(level, support.mm, cubes, support.template_rest[:, index], image, mm)
         return mm
 
@@ -123,7 +125,7 @@ class PointMatcher:
         level: MatchLevel, own: np.ndarray, cubes: torch.Tensor, rest: np.ndarray, image: MetaTensor, mm: np.ndarray
     ) -> np.ndarray:
         side = [level.region] * 3
-        grid = PatchGrid.of(image, [level.spacing] * 3, side)
+        grid = PatchGrid.of(image, [level.spacing] * 3, side, BEYOND)
         centres, _ = grid.nearest(mm)
         shifts, fits = best_matches(cubes, grid.patches(centres, side)[:, 0].cpu())
         if not fits.any():

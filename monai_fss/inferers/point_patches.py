@@ -30,7 +30,8 @@ class PatchGrid:
     voxel 0 lies is read from the affines: resampling may move it.
 
     Attributes:
-        volume: (C, H, W, D) with ``margin`` zeros before and behind along each axis: padded once, a patch is a slice.
+        volume: (C, H, W, D) with ``margin`` zeros, or what stands for what lies beyond the scan, before and behind
+            along each axis: padded once, a patch is a slice.
         margin: (3,), half of the largest patch.
         to_mm: (4, 4), voxel of the grid to mm in the scan.
     """
@@ -40,13 +41,16 @@ class PatchGrid:
     to_mm: np.ndarray
 
     @classmethod
-    def of(cls, image: MetaTensor, spacing: Sequence[float], largest: Sequence[int]) -> PatchGrid:
+    def of(
+        cls, image: MetaTensor, spacing: Sequence[float], largest: Sequence[int], beyond: float = 0.0
+    ) -> PatchGrid:
         """Resample a scan.
 
         Args:
             image: (C, H, W, D), a MetaTensor, of any voxel size.
             spacing: voxel size of the grid, in mm.
             largest: (h, w, d), the largest patch to be cut.
+            beyond: value beyond the scan. Default 0, which PRNet is trained with.
 
         Raises:
             ValueError: the image is no MetaTensor.
@@ -55,7 +59,7 @@ class PatchGrid:
         voxels = np.linalg.inv(np.asarray(image.affine, dtype=float)) @ np.asarray(grid.affine, dtype=float)
         margin = np.asarray(largest, dtype=int) // 2
         pad = [int(n) for axis in (2, 1, 0) for n in (margin[axis], margin[axis])]
-        return cls(F.pad(grid.as_tensor().float(), pad), margin, np.diag([*voxel_sizes(image), 1.0]) @ voxels)
+        return cls(F.pad(grid.as_tensor().float(), pad, value=beyond), margin, np.diag([*voxel_sizes(image), 1.0]) @ voxels)
 
     @property
     def shape(self) -> np.ndarray:
@@ -87,7 +91,7 @@ class PatchGrid:
         return centres, places - self.places(centres)
 
     def patches(self, centres: np.ndarray, size: Sequence[int]) -> torch.Tensor:
-        """Cut patches, with zeros beyond the scan.
+        """Cut patches, with zeros (or ``beyond``) beyond the scan.
 
         Args:
             centres: int (N, 3), voxels within the grid; they come to lie at index ``size // 2``.

@@ -26,7 +26,7 @@ class SupportPoints:
         anatomical, pixel: f2 (N, .) and f4 (N, .) of the fine one.
         coarse_rest, fine_rest: float32 (N, 3), mm from the centre of that patch, a whole voxel of the network's grid,
             to the point.
-        template: uint8 (N, T), intensities around the points, 255 for 1, in cubes one after another, see
+        template: uint8 (N, T), intensities around the points, 1 to 255 for 0..1 and 0 beyond the scan, in cubes, see
             :meth:`PointMatcher.templates`.
         template_rest: float32 (N, cubes, 3), mm from the middle voxel of each to the point.
     """

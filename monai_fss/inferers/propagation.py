@@ -13,7 +13,7 @@ from monai.data import MetaTensor, decollate_batch
 from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type
 
-from monai_fss.transforms import grow_scribbles
+from monai_fss.transforms import grow_scribbles, remove_leaks
 
 from .atlas import scan_name
 from .localisation import PointLocaliser
@@ -63,6 +63,8 @@ class ScribblePropagation(Inferer):
         background: label value of the background's scribbles. Default: there are none.
         margin: mm around the points beyond which nothing grows. Default 24.
         growth: further arguments of :func:`monai_fss.transforms.grow_scribbles`.
+        tolerance: of :func:`monai_fss.transforms.remove_leaks`, by which masks are cleaned. Default 0.1; None leaves
+            them as they grew.
 
     Attributes:
         located: the points of each scan, by its name, filled as scans are worked on.
@@ -78,6 +80,7 @@ class ScribblePropagation(Inferer):
         background: int | None = None,
         margin: float = 24.0,
         growth: dict[str, Any] | None = None,
+        tolerance: float | None = 0.1,
     ) -> None:
         self.localiser = localiser
         self.support = support
@@ -86,6 +89,7 @@ class ScribblePropagation(Inferer):
         self.background = background
         self.margin = margin
         self.growth = dict(growth or {})
+        self.tolerance = tolerance
         self.located: dict[str, LocatedPoints] = {}
         self.missing: dict[str, list[int]] = {}
 
@@ -106,12 +110,21 @@ class ScribblePropagation(Inferer):
         found = self.locate(image)
         name = scan_name(image)
         self.located[name] = found
-        scribbles = found.scribbles(image.shape[1:], self.tau, () if self.background is None else (self.background,))
-        self.missing[name] = [value for value in self.values if not (scribbles == value).any()]
+        shown = self._scribbles(image, found)
+        self.missing[name] = [value for value in self.values if not (shown == value).any()]
+        return torch.from_numpy(self.grow(image, found))[None]
+
+    def _scribbles(self, image: MetaTensor, found: LocatedPoints) -> np.ndarray:
+        return found.scribbles(image.shape[1:], self.tau, () if self.background is None else (self.background,))
+
+    def grow(self, image: MetaTensor, found: LocatedPoints) -> np.ndarray:
+        """The mask (H, W, D), int16, that grows in a scan (C, H, W, D) from points found in it; empty where none is
+        kept."""
+        scribbles = self._scribbles(image, found)
         mask = np.zeros(scribbles.shape, np.int16)
-        if len(self.missing[name]) < len(self.values):
+        if np.isin(scribbles, self.values).any():
             self._grow(image, found, scribbles, mask)
-        return torch.from_numpy(mask)[None]
+        return mask
 
     def locate(self, image: MetaTensor) -> LocatedPoints:
         """The points in a scan; in their own one they are where they were drawn."""
@@ -130,4 +143,7 @@ class ScribblePropagation(Inferer):
         start, stop = box_of(found, self.tau, self.margin, image.shape[1:], spacing, without)
         box = tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
         intensities = np.asarray(image.as_tensor()[0])[box]
-        mask[box], _ = grow_scribbles(intensities, scribbles[box], spacing.tolist(), self.background, **self.growth)
+        grown, _ = grow_scribbles(intensities, scribbles[box], spacing.tolist(), self.background, **self.growth)
+        if self.tolerance is not None:
+            grown = remove_leaks(grown, intensities, scribbles[box], self.tolerance)
+        mask[box] = grown

@@ -11,6 +11,7 @@ from .foreground import foreground_mask
 from .geodesic import geodesic_distance
 from .geodesic_growth import GeodesicGrowthd, grow_scribbles
 from .largest_component import LargestComponentd, largest_component
+from .leaks import remove_leaks
 from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
 from .patches import SamplePatches, patch_around
 from .position import BodyPosition, BodyPositiond
@@ -51,6 +52,7 @@ __all__ = [
     "grow_scribbles",
     "largest_component",
     "patch_around",
+    "remove_leaks",
     "scribbles_from_mask",
     "slice_axcodes",
     "smooth_spacing",
