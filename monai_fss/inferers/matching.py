@@ -56,7 +56,9 @@ def _correlations(templates: torch.Tensor, regions: torch.Tensor) -> torch.Tenso
     many = count.clamp(min=1)
     spread = (_sums(shown.square(), first + shifts, end + shifts) - other**2 / many).clamp(min=FLAT).sqrt()
     own_spread = (_sums(own.square(), *both) - total**2 / many).clamp(min=0).sqrt() + FLAT
-    fits = (_products(own, shown)[(slice(None), *[slice(len(shifts))] * 3)] - total * other / many) / spread / own_spread
+    fits = (
+        (_products(own, shown)[(slice(None), *[slice(len(shifts))] * 3)] - total * other / many) / spread / own_spread
+    )
     return fits.masked_fill(count < SEEN * (end - first).prod(1)[..., None, None], 0)
 
 

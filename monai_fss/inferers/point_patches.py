@@ -41,9 +41,7 @@ class PatchGrid:
     to_mm: np.ndarray
 
     @classmethod
-    def of(
-        cls, image: MetaTensor, spacing: Sequence[float], largest: Sequence[int], beyond: float = 0.0
-    ) -> PatchGrid:
+    def of(cls, image: MetaTensor, spacing: Sequence[float], largest: Sequence[int], beyond: float = 0.0) -> PatchGrid:
         """Resample a scan.
 
         Args:
@@ -59,7 +57,9 @@ class PatchGrid:
         voxels = np.linalg.inv(np.asarray(image.affine, dtype=float)) @ np.asarray(grid.affine, dtype=float)
         margin = np.asarray(largest, dtype=int) // 2
         pad = [int(n) for axis in (2, 1, 0) for n in (margin[axis], margin[axis])]
-        return cls(F.pad(grid.as_tensor().float(), pad, value=beyond), margin, np.diag([*voxel_sizes(image), 1.0]) @ voxels)
+        return cls(
+            F.pad(grid.as_tensor().float(), pad, value=beyond), margin, np.diag([*voxel_sizes(image), 1.0]) @ voxels
+        )
 
     @property
     def shape(self) -> np.ndarray:

@@ -38,8 +38,8 @@ def remove_leaks(mask: np.ndarray, image: np.ndarray, scribbles: np.ndarray, tol
     """
     if mask.shape != image.shape or mask.shape != scribbles.shape or tolerance < 0:
         raise ValueError(
-            f"mask {mask.shape}, image {image.shape} and scribbles {scribbles.shape} must have one shape, and tolerance "
-            f"{tolerance} be at least 0."
+            f"mask {mask.shape}, image {image.shape} and scribbles {scribbles.shape} must have one shape, "
+            f"and tolerance {tolerance} be at least 0."
         )
     pieces = {
         value: largest_component(_thick(_alike(mask == value, image, scribbles == value, tolerance)))

@@ -44,3 +44,38 @@ def test_many_are_matched_as_each_alone() -> None:
         shift, fit = best_match(templates[index].numpy(), regions[index].numpy())
         assert (shifts[index] == shift).all() and fits[index] == pytest.approx(fit)
     assert len(np.unique(shifts, axis=0)) > 30
+
+
+def cut(cube: np.ndarray, first: tuple[int, int, int], end: tuple[int, int, int]) -> np.ndarray:
+    """NaN outside a box."""
+    kept = np.full_like(cube, np.nan)
+    box = tuple(slice(a, b) for a, b in zip(first, end, strict=True))
+    kept[box] = cube[box]
+    return kept
+
+
+def test_what_one_of_both_does_not_show_is_not_compared() -> None:
+    rng = np.random.default_rng(2)
+    template = cut(rng.random((5, 5, 5)).astype(np.float32), (0, 0, 0), (5, 4, 3))
+    region = cut(rng.random((9, 9, 9)).astype(np.float32), (4, 0, 3), (9, 7, 9))
+    brute = {}
+    for i, j, k in np.ndindex(5, 5, 5):
+        piece = region[i : i + 5, j : j + 5, k : k + 5]
+        both = ~np.isnan(piece) & ~np.isnan(template)
+        if both.sum() >= 0.3 * 60:
+            brute[(i - 2, j - 2, k - 2)] = float(np.corrcoef(template[both], piece[both])[0, 1])
+    best = max(brute, key=lambda key: brute[key])
+    shift, fit = best_match(template, region)
+    assert tuple(shift.tolist()) == best and fit == pytest.approx(brute[best], abs=1e-2)
+    assert len(brute) < 125, "some shifts show too little"
+
+
+def test_the_end_of_a_scan_is_no_landmark() -> None:
+    """The template was cut at its scan's end, the region shows what lies beyond."""
+    rng = np.random.default_rng(3)
+    region = rng.random((13, 13, 13)).astype(np.float32)
+    template = region[4:11, 2:9, 5:12].copy()
+    shift, fit = best_match(cut(template, (0, 0, 0), (7, 7, 4)), region)
+    assert shift.tolist() == [1, -1, 2] and fit == pytest.approx(1, abs=1e-2)
+    nothing = np.full((7, 7, 7), np.nan, np.float32)
+    assert best_match(nothing, region)[1] == 0 and best_match(template, np.full_like(region, np.nan))[1] == 0

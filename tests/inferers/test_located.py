@@ -12,7 +12,7 @@ import torch
 from monai.data import MetaTensor, list_data_collate
 from torch import nn
 
-from monai_fss.inferers import LocatedInferer, LocatedPoints, LocatedProtocol, LocatedQuality, located
+from monai_fss.inferers import LocatedInferer, LocatedPoints, LocatedProtocol, LocatedQuality, PointLocaliser, located
 from monai_fss.networks.nets import LocatedSegmenter, PRNet
 
 SHAPE = (40, 32, 24)
@@ -86,6 +86,33 @@ def test_only_the_surroundings_of_the_points_are_segmented(monkeypatch: pytest.M
     assert set(net.segmenter.seen) == {(16, 16, 16)}
     assert logits[0, 0, 36, 28, 20] == 0 and logits[0, 1, 36, 28, 20] == -20
     assert found.located["query"].values.tolist() == [1, 1, 1, 9]
+
+
+def test_what_grows_from_the_points_has_a_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network sees nothing at all; of what grew, the inside is left."""
+    image = scan()
+    grown = np.zeros(SHAPE, np.int16)
+    grown[8:16, 8:16, 8:16] = 1
+    monkeypatch.setattr(LocatedInferer, "_grow", lambda *_: grown)
+    for weight, inside in ((0.0, False), (0.3, False), (0.6, True)):
+        made = inferer(monkeypatch, points(), values=[1], grown=weight)
+        logits = made(batch(image * 0), network())
+        winner = logits.as_tensor()[0].argmax(0)
+        assert bool((winner[11:13, 11:13, 11:13] == 1).all()) == inside
+        assert not (winner[:7] > 0).any()
+    with pytest.raises(ValueError, match="needs the label values of the ways"):
+        LocatedInferer((16, 16, 16), grown=0.5)
+
+
+def test_it_grows_as_pseudo_masks_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, image = network(), scan()
+    made = inferer(
+        monkeypatch, points(), values=[1], grown=0.5, propagation={"margin": 30.0, "growth": {"limit": 20.0}}
+    )
+    kept = PointLocaliser(net.coarse, net.fine).support(image, np.array([[10, 10, 10], [30, 30, 20]]), [1, 9])
+    net.remember(kept.state())
+    mask = made._grow(image, net, points())
+    assert (mask[9:15, 9:15, 9:15] == 1).all() and set(np.unique(mask)) == {0, 1}
 
 
 def test_one_class_of_several_is_true() -> None:

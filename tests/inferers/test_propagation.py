@@ -12,7 +12,7 @@ import torch
 from monai.data import MetaTensor, list_data_collate
 
 from monai_fss.inferers import LocatedPoints, ScribblePropagation, SupportPoints, scribble_points
-from monai_fss.transforms import grow_scribbles
+from monai_fss.transforms import grow_scribbles, remove_leaks
 
 SHAPE, SPACING = (24, 20, 8), (2.0, 2.0, 4.0)
 GROWTH = {"limit": 30.0, "intensity_weight": 0.5, "iterations": 4}
@@ -55,7 +55,8 @@ class Found:
 
 def propagation(similarity: Any = (0.9,) * 6, **settings: Any) -> ScribblePropagation:
     localiser: Any = Found(similarity)
-    return ScribblePropagation(localiser, support(), "own", background=9, margin=100.0, growth=GROWTH, **settings)
+    own = {"margin": 100.0, "growth": GROWTH, "tolerance": None} | settings
+    return ScribblePropagation(localiser, support(), "own", background=9, **own)
 
 
 def test_scribbles_lie_where_they_were_drawn_whatever_the_grid() -> None:
@@ -88,6 +89,9 @@ def test_a_pseudo_mask_is_what_grows_from_the_points() -> None:
     assert np.array_equal(np.asarray(mask[0, 0]), expected)
     assert (expected[4:12, 4:14, 2:6] == 1).all() and (expected[15:20, 4:14, 2:6] == 2).all()
     assert inferer.missing == {"query": []} and inferer.values == [1, 2]
+    cleaned = propagation(tolerance=0.1).pseudo_mask(image)[0].numpy()
+    assert np.array_equal(cleaned, remove_leaks(expected, np.asarray(image[0]), scribbles, 0.1))
+    assert 0 < (cleaned != expected).sum() < 200, "edges are rounded"
     assert inferer.located["query"].values.tolist() == VALUES.tolist()
 
 
