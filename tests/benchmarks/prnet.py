@@ -126,10 +126,8 @@ def main() -> None:
         print(f"class {value}: tau, precision, kept, scans that keep half:")
         print("  ".join(f"{t:g} {p:.3f} {k:.2f} {half:.2f}" for t, p, k, half in rows))
     for (tau, tolerance), scores in dice.items():
-        how = "as they grew" if tolerance is None else "without leaks"
-        print(
-            f"pseudo-masks at tau {tau:g}, {how}: {np.round(100 * np.mean(scores, 0), 1)}, mean {100 * np.mean(scores):.1f}"
-        )
+        how, percent = "as they grew" if tolerance is None else "without leaks", 100 * np.array(scores)
+        print(f"pseudo-masks at tau {tau:g}, {how}: {np.round(percent.mean(0), 1)}, mean {percent.mean():.1f}")
     if args.plot:
         _draw(curves, background, args.plot)
 
