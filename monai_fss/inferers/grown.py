@@ -23,7 +23,8 @@ def with_grown(
 
     A network that learnt from a few scans errs where organs look unlike theirs, what grew errs where neighbours look
     alike. With equal shares the network moves the border of what grew: a voxel at a depth d inside of it is the organ's
-    where the network's probability is above 1 - Phi(d / 3 mm). Not in PRNet's paper.
+    where the network's probability is above 1 - Phi(d / 3 mm), and none is further from it than 12 mm. Not in PRNet's
+    paper.
 
     Args:
         logits: (1 + W, H, W, D), those of each way against the background's 0.
@@ -41,7 +42,7 @@ def with_grown(
     for way, value in enumerate(values, start=1):
         own = grown == value
         if own.any():
-            soft = torch.from_numpy(gaussian_filter(own.astype(np.float32), sigma)).to(logits)
-            fused = (1 - share) * torch.sigmoid(logits[way] - logits[0]) + share * soft
-            result[way] = torch.logit(fused, eps=LEAST) + logits[0]
+            soft = torch.from_numpy(gaussian_filter(own.astype(np.float32), sigma)).to(logits.device)
+            fused = (1 - share) * torch.sigmoid((logits[way] - logits[0]).float()) + share * soft
+            result[way] = torch.logit(fused, eps=LEAST).to(logits) + logits[0]
     return result

@@ -12,7 +12,7 @@ __all__ = ["best_matches"]
 FLAT = 1e-3  # standard deviation times voxels below which a patch shows nothing; intensities are 0..1
 LEAST = 1e-3  # correlation that is no more than rounding
 SEEN = 0.3  # of a template, the least part that a shift compares
-BATCH = 64  # templates at once: with 25 voxels a side 50 MB
+BATCH = 64  # templates at once: with 25 voxels a side 75 MB
 
 
 def best_matches(templates: torch.Tensor, regions: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -47,8 +47,8 @@ def _correlations(templates: torch.Tensor, regions: torch.Tensor) -> torch.Tenso
     """(N, shifts, shifts, shifts), each over what both show at that shift (masked normalised cross-correlation)."""
     shifts = torch.arange(regions.shape[-1] - templates.shape[-1] + 1, device=regions.device)
     (first, end), (low, high) = _box(templates), _box(regions)
-    both = torch.maximum(first, low - shifts), torch.minimum(end, high - shifts)  # of a template
-    both = both[0], torch.maximum(*both)
+    start = torch.minimum(torch.maximum(first, low - shifts), end)  # of what both show, in a template
+    both = start, torch.maximum(start, torch.minimum(end, high - shifts))
     seen = (both[1] - both[0]).double()
     count = seen[:, 0, :, None, None] * seen[:, 1, None, :, None] * seen[:, 2, None, None, :]
     own, shown = _centred(templates), _centred(regions)

@@ -107,17 +107,17 @@ class PointMatcher:
             ValueError: the support was looked at with other levels.
         """
         sizes = [size**3 for size, _ in self.cubes]
-        if support.template.shape[1] != sum(sizes) or support.template_rest.shape[1] != len(sizes):
+        if support.shown.shape[1] != sum(sizes) or support.shown_rest.shape[1] != len(sizes):
             raise ValueError(
                 f"support: its points were looked at with other match_levels; {sum(sizes)} voxels in {len(sizes)} "
-                f"cubes are compared, and it has {support.template.shape[1]} in {support.template_rest.shape[1]}. "
+                f"cubes are compared, and it has {support.shown.shape[1]} in {support.shown_rest.shape[1]}. "
                 "Make it by a localiser like this one."
             )
         for level in self.levels:
             index, side = self.cubes.index(level.cube), (level.cube[0],) * 3
-            kept = support.template.split(sizes, 1)[index].unflatten(1, side)
+            kept = support.shown.split(sizes, 1)[index].unflatten(1, side)
             cubes = ((kept.float() - 1) / 254).masked_fill(kept == 0, BEYOND)
-            mm = self._moved(level, support.mm, cubes, support.template_rest[:, index], image, mm)
+            mm = self._moved(level, support.mm, cubes, support.shown_rest[:, index], image, mm)
         return mm
 
     @staticmethod

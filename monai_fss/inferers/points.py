@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
+from monai_fss.data import ScanError
+
 __all__ = ["LocatedPoints", "SupportPoints", "box_of", "centres_of"]
 
 
@@ -26,9 +28,9 @@ class SupportPoints:
         anatomical, pixel: f2 (N, .) and f4 (N, .) of the fine one.
         coarse_rest, fine_rest: float32 (N, 3), mm from the centre of that patch, a whole voxel of the network's grid,
             to the point.
-        template: uint8 (N, T), intensities around the points, 1 to 255 for 0..1 and 0 beyond the scan, in cubes, see
+        shown: uint8 (N, T), intensities around the points, 1 to 255 for 0..1 and 0 beyond the scan, in cubes, see
             :meth:`PointMatcher.templates`.
-        template_rest: float32 (N, cubes, 3), mm from the middle voxel of each to the point.
+        shown_rest: float32 (N, cubes, 3), mm from the middle voxel of each to the point.
     """
 
     voxels: np.ndarray
@@ -40,8 +42,8 @@ class SupportPoints:
     pixel: torch.Tensor
     coarse_rest: np.ndarray
     fine_rest: np.ndarray
-    template: torch.Tensor
-    template_rest: np.ndarray
+    shown: torch.Tensor
+    shown_rest: np.ndarray
 
     def state(self) -> dict[str, torch.Tensor]:
         """All attributes as tensors, copied, by their names: they can be buffers of a network."""
@@ -49,9 +51,19 @@ class SupportPoints:
 
     @classmethod
     def from_state(cls, state: Mapping[str, torch.Tensor]) -> SupportPoints:
-        """The inverse of :meth:`state`, copied to the CPU, wherever the network is."""
+        """The inverse of :meth:`state`, copied to the CPU, wherever the network is.
+
+        Raises:
+            ScanError: something is missing.
+        """
+        missing = [field.name for field in fields(cls) if field.name not in state]
+        if missing:
+            raise ScanError(
+                f"points of the labelled scan: lack {', '.join(missing)}; another version of monai_fss wrote them. Run "
+                "the training again: its networks are found, and the points are looked at anew."
+            )
         kept = {field.name: state[field.name].detach().cpu().clone() for field in fields(cls)}
-        tensors = ("coarse", "fine", "anatomical", "pixel", "template")
+        tensors = ("coarse", "fine", "anatomical", "pixel", "shown")
         return cls(**{name: value if name in tensors else value.numpy() for name, value in kept.items()})
 
 

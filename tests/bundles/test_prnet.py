@@ -26,7 +26,7 @@ def parsed(name: str, **settings: Any) -> ConfigParser:
 
 
 @pytest.mark.parametrize(
-    "key", ["coarse", "fine", "base", "patches", "keep", "points", "smooth", "tau", "margin", "growth"]
+    "key", ["coarse", "fine", "base", "patches", "keep", "points", "smooth", "tau", "margin", "growth", "tolerance"]
 )
 def test_a_stage_by_itself_does_what_the_training_has_it_do(key: str) -> None:
     own = parsed("train")
@@ -35,6 +35,25 @@ def test_a_stage_by_itself_does_what_the_training_has_it_do(key: str) -> None:
         if key in other.config:
             assert other[key] == own[key]
     assert parsed("pretrain")["grid"] == own["pixdim"] == parsed("propagate")["pixdim"]
+
+
+def test_inference_has_the_settings_of_the_training_for_its_own() -> None:
+    own, used = parsed("train"), parsed("inference")
+    for key in ("pixdim", "base", "channels", "roi_size", "margin", "tau", "smooth", "tolerance"):
+        assert used[key] == own[key], key
+    assert used["growth"] == [own["growth"][key] for key in ("limit", "intensity_weight", "iterations")]
+    assert used["grown"] == 0, "what a file does not say, a network of before did without"
+    own.read_config(str(CONFIGS / "train.yaml"))
+    own.parse(True)
+    assert own["settings"]["grown"] == "@grown" and own["grown"] == 0.5
+    assert set(own["settings"]) == set(used["settings"]), "what inference needs is kept"
+    assert ConfigParser.load_config_file(str(CONFIGS / "supervised.yaml"))["grown"] == 0.0
+
+
+def test_growth_may_name_a_part_of_its_arguments() -> None:
+    parser = parsed("train", growth={"limit": 30.0})
+    parser.parse(True)
+    assert parser.get_parsed_content("settings::growth") == [30.0, 1.0, 2]
 
 
 def test_every_setting_of_a_stage_is_handed_on() -> None:

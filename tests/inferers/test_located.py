@@ -12,7 +12,15 @@ import torch
 from monai.data import MetaTensor, list_data_collate
 from torch import nn
 
-from monai_fss.inferers import LocatedInferer, LocatedPoints, LocatedProtocol, LocatedQuality, PointLocaliser, located
+from monai_fss.inferers import (
+    LocatedInferer,
+    LocatedPoints,
+    LocatedProtocol,
+    LocatedQuality,
+    PointLocaliser,
+    ScribblePropagation,
+    located,
+)
 from monai_fss.networks.nets import LocatedSegmenter, PRNet
 
 SHAPE = (40, 32, 24)
@@ -106,13 +114,17 @@ def test_what_grows_from_the_points_has_a_say(monkeypatch: pytest.MonkeyPatch) -
 
 def test_it_grows_as_pseudo_masks_do(monkeypatch: pytest.MonkeyPatch) -> None:
     net, image = network(), scan()
-    made = inferer(
-        monkeypatch, points(), values=[1], grown=0.5, propagation={"margin": 30.0, "growth": {"limit": 20.0}}
-    )
-    kept = PointLocaliser(net.coarse, net.fine).support(image, np.array([[10, 10, 10], [30, 30, 20]]), [1, 9])
+    localiser = PointLocaliser(net.coarse, net.fine)
+    kept = localiser.support(image, np.array([[10, 10, 10], [30, 30, 20]]), [1, 9])
     net.remember(kept.state())
-    mask = made._grow(image, net, points())
-    assert (mask[9:15, 9:15, 9:15] == 1).all() and set(np.unique(mask)) == {0, 1}
+    made = {}
+    for margin in (3.0, 30.0):
+        settings = {"margin": margin, "growth": {"limit": 20.0}}
+        found = inferer(monkeypatch, points(), values=[1], grown=0.5, propagation=settings)
+        made[margin] = found._grow(image, net, points())
+        expected = ScribblePropagation(localiser, kept, background=9, **settings).grow(image, points())
+        assert np.array_equal(made[margin], expected)
+    assert (made[30.0][9:15, 9:15, 9:15] == 1).all() and 0 < (made[3.0] > 0).sum() < (made[30.0] > 0).sum()
 
 
 def test_one_class_of_several_is_true() -> None:

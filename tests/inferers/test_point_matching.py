@@ -15,6 +15,7 @@ from scipy.ndimage import uniform_filter
 
 from monai_fss.inferers import PointLocaliser
 from monai_fss.inferers.neighbours import averaged as averaged_ways
+from monai_fss.inferers.point_matching import PointMatcher
 
 
 def textured(shift: Sequence[int] = (0, 0, 0), shape: Sequence[int] = (40, 36, 30)) -> MetaTensor:
@@ -72,3 +73,24 @@ def test_what_fits_best_counts_most() -> None:
     found = averaged_ways(ways, places, 10.0, counts)
     assert found[0, 0] == pytest.approx((0.5 * 1 + near * 0.25 * 3) / (0.5 + near * 0.25))
     assert found[2, 0] == pytest.approx(9), "alone, it has nothing else to go by"
+
+
+def test_what_lies_beyond_the_scan_is_told_from_what_is_dark() -> None:
+    image = MetaTensor(torch.zeros(1, 20, 20, 20), affine=torch.diag(torch.tensor([3.0, 3.0, 3.0, 1.0])))
+    image[0, 1, 10, 10] = 1.0
+    codes, _ = PointMatcher([(9, 6, 3, 10)]).templates(image, np.array([[0.0, 30.0, 30.0]]))
+    cube = codes.reshape(7, 7, 7)
+    assert (cube[:3] == 0).all() and (cube[3:] > 0).all(), "three voxels lie before the first"
+    assert cube[4, 3, 3] == 255 and cube[3:].sum() == 4 * 49 - 1 + 255
+
+
+@pytest.mark.parametrize("level", [(15, 12, 3, 10), (12, 24, 3, 10)])
+def test_a_scan_that_ends_is_matched_by_what_both_show(level: Sequence[float]) -> None:
+    """The query was cut 6 voxels before the point's surroundings end; by zeros beyond, it would be another place."""
+    net, points = Known(spacing=(3, 3, 3)), np.array([[3, 18, 15], [4, 17, 13]])
+    support, query = textured(), textured((2, -1, 1), (40, 36, 30))
+    support[0, :, :, 18:] = 0.9  # bright, where the query has ended
+    cut = MetaTensor(query[:, :, :, :19].clone(), affine=query.affine)
+    localiser = PointLocaliser(net, smooth=0, match_levels=[level])
+    found = localiser(localiser.support(support, points, [1, 1]), cut)
+    np.testing.assert_allclose(found.mm, points * 3 + [6, -3, 3], atol=1e-3)

@@ -52,12 +52,38 @@ def test_a_few_points_astray_do_not_count() -> None:
 
 def test_holes_are_filled_but_with_no_other_class() -> None:
     image, mask, scribbles = scene()
-    scribbles[8, 5:13, 6], scribbles[5, 5:13, 6] = 0, 1
+    mask[mask == 1], scribbles[scribbles == 1] = 5, 0
+    scribbles[5, 5:13, 6] = 5
     image[7:10, 6:8, 5:7] = 1.0  # a vessel
     mask[6:9, 10:13, 4:8], scribbles[7, 11, 5] = 2, 2
     kept = remove_leaks(mask, image, scribbles)
-    assert (kept[7:10, 6:8, 5:7] == 1).all()
+    assert (kept[7:10, 6:8, 5:7] == 5).all()
     assert kept[7, 11, 5] == 2 and kept[7, 11, 6] == 2 and (kept[6:9, 10:13, 4:8] == 2).sum() > 10
+
+
+def test_a_hole_is_of_the_class_around_it() -> None:
+    """A class within another one, with a hole of its own, whichever value is larger."""
+    for outer, inner in ((1, 2), (2, 1)):
+        mask = np.zeros((17, 17, 17), np.int16)
+        mask[1:16, 1:16, 1:16], mask[4:13, 4:13, 4:13], mask[8, 8, 8] = outer, inner, 0
+        kept = remove_leaks(mask, mask.astype(float), np.zeros_like(mask))
+        assert kept[8, 8, 8] == inner and kept[8, 8, 2] == outer
+
+
+def test_each_piece_that_was_scribbled_stays() -> None:
+    mask, scribbles = np.zeros((30, 12, 12), np.int16), np.zeros((30, 12, 12), np.int16)
+    mask[2:12, 2:10, 2:10], mask[16:24, 2:10, 2:10], mask[27:30, 2:6, 2:6] = 1, 1, 1
+    scribbles[5, 3:9, 5], scribbles[18, 3:9, 5], scribbles[28, 4, 4] = 1, 1, 1
+    kept = remove_leaks(mask, mask.astype(float), scribbles)
+    assert kept[4:10, 4:8, 4:8].all() and kept[18:22, 4:8, 4:8].all()
+    assert not kept[27:].any(), "one point of 13 is astray"
+
+
+def test_a_thin_organ_is_not_opened() -> None:
+    mask, scribbles = np.zeros((30, 14, 14), np.int16), np.zeros((30, 14, 14), np.int16)
+    mask[2:27, 6:8, 6:8], mask[24:28, 4:10, 4:10] = 1, 1  # with a leak at its end
+    scribbles[3:16, 6, 6] = 1
+    assert remove_leaks(mask, mask.astype(float), scribbles)[2:24, 6:8, 6:8].all()
 
 
 def test_a_step_that_would_leave_nothing_is_not_taken() -> None:
