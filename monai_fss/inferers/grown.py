@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["with_grown"]
+from monai_fss.metrics import strict_dice
+from monai_fss.transforms import largest_component
+
+__all__ = ["agreement", "with_grown"]
 
 SOFT = 3.0  # mm, sigma by which the border of what grew is blurred
 LEAST = 1e-6  # probability: logits stay finite
@@ -46,3 +49,19 @@ def with_grown(
             fused = (1 - share) * torch.sigmoid((logits[way] - logits[0]).float()) + share * soft
             result[way] = torch.logit(fused, eps=LEAST).to(logits) + logits[0]
     return result
+
+
+def agreement(logits: torch.Tensor, grown: np.ndarray, values: Sequence[int]) -> dict[int, float]:
+    """Dice of what the network sees by itself and of what grew, a label-free guess at how good both are.
+
+    Args:
+        logits, grown, values: as for :func:`with_grown`; of the network's mask the largest piece counts.
+
+    Returns:
+        0..1 by label value; 0 for one that did not grow.
+    """
+    seen = {value: (logits[way] > logits[0]).cpu().numpy() for way, value in enumerate(values, start=1)}
+    return {
+        value: float(strict_dice(largest_component(mask), grown == value)) if (grown == value).any() else 0.0
+        for value, mask in seen.items()
+    }

@@ -162,6 +162,19 @@ def test_quality_is_the_mean_similarity_of_a_class_that_was_found(monkeypatch: p
     assert LocatedQuality(made, [1, 4])(output) == {1: pytest.approx(1.6 / 3), 4: 0.0}
 
 
+def test_quality_is_how_much_the_network_and_what_grew_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    grown = np.zeros(SHAPE, np.int16)
+    grown[8:16, 8:16, 8:12] = 1  # half of what the network sees
+    monkeypatch.setattr(LocatedInferer, "_grow", lambda *_: grown)
+    made = inferer(monkeypatch, points(), values=[1], grown=0.5)
+    made(batch(scan()), network())
+    mask = torch.zeros(1, *SHAPE)
+    mask[0, 10, 10, 10] = 1
+    assert LocatedQuality(made, [1])({"image": scan(), "working": mask}) == {1: pytest.approx(2 / 3)}
+    assert LocatedQuality(made, [1])({"image": scan(), "working": mask * 0}) == {1: 0.0}
+    assert located.agreement(torch.ones(2, *SHAPE), np.zeros(SHAPE), [4]) == {4: 0.0}, "it did not grow"
+
+
 def test_without_points_it_says_so() -> None:
     with pytest.raises(ValueError, match="the network remembers no point of a labelled scan"):
         LocatedInferer((16, 16, 16))(batch(scan()), network())

@@ -90,7 +90,7 @@ def test_a_scan_that_ends_is_matched_by_what_both_show(level: Sequence[float]) -
     net, points = Known(spacing=(3, 3, 3)), np.array([[3, 18, 15], [4, 17, 13]])
     support, query = textured(), textured((2, -1, 1), (40, 36, 30))
     support[0, :, :, 18:] = 0.9  # bright, where the query has ended
-    cut = MetaTensor(query[:, :, :, :19].clone(), affine=query.affine)
+    cut = MetaTensor(query.as_tensor()[:, :, :, :19].clone(), affine=query.affine)
     localiser = PointLocaliser(net, smooth=0, match_levels=[level])
     found = localiser(localiser.support(support, points, [1, 1]), cut)
     np.testing.assert_allclose(found.mm, points * 3 + [6, -3, 3], atol=1e-3)
