@@ -80,8 +80,9 @@ class PointLocaliser:
             raise ValueError(f"starts {starts}, jumps {jumps} and batch {batch} must be at least 1.")
         if min(spread, smooth or 0) < 0:
             raise ValueError(f"spread {spread} and smooth {smooth} must be at least 0 mm.")
-        self.coarse = coarse.eval()
-        self.fine = (coarse if fine is None else fine).eval()
+        # On a processor convolutions of few channels are a sixth faster with the channels last.
+        self.coarse = coarse.eval().to(memory_format=torch.channels_last_3d)
+        self.fine = self.coarse if fine is None else fine.eval().to(memory_format=torch.channels_last_3d)
         self.starts = starts
         self.spread = spread
         self.threshold = threshold
