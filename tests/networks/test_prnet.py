@@ -91,7 +91,7 @@ def test_it_learns_where_a_patch_lies() -> None:
     patches = torch.stack([ramp[s : s + 32] for s in starts.flatten().tolist()])[:, None]
     place = torch.zeros(2, 4, 3)
     place[..., 0] = starts.float()
-    optimizer, loss, values = torch.optim.Adam(net.parameters(), lr=1e-3), PRNetLoss((50, 40, 30)), []
+    optimizer, loss, values = torch.optim.Adam(net.parameters(), lr=3e-4), PRNetLoss((50, 40, 30)), []
     for _ in range(60):
         value = loss(net(patches, 2), {"place": place, "patches": patches})
         optimizer.zero_grad()
