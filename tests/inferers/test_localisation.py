@@ -21,11 +21,9 @@ from monai_fss.inferers.point_patches import PatchGrid
 from monai_fss.networks.nets import PRNet
 from monai_fss.transforms import patch_around, smooth_spacing
 
-unmatched = partial(PointLocaliser, match_levels=())
-"""What the networks find, where there is nothing to match by."""
+unmatched = partial(PointLocaliser, match_levels=())  # what the networks find by themselves
 SUPPORT, QUERY = scan((30, 40, 20), (0, 0, 0), 0.0), scan((36, 44, 24), (-8, 3, -9), 0.0)
-POINTS = np.array([[12, 15, 6], [25, 8, 15], [5, 30, 2]])
-MOVED = np.array([8, -3, 9])  # mm
+POINTS, MOVED = np.array([[12, 15, 6], [25, 8, 15], [5, 30, 2]]), np.array([8, -3, 9])  # voxels, mm
 
 
 def test_points_are_found_where_they_are() -> None:
