@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from monai_fss.apps.errors import UsageError
+from monai_fss.data import verbatim
 
 __all__ = [
     "bundle_names",
@@ -25,6 +26,7 @@ __all__ = [
     "is_trained",
     "needs_support",
     "parse_settings",
+    "parser_values",
     "quiet_monai",
     "recipe_names",
 ]
@@ -102,7 +104,8 @@ def parse_settings(
     Read the ``key=value`` pairs of ``--set``.
 
     A value is YAML: ``0.01``, ``true``, ``null``, ``[-125, 275]``; ``1e-3`` is a number here (in YAML it is text). A
-    key must exist in the configuration, and a value must be of its kind where the configuration has a plain one.
+    key must exist in the configuration, and a value must be of its kind where the configuration has a plain one; where
+    that is a text, such as a name or a file, the value is taken as it was typed. Nothing in it is evaluated.
 
     Args:
         pairs: such as ``"steps=500"`` or ``"elastic::rotate=0.1"`` (``elastic#rotate`` is the same).
@@ -124,7 +127,7 @@ def parse_settings(
     known, settings, problems = config_keys(files), {}, []
     for pair in pairs:
         try:
-            key, value = _parse(pair)
+            key, value = _parse(pair, known)
             if key in settings:
                 raise UsageError(f"--set {key}: is given twice. Give it once.")
             if key in (reserved or {}):
@@ -147,7 +150,7 @@ def device_setting(device: str | None) -> dict[str, str]:
         device: "cpu" or "cuda". None leaves the choice to the bundle.
 
     Returns:
-        ``{"device": expression}``, or nothing for None.
+        ``{"device": device}``, or nothing for None.
 
     Raises:
         UsageError: PyTorch sees no such device.
@@ -158,7 +161,20 @@ def device_setting(device: str | None) -> dict[str, str]:
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: PyTorch sees no CUDA device here. Leave --device out, or give cpu.")
-    return {"device": f"$torch.device('{device}')"}
+    return {"device": device}
+
+
+def parser_values(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Settings as MONAI's ``ConfigParser`` and ``ConfigWorkflow`` take them for what they are.
+
+    Args:
+        settings: key to plain value. What a user or a file name has given is not evaluated, see
+            :func:`monai_fss.data.verbatim`; ``device`` becomes a ``torch.device``, as configurations expect it.
+    """
+    import torch
+
+    return {key: torch.device(value) if key == "device" else verbatim(value) for key, value in settings.items()}
 
 
 def quiet_monai() -> None:
@@ -182,14 +198,17 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(item, f"{path}::{key}" if path else str(key))
 
 
-def _parse(pair: str) -> tuple[str, Any]:
+def _parse(pair: str, known: Mapping[str, Any]) -> tuple[str, Any]:
     key, equals, text = pair.partition("=")
     key = key.strip().replace("#", "::")
     if not equals or not key:
         raise UsageError(f"--set {pair}: is not KEY=VALUE. Write for example steps=500.")
+    if _is_text(known.get(key)) and text[:1] not in ("'", '"'):
+        return key, text  # YAML would take 007 for a number, and a " #" for a comment
     try:
         value = yaml.safe_load(text)
         json.dumps(value, allow_nan=False)
+        verbatim(value)
     except (yaml.YAMLError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"--set {pair}: value cannot be read ({reason}). Write it as in YAML: 0.5, [1, 2].") from error
@@ -203,7 +222,7 @@ def _of_kind(key: str, value: Any, default: Any) -> Any:
 
     1e3 becomes 1000 where the bundle has a whole number: it may be a count.
     """
-    if default is None or str(default).startswith(("$", "@", "%")) or str(value).startswith(("$", "@", "%")):
+    if default is None or (isinstance(default, str) and not _is_text(default)):
         return value
     kind, name = next((kind, name) for kind, name in _KINDS if isinstance(default, kind))
     if not isinstance(value, kind) or isinstance(value, bool) != isinstance(default, bool):
@@ -214,6 +233,10 @@ def _of_kind(key: str, value: Any, default: Any) -> Any:
         if "::" not in key:
             raise UsageError(f"--set {key}={value}: is not a whole number. The bundle has {default}.")
     return value
+
+
+def _is_text(default: Any) -> bool:
+    return isinstance(default, str) and not default.startswith(("$", "@", "%"))
 
 
 def _owner(files: Sequence[Path]) -> str:

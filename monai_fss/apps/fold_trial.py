@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from monai_fss.apps.bundles import device_setting, is_trained, needs_support
+from monai_fss.apps.bundles import device_setting, is_trained, needs_support, parser_values
 from monai_fss.apps.evaluation import Evaluation
 from monai_fss.apps.floors import MASK_PASTE, UNTRAINED
 from monai_fss.apps.inference_config import inference_parser
@@ -54,7 +54,7 @@ class FoldTrial:
         self.evaluation = evaluation
         self.model = model
         parser = self._parser(data, registrations)
-        parser.update(device_setting(evaluation.device))
+        parser.update(parser_values(device_setting(evaluation.device)))
         self.network = parser.get_parsed_content("network")
         protocol = protocol_of(evaluation, parser)
         if model is None:

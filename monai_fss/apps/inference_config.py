@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monai_fss.apps.bundles import bundle_path
+from monai_fss.apps.bundles import bundle_path, parser_values
 from monai_fss.data import ScanError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def inference_parser(
         source: file that ``trained`` came from, for the message.
 
     Returns:
-        the parser; ``parser["settings_used"]`` holds what was set.
+        the parser, with all of them set; nothing in their values is evaluated.
 
     Raises:
         ScanError: the model brings settings that the bundle does not know.
@@ -39,14 +39,11 @@ def inference_parser(
     folder = bundle_path(bundle)
     parser = ConfigParser()
     parser.read_config(str(folder / "configs" / "inference.yaml"))
-    parser["bundle_root"] = str(folder)
+    parser.update(parser_values({"bundle_root": folder}))
     strange = sorted(trained.keys() - set(parser.config.get("settings", ())))  # how scans are treated, nothing else
     if strange:
         raise ScanError(
             f"{source}: brings settings that {bundle} does not know ({', '.join(strange)}). Name the bundle it is of."
         )
-    used = {**trained, **settings}
-    for key, value in used.items():
-        parser[key] = value
-    parser["settings_used"] = {k: v for k, v in used.items() if not str(v).startswith("$")}
+    parser.update(parser_values({**trained, **settings}))
     return parser

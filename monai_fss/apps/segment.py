@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.arguments import add_bundle_arguments
-from monai_fss.apps.bundles import bundle_path, device_setting, is_trained, needs_support, parse_settings
+from monai_fss.apps.bundles import bundle_path, device_setting, is_trained, needs_support, parse_settings, parser_values
 from monai_fss.apps.dicom_output import dicom_problems, write_dicom_masks
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.inference_config import inference_parser
@@ -161,16 +161,15 @@ def segment(
         settings |= guessed_window(pairs[0][0])
     parser = inference_parser(bundle, trained, settings, model or bundle)
     check_labels(labels, parser, model)
-    parser["labels"] = None if labels is None else list(labels)
     queries = list_scans(images)
     _refuse(dicom_problems(queries) if mask_format != "nifti" else [])
     check_inputs_stay([*queries.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), list(queries))
     run_note = depends_on(bundle, model, *pairs, labels, settings)
     todo = pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
-    if supported:
-        parser["support_image"], parser["support_label"] = pairs
-    parser["items"], parser["output_dir"] = query_items({case: queries[case] for case in todo}), str(output)
+    inputs = {"support_image": pairs[0], "support_label": pairs[1]} if supported else {}
+    inputs |= {"labels": labels, "items": query_items({case: queries[case] for case in todo}), "output_dir": output}
     # From here on nothing is set: the parser would build everything anew, and the network without its weights.
+    parser.update(parser_values(inputs))
     if model:
         load_model(model, parser.get_parsed_content("network_def"))
     remove_stale(output)
@@ -185,7 +184,7 @@ def segment(
         "versions": versions(),
     }
     report |= {"device": str(parser.get_parsed_content("device")), "segmented_now": todo}
-    report |= {"seconds": round(time.time() - start, 2), "settings": parser["settings_used"]}
+    report |= {"seconds": round(time.time() - start, 2), "settings": {**trained, **settings}}
     write_json(Path(output) / "report.json", report)
     finish_run(output)
     return todo

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_fss.apps.bundles import quiet_monai
+from monai_fss.apps.bundles import parser_values, quiet_monai
 from monai_fss.data import scribble_item, training_items, write_json
 
 __all__ = ["run_stage", "stage_folder"]
@@ -83,17 +83,14 @@ def run_stage(
     quiet_monai()
     path = Path(bundle_root) / "configs"
     trains = config == "pretrain"
+    places = {"bundle_root": bundle_root, "output_dir": folder, "device": str(device)}
+    places |= {"cache_dir": Path(root).absolute() / "cache" if trains else Path(root).absolute()}
     workflow = ConfigWorkflow(
         config_file=str(path / f"{config}.yaml"),
         meta_file=str(path / "metadata.json"),
         logging_file=False,
         workflow_type="train" if trains else "infer",
-        bundle_root=str(bundle_root),
-        output_dir=str(folder),
-        device=f"$torch.device('{device}')",
-        cache_dir=str(Path(root).absolute() / "cache" if trains else Path(root).absolute()),
-        **settings,
-        **({"resume": True} if trains else {}),
+        **parser_values({**places, **settings, **({"resume": True} if trains else {})}),
     )
     workflow.initialize()
     workflow.run()

@@ -163,9 +163,11 @@ def _distances(cases: Sequence[Case], modality: str) -> np.ndarray:
 
 def _scaled(case: Case, modality: str) -> MetaTensor:
     """A scan with its intensities scaled to 0..1 as in training."""
-    from monai.transforms import LoadImage, ScaleIntensityRange, ScaleIntensityRangePercentiles
+    from monai.transforms import ScaleIntensityRange, ScaleIntensityRangePercentiles
 
-    image = LoadImage(image_only=True, ensure_channel_first=True)(str(case.image))
+    from monai_fss.data import LoadScan
+
+    image = LoadScan()(case.image)
     if modality.upper() == "CT":
         return ScaleIntensityRange(*SOFT_TISSUE, b_min=0, b_max=1, clip=True)(image)
     return ScaleIntensityRangePercentiles(0, 99.5, b_min=0, b_max=1, clip=True)(image)

@@ -19,6 +19,7 @@ from monai_fss.apps.bundles import (
     device_setting,
     needs_support,
     parse_settings,
+    parser_values,
     quiet_monai,
     recipe_names,
 )
@@ -149,7 +150,7 @@ def train(
     note |= training_files(bundle, recipe)
     check_run(folder, note, resume=resume, overwrite=overwrite)
     start_training(folder, note, resume=resume)
-    overrides |= {"bundle_root": str(bundle_path(bundle)), "dataset_dir": str(root), "output_dir": str(folder)}
+    overrides |= {"bundle_root": bundle_path(bundle), "dataset_dir": str(root), "output_dir": str(folder)}
     overrides |= {"resume": resume, "cases": names, **used}
     steps = _run_workflow(files, overrides)
     note_finished(folder, steps)
@@ -165,7 +166,7 @@ def _run_workflow(files: Sequence[Path], overrides: Mapping[str, Any]) -> int:
         meta_file=str(files[0].parent / "metadata.json"),
         logging_file=False,
         workflow_type="train",
-        **overrides,
+        **parser_values(overrides),
     )
     workflow.initialize()
     workflow.run()
@@ -189,9 +190,6 @@ def _check_data(root: Path, cases: Sequence[str] | None) -> tuple[DatasetFolder,
     """Check the images that are trained on, and their labels, which validation uses."""
     if cases is not None and not cases:
         raise UsageError("--cases: names no case. Write --cases case_01,case_02 or leave it out.")
-    odd = [name for name in cases or () if name.startswith(("$", "@", "%"))]
-    if odd:
-        raise UsageError(f"--cases {','.join(odd)}: MONAI takes such a name for an expression. Rename the scan.")
     training_items(root, cases)  # refuses names that are not there
     data = DatasetFolder.read(root)
     chosen = {name: data.cases[name] for name in (data.cases if cases is None else cases)}

@@ -44,11 +44,13 @@ from monai_fss.data.queries import check_not_support, check_queries, check_range
 from monai_fss.data.scribble_checks import check_propagation, check_scribbles, scribble_problems
 from monai_fss.data.scribbles import class_names, is_written, pseudo_items, scribble_item, scribble_values
 from monai_fss.data.splits import Fold, make_folds
+from monai_fss.data.verbatim import verbatim
 
 if TYPE_CHECKING:
     from monai_fss.data.checkpoints import latest_checkpoint, load_model, read_model, restore, save_best, save_model
     from monai_fss.data.content_cache import ContentCache
     from monai_fss.data.episodes import EpisodeDataset, EpisodeSampler
+    from monai_fss.data.load import LoadScan, LoadScand
     from monai_fss.data.noisy_labels import LoadNoisyLabel, NoisyLabels
     from monai_fss.data.propagation_file import load_propagation, read_propagation, save_propagation
     from monai_fss.data.weighting import draws
@@ -69,6 +71,8 @@ __all__ = [
     "InputWarning",
     "Label",
     "LoadNoisyLabel",
+    "LoadScan",
+    "LoadScand",
     "NoisyLabels",
     "Phantom",
     "Scan",
@@ -127,6 +131,7 @@ __all__ = [
     "training_items",
     "training_problems",
     "validation_items",
+    "verbatim",
     "write_dataset_json",
     "write_dicom_seg",
     "write_json",
@@ -142,6 +147,8 @@ _LATER = {
     "EpisodeDataset": "monai_fss.data.episodes",
     "EpisodeSampler": "monai_fss.data.episodes",
     "LoadNoisyLabel": "monai_fss.data.noisy_labels",
+    "LoadScan": "monai_fss.data.load",
+    "LoadScand": "monai_fss.data.load",
     "NoisyLabels": "monai_fss.data.noisy_labels",
     "draws": "monai_fss.data.weighting",
     "latest_checkpoint": "monai_fss.data.checkpoints",

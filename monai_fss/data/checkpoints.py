@@ -77,8 +77,7 @@ def read_model(path: str | Path) -> dict[str, Any]:
     if not isinstance(settings, dict) or not all(isinstance(k, str) and _harmless(v) for k, v in settings.items()):
         raise ScanError(
             [
-                f"{path}: its settings hold an expression, or more than numbers, texts and lists of them; none of it "
-                "is evaluated. Do not trust this file."
+                f"{path}: its settings hold more than numbers, texts and lists of them. Do not trust this file."
             ]
         )
     return {"model": content["model"], "settings": settings, "network": content.get("network")}
@@ -210,12 +209,10 @@ def _read(path: Path) -> Any:
 
 
 def _harmless(value: Any) -> bool:
-    """Whether MONAI's ConfigParser takes a setting for what it is: "$..." runs, and a mapping may be a call."""
+    """Whether a setting is a plain value. Texts of any kind are: nothing evaluates them."""
     if isinstance(value, (list, tuple)):
         return all(_harmless(item) for item in value)
-    if isinstance(value, str):
-        return not value.startswith(("$", "@", "%"))
-    return value is None or isinstance(value, (bool, int, float))
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def _some(names: list[str]) -> str:

@@ -187,9 +187,9 @@ def _scan(path: Path, found: Findings) -> Scan | None:
     flat = array.ravel(order="K")
     low, high = np.percentile(flat[:: -(-flat.size // _SAMPLE)], (1, 99))
     shape = (array.shape[0], array.shape[1], array.shape[2])
-    values = np.asarray(array, dtype=np.float32, order="F").T
     digest = hashlib.blake2b(repr(shape).encode(), digest_size=16)
-    digest.update(values.data)
+    for last in range(shape[2]):  # a slice at a time: a copy of a whole scan is large
+        digest.update(np.asarray(array[..., last], dtype=np.float32, order="F").T.data)
     return Scan(
         path=path,
         shape=shape,

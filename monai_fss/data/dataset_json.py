@@ -156,10 +156,6 @@ def _labels(value: Any, found: Findings) -> dict[str, int]:
     if not good or len(set(value.values())) != len(value):
         found.refuse(f"'labels' is {value!r}", remedy)
         return {}
-    odd = [name for name in value if name.startswith(("$", "@", "%"))]
-    if odd:
-        found.refuse(f"'labels' has {', '.join(odd)}, which MONAI takes for an expression", "Rename them")
-        return {}
     return dict(value)
 
 

@@ -14,10 +14,12 @@ from typing import IO, Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.volumeutils import apply_read_scaling
 
+from monai_fss.data.nifti_geometry import affine_of
 from monai_fss.data.problems import Findings
 
-__all__ = ["Volume", "read_nifti"]
+__all__ = ["Volume", "nifti_header", "read_nifti"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 # Deflate cannot shrink data more than this (zlib's technical notes), so that a header can be disbelieved unread.
@@ -32,9 +34,9 @@ class Volume:
 
     Args:
         shape: as in the file.
-        affine: 4 x 4, voxel index to mm in RAS+, or None where it cannot be made.
+        affine: 4 x 4, voxel index to mm in RAS+, whatever unit the file has; None where it cannot be made.
         dtype: the voxel type on disk.
-        array: the voxels, or None where the type or shape was refused.
+        array: the voxels, read-only, in the file's order; None where the type or shape was refused.
     """
 
     shape: tuple[int, ...]
@@ -57,7 +59,7 @@ def read_nifti(path: Path, found: Findings) -> Volume | None:
     Returns:
         the volume, or None where nothing of it can be used.
     """
-    zipped = path.name.lower().endswith(".gz")
+    zipped = _is_zipped(path)
     try:
         raw = open(path, "rb")  # noqa: SIM115 (closed below; only a failure to open is caught here)
     except OSError as e:
@@ -81,6 +83,30 @@ def _refuse_name(magic: bytes, zipped: bool, found: Findings) -> None:
         )
     else:
         found.refuse("is named .nii but is compressed with gzip", "Rename it to end in .nii.gz")
+
+
+def nifti_header(path: Path) -> Any:
+    """
+    The header of a .nii or .nii.gz file as it stands there, unchecked and uncorrected.
+
+    Args:
+        path: a file that :func:`read_nifti` has accepted.
+
+    Returns:
+        a ``nibabel.Nifti1Header`` or ``Nifti2Header``.
+
+    Raises:
+        OSError: the file cannot be read any more, or is none.
+    """
+    with gzip.open(path) if _is_zipped(path) else open(path, "rb") as stream:
+        header = _read_header(stream.read(540))
+    if header is None:
+        raise OSError(f"{path}: is not a NIfTI file any more. Was it replaced meanwhile?")
+    return header
+
+
+def _is_zipped(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
 
 
 def _read_stream(stream: IO[bytes], path: Path, zipped: bool, found: Findings) -> Volume | None:
@@ -129,7 +155,7 @@ def _believe(header: Any, found: Findings) -> Volume | None:
     return Volume(tuple(dim[1 : dim[0] + 1]), None, dtype, None)
 
 
-def _read_content(stream: IO[bytes], path: Path, zipped: bool, needed: int, found: Findings) -> bytes | None:
+def _read_content(stream: IO[bytes], path: Path, zipped: bool, needed: int, found: Findings) -> bytearray | None:
     on_disk = path.stat().st_size
     if needed > on_disk * (_MAX_RATIO if zipped else 1):
         found.refuse(
@@ -154,24 +180,31 @@ def _read_content(stream: IO[bytes], path: Path, zipped: bool, needed: int, foun
     if len(content) < needed:
         found.refuse(f"file is truncated (holds {len(content):,} of {needed:,} bytes)", _AGAIN)
         return None
-    return bytes(content)
+    return content
 
 
-def _decode(content: bytes, volume: Volume, header: Any, found: Findings) -> Volume | None:
-    sform, qform = int(header["sform_code"]), int(header["qform_code"])
-    pixdim = [float(p) for p in header["pixdim"][1:4]]
-    if sform <= 0 and not all(abs(p) > 0 for p in pixdim[: len(volume.shape)]):
-        # nibabel would quietly put 1 mm in the place of a zero.
-        found.refuse(f"voxel spacing is {pixdim} mm and there is no other geometry", "Export it with its geometry")
-    elif sform <= 0 and qform <= 0:
-        found.doubt("header has no orientation (sform and qform codes are 0)", "Left and right are a guess: check them")
-    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+def _decode(content: bytearray, volume: Volume, header: Any, found: Findings) -> Volume | None:
     try:
-        image: Any = kind.from_bytes(content)
-        volume.affine = np.asarray(image.affine, dtype=np.float64)
+        # As nibabel reads it: with its checks, but without its copies of the content.
+        checked = type(header)(bytes(content[: header.template_dtype.itemsize]), check=True)
+        volume.affine = affine_of(header, checked, len(volume.shape), found)
         if volume.dtype.names is None and volume.dtype.kind != "c":
-            volume.array = np.asanyarray(image.dataobj)
+            stored = np.frombuffer(content, volume.dtype, prod(volume.shape), int(checked.get_data_offset()))
+            volume.array = _scaled(stored.reshape(volume.shape, order="F"), *checked.get_slope_inter())
     except Exception as e:  # nibabel has no one class for what it refuses; the file is named and its reason kept
         found.refuse(f"nibabel cannot read it ({type(e).__name__}: {e})", _AGAIN)
         return None
     return volume
+
+
+def _scaled(stored: np.ndarray, slope: float | None, inter: float | None) -> np.ndarray:
+    """Stored values times slope plus intercept, computed as float64; kept as float32 where they are of 16 bits."""
+    slope, inter = 1.0 if slope is None else slope, 0.0 if inter is None else inter
+    if (slope, inter) == (1, 0):
+        return stored
+    if stored.dtype.itemsize > 2 or not stored.size:
+        return apply_read_scaling(stored, np.float64(slope), np.float64(inter))
+    values = np.empty(stored.shape, np.float32, order="F")
+    for last in range(stored.shape[-1]):  # a slice at a time: float64 of a whole scan is large
+        values[..., last] = apply_read_scaling(stored[..., last], np.float64(slope), np.float64(inter))
+    return values

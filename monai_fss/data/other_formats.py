@@ -40,7 +40,7 @@ def read_other(path: Path, found: Findings) -> Volume | None:
         return None
     try:
         # With MONAI's own choice of reader, as in the bundles: named readers fall back on each other.
-        image: Any = LoadImage(image_only=True, dtype=None)(path)
+        image: Any = LoadImage(image_only=True, dtype=None, expanduser=False)(path)
     except Exception as e:  # ITK and MONAI raise many classes for a bad file; the file is named and the reason kept
         found.refuse(f"cannot be read ({_reason(e)})", "Export it again, best as NIfTI")
         return None

@@ -8,9 +8,10 @@ import numpy as np
 
 from monai_fss.data.problems import Findings
 
-__all__ = ["check_finite", "count_labels"]
+__all__ = ["check_finite", "check_labels", "count_labels"]
 
 _COUNTABLE = 1 << 16
+_SLAB = 1 << 23  # voxels that are counted at once: what is made of them on the way is larger than they are
 
 
 def count_labels(array: np.ndarray, found: Findings) -> dict[int, int] | None:
@@ -24,7 +25,21 @@ def count_labels(array: np.ndarray, found: Findings) -> dict[int, int] | None:
     Returns:
         value to number of voxels in rising order; None where a value is no label.
     """
-    fractional = np.zeros(array.shape, bool) if array.dtype.kind in "biu" else array != np.round(array)
+    if not check_labels(array, found):
+        return None
+    flat = array.ravel(order="K")
+    counts: dict[int, int] = {}
+    for start in range(0, flat.size, _SLAB):
+        for value, number in zip(*_count(flat[start : start + _SLAB]), strict=True):
+            counts[int(value)] = counts.get(int(value), 0) + int(number)
+    return {value: counts[value] for value in sorted(counts) if value != 0}
+
+
+def check_labels(array: np.ndarray, found: Findings) -> bool:
+    """Tell whether all values are 0, 1, 2, ...; refuse others with their number and the first one."""
+    if array.dtype.kind in "bu":
+        return True
+    fractional = np.zeros(0, bool) if array.dtype.kind == "i" else array != np.round(array)
     for bad, word in ((fractional, "fractional"), (array < 0, "negative")):
         if bad.any():
             value = np.format_float_positional(array[_first(bad)], trim="-")
@@ -32,15 +47,17 @@ def count_labels(array: np.ndarray, found: Findings) -> dict[int, int] | None:
                 f"label has {int(bad.sum())} {word} values, the first is {value} at {_first(bad)}",
                 "Labels are the integers 0, 1, 2, ...: use nearest-neighbour interpolation when resampling",
             )
-            return None
-    flat = array.ravel(order="K")
-    if flat.max() < _COUNTABLE:
-        numbers = np.bincount(flat.astype(np.int64))
-        values = np.flatnonzero(numbers)
-        numbers = numbers[values]
-    else:
-        values, numbers = np.unique(flat, return_counts=True)
-    return {int(v): int(n) for v, n in zip(values, numbers, strict=True) if v != 0}
+            return False
+    return True
+
+
+def _count(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values that occur, and how often."""
+    if values.max() >= _COUNTABLE:
+        return np.unique(values, return_counts=True)
+    numbers = np.bincount(values.astype(np.intp))
+    occurring = np.flatnonzero(numbers)
+    return occurring, numbers[occurring]
 
 
 def check_finite(array: np.ndarray, found: Findings) -> bool:

@@ -1,17 +1,21 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""MONAI's NIfTI writer, made safe against interruption, and the atomic text writers."""
+"""MONAI's NIfTI writer, made safe against interruption and true to the scan's header, and the atomic text writers."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 from monai.data import FolderLayoutBase, NibabelWriter
 
 from monai_fss.data.atomic import atomic_path, remove_stale, write_json, write_text_atomic
 from monai_fss.data.cases import case_name
+from monai_fss.data.nifti_output import output_header
 
 __all__ = ["AtomicNibabelWriter", "CaseLayout", "remove_stale", "write_json", "write_text_atomic"]
 
@@ -43,11 +47,13 @@ class CaseLayout(FolderLayoutBase):
 
 class AtomicNibabelWriter(NibabelWriter):
     """
-    MONAI's ``NibabelWriter`` that writes to a temporary name and renames.
+    MONAI's ``NibabelWriter`` that writes to a temporary name and renames, with the header of the scan.
 
-    An interrupted run leaves no half file, so that a rerun may trust every mask it finds. Two differences more:
-    a volume of one slice stays 3-D (MONAI drops trailing dimensions of length one), and only single-file NIfTI names
-    are accepted (a .hdr/.img pair cannot be renamed in one step).
+    An interrupted run leaves no half file, so that a rerun may trust every mask it finds. Of the scan's own header the
+    result has both forms, their codes and the unit (:func:`monai_fss.data.nifti_output.output_header`): MONAI's writer
+    makes both of one affine, which ITK programs show elsewhere than a scan whose forms differ. Two differences more: a
+    volume of one slice stays 3-D (MONAI drops trailing dimensions of length one), and only single-file NIfTI
+    names are accepted (a .hdr/.img pair cannot be renamed in one step).
 
     The voxel type is ``output_dtype``; ``None`` keeps that of the data. ``SaveImaged`` hands on its own
     ``output_dtype``, which is float32 unless it is set: give it ``None`` or ``numpy.uint8`` for masks.
@@ -56,6 +62,8 @@ class AtomicNibabelWriter(NibabelWriter):
 
         SaveImaged(keys="pred", writer=AtomicNibabelWriter, output_dtype=None, output_dir="masks")
     """
+
+    source: Any = None
 
     def set_data_array(
         self, data_array: Any, channel_dim: int | None = 0, squeeze_end_dims: bool = True, **kwargs: Any
@@ -73,6 +81,18 @@ class AtomicNibabelWriter(NibabelWriter):
         data: Any = self.data_obj
         self.data_obj: Any = data[(..., *[None] * (3 - data.ndim))]
 
+    def set_metadata(self, meta_dict: Mapping | None, resample: bool = True, **options: Any) -> None:
+        """
+        Take where the voxels lie, and the file that they belong to.
+
+        Args:
+            meta_dict: with ``affine`` and, where known, ``filename_or_obj``.
+            resample: see ``NibabelWriter.set_metadata``.
+            options: see there.
+        """
+        super().set_metadata(meta_dict, resample=resample, **options)
+        self.source = (meta_dict or {}).get("filename_or_obj")
+
     def write(self, filename: str | os.PathLike[str], verbose: bool = False, **obj_kwargs: Any) -> None:
         """
         Write the file, whole or not at all.
@@ -88,5 +108,10 @@ class AtomicNibabelWriter(NibabelWriter):
         name = os.fspath(filename)
         if not name.endswith((".nii", ".nii.gz")):
             raise ValueError(f"{name}: only single-file NIfTI can be written. Use a name that ends in .nii.gz or .nii.")
+        super(NibabelWriter, self).write(name, verbose=verbose)
+        image = self.create_backend_obj(self.data_obj, affine=self.affine, dtype=self.output_dtype, **obj_kwargs)
+        voxels = np.asanyarray(image.dataobj)
+        header = output_header(self.source, np.asarray(image.affine, dtype=float), voxels.shape, voxels.dtype)
+        kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
         with atomic_path(name) as temporary:
-            super().write(temporary, verbose=verbose, **obj_kwargs)
+            kind(voxels, None, header).to_filename(temporary)

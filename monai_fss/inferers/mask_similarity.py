@@ -12,10 +12,9 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import LoadImage
 from scipy.ndimage import distance_transform_edt
 
-from monai_fss.data import ScanError, support_items
+from monai_fss.data import LoadScan, ScanError, support_items
 
 from .localisation import PointLocaliser
 from .point_patches import voxel_sizes
@@ -138,7 +137,7 @@ class MaskSimilarity:
 
     def _support(self, item: Mapping[str, str]) -> SupportPoints | None:
         image = self._image(item["image"])
-        label = LoadImage(image_only=True, ensure_channel_first=True)(item["label"])
+        label = LoadScan(as_label=True)(item["label"])
         present = {int(value) for value in np.unique(np.asarray(label)) if value > 0}
         wanted = sorted(present if self.values is None else present & set(self.values))
         landmarks = self._landmarks(label, wanted, image)

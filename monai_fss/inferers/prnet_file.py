@@ -10,14 +10,13 @@ from typing import Any
 
 from monai.transforms import (
     Compose,
-    LoadImaged,
     ScaleIntensityRanged,
     ScaleIntensityRangePercentilesd,
     Spacingd,
 )
 from torch import nn
 
-from monai_fss.data import ScanError, load_propagation, read_propagation
+from monai_fss.data import LoadScand, ScanError, load_propagation, read_propagation
 from monai_fss.networks.nets import LocatedSegmenter, PRNet
 from monai_fss.transforms import SliceOrientationd
 
@@ -66,6 +65,5 @@ def prnet_transforms(settings: Mapping[str, Any], keys: Sequence[str] = ("image"
         if window is None
         else ScaleIntensityRanged("image", *window, 0, 1, clip=True)
     )
-    load = LoadImaged(keys, ensure_channel_first=True, image_only=True)
     grid = Spacingd(keys, [settings["pixdim"]] * 3, mode=modes, padding_mode="border")
-    return Compose([load, SliceOrientationd(keys), grid, scale])
+    return Compose([LoadScand(keys), SliceOrientationd(keys), grid, scale])
