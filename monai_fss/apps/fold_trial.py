@@ -68,9 +68,9 @@ class FoldTrial:
             protocol = PriorProtocol(protocol, settings, evaluation.prior_weight)
         support = [case_item(data.cases[name]) for name in fold.support]
         queries = [case_item(data.cases[name]) for name in fold.queries]
-        native, before = parser.get_parsed_content("to_native"), parser.get_parsed_content("preprocessing")
+        before = parser.get_parsed_content("preprocessing")
         quality = _quality(evaluation, parser) if evaluation.quality else None
-        self.scorer = FoldScorer(before, native, support, queries, names, protocol, evaluation.ways, quality)
+        self.scorer = FoldScorer(before, support, queries, names, protocol, evaluation.ways, quality)
 
     def _parser(self, data: DatasetFolder, registrations: Path) -> Any:
         from monai_fss.data import read_model

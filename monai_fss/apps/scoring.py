@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose
 
 from monai_fss.apps.results import Entry
-from monai_fss.inferers import Protocol
+from monai_fss.inferers import Protocol, WaysOnGrid, told_slices
 from monai_fss.metrics import Score, score, strict_dice
-from monai_fss.transforms import LargestComponentd, WaysToLabeld, largest_component
+from monai_fss.registration import Grid
+from monai_fss.transforms import LargestComponentd, largest_component
 
 __all__ = ["WAYS", "FoldScorer", "QualityFunction", "threshold_scores"]
 
@@ -31,7 +31,6 @@ class FoldScorer:
 
     Args:
         preprocessing: of the bundle; items come with ``image``, ``label``, ``truth`` and ``case``.
-        to_native: of the bundle: logits-free part of the postprocessing, from the network's grid to the scan's.
         support: items of the labelled scans.
         queries: items of the scans to segment.
         names: label value to name, the classes to score. Those that the support does not show are left out, and
@@ -45,7 +44,6 @@ class FoldScorer:
     def __init__(
         self,
         preprocessing: Any,
-        to_native: Any,
         support: Sequence[Mapping[str, Any]],
         queries: Sequence[Mapping[str, Any]],
         names: Mapping[int, str],
@@ -56,9 +54,8 @@ class FoldScorer:
         if ways not in WAYS:
             raise ValueError(f"ways must be one of {', '.join(WAYS)}, got '{ways}'.")
         self.preprocessing = preprocessing
-        self.to_native = to_native
         self.support = [preprocessing(dict(item)) for item in support]
-        self.queries = [preprocessing(dict(item)) for item in queries]
+        self.queries = list(queries)
         shown = {int(v) for item in self.support for v in torch.unique(item["label"].as_tensor())}
         self.names = {value: name for value, name in names.items() if value in shown}
         self.left_out = [name for value, name in names.items() if value not in shown]
@@ -67,9 +64,10 @@ class FoldScorer:
         self.quality = quality
 
     def probabilities(self, network: Any) -> Iterator[tuple[Mapping[str, Any], torch.Tensor]]:
-        """Each query with its probabilities (W, H, W, D) on the network's grid."""
+        """Each query, preprocessed, with its probabilities (W, h, w, d) on the grid of the method."""
         network.eval()
-        for query in self.queries:
+        for item in self.queries:  # one after the other: a scan and its labels at full resolution are large
+            query = self.preprocessing(dict(item))
             yield query, self.protocol(network, self.support, query, list(self.names))
 
     def entries(self, network: Any, method: str, fold: int, run: int, surface: bool = True) -> list[Entry]:
@@ -84,12 +82,12 @@ class FoldScorer:
         """
         found: list[Entry] = []
         for query, probability in self.probabilities(network) if self.names else ():
-            prediction = self._native(query, probability)
-            truth = self._truth(query)
+            truth = query["truth"]
             spacing = np.linalg.norm(np.asarray(truth.affine)[:3, :3], axis=0).tolist()
             quality = self._quality(network, query, probability) if surface and self.quality else {}
-            for way, (value, name) in enumerate(self.names.items()):
-                mask, known = prediction[way], np.asarray(truth[0]) == value
+            masks = self._masks(self._on(query, probability, Grid.of(truth)))
+            for mask, (value, name) in zip(masks, self.names.items(), strict=True):
+                known = np.asarray(truth[0]) == value
                 entry = _entry(_score(mask, known, spacing, surface), fold, run, query["case"], value, name, method)
                 ml = float(mask.sum() * np.prod(spacing) / 1000)
                 found.append(replace(entry, quality=quality[value], volume_ml=ml) if quality else entry)
@@ -98,27 +96,26 @@ class FoldScorer:
     def _quality(self, network: Any, query: Mapping[str, Any], probability: torch.Tensor) -> dict[int, float]:
         """Label-free quality of what a user would get: one label map, the largest piece of each class."""
         assert self.quality is not None
-        steps = Compose([WaysToLabeld("label", list(self.names)), LargestComponentd("label")])
-        result = MetaTensor(steps({"label": torch.as_tensor(probability)})["label"], affine=query["image"].affine)
-        return self.quality(network, self.support, query["image"], result, list(self.names))
+        image = query["image"]
+        label = torch.from_numpy(self._on(query, probability, Grid.of(image)).label(list(self.names)))[None]
+        result = MetaTensor(LargestComponentd("label")({"label": label})["label"], affine=image.affine)
+        return self.quality(network, self.support, image, result, list(self.names))
 
-    def _native(self, query: Mapping[str, Any], probability: torch.Tensor) -> np.ndarray:
-        """Binary masks (W, H, W, D) in the scan's own grid."""
-        logits = torch.logit(probability, eps=1e-6)
-        logits = torch.cat([torch.zeros_like(logits[:1]), logits])
-        # Invertd leaves a plain tensor as it is, with a warning.
-        native = self.to_native({"image": query["image"], "pred": MetaTensor(logits)})["pred"]
-        masks = np.asarray(native) > 0.5
-        if self.ways == "compete":
-            best = np.asarray(native).argmax(0)
-            masks = np.stack([largest_component(mask & (best == way)) for way, mask in enumerate(masks)])
-        return masks
+    def _on(self, query: Mapping[str, Any], probability: torch.Tensor, grid: Grid) -> WaysOnGrid:
+        """The classes on a grid, each in the slices that the protocol is told."""
+        source = Grid.of(probability if isinstance(probability, MetaTensor) else query["image"])
+        told = told_slices(query["truth"], list(self.names)) if self.protocol.name == "ep1" else None
+        return WaysOnGrid(torch.as_tensor(probability), source, grid, allowed=told)
 
-    @staticmethod
-    def _truth(query: Mapping[str, Any]) -> Any:
-        from monai.transforms import LoadImage
-
-        return LoadImage(image_only=True, ensure_channel_first=True)(query["truth"].meta["filename_or_obj"])
+    def _masks(self, ways: WaysOnGrid) -> Iterator[np.ndarray]:
+        """One mask after another; of classes that compete the largest piece."""
+        numbers = range(len(self.names))
+        if self.ways == "independent":
+            yield from map(ways.mask, numbers)
+            return
+        label = ways.label([number + 1 for number in numbers])
+        for number in numbers:
+            yield largest_component(label == number + 1)
 
 
 def threshold_scores(scorer: FoldScorer, network: Any, offsets: Sequence[float] | np.ndarray) -> np.ndarray:

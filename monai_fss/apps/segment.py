@@ -166,7 +166,7 @@ def segment(
     check_inputs_stay([*queries.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), list(queries))
     run_note = depends_on(bundle, model, *pairs, labels, settings)
     todo = pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
-    inputs = {"support_image": pairs[0], "support_label": pairs[1]} if supported else {}
+    inputs: dict[str, Any] = {"support_image": pairs[0], "support_label": pairs[1]} if supported else {}
     inputs |= {"labels": labels, "items": query_items({case: queries[case] for case in todo}), "output_dir": output}
     # From here on nothing is set: the parser would build everything anew, and the network without its weights.
     parser.update(parser_values(inputs))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine, Events
 
-from monai_fss.data import atomic_path, case_name, write_text_atomic
+from monai_fss.data import atomic_path, case_name, count_values, read_scan, write_text_atomic
 from monai_fss.visualize import overlay, to_png
 
 __all__ = ["QUALITY_COLUMNS", "SegmentReport", "read_quality"]
@@ -87,11 +87,11 @@ class SegmentReport:
     def _rows(self, case: str, output: Mapping[str, Any]) -> None:
         quality = self.quality(output) if self.quality else {}
         similarity = self.similarity(output) if self.similarity else {}
-        label = np.asarray(output["pred"][0])
+        counts = count_values(np.asarray(output["pred"][0]))
         ml = abs(float(np.linalg.det(np.asarray(output["pred"].affine)[:3, :3]))) / 1000
         rows = [row for row in read_quality(self.output_dir / "quality.csv") if row["case"] != case]
         for value in self.values:
-            voxels = int((label == value).sum())
+            voxels = counts.get(value, 0)
             score = f"{quality[value]:.4f}" if self.quality else ""
             note = self.left_out.get(case, {}).get(value, "" if voxels else "nothing found")
             alike = f"{similarity[value]:.4f}" if self.similarity else ""
@@ -110,12 +110,10 @@ class SegmentReport:
 
     def _overlay(self, case: str, output: Mapping[str, Any]) -> None:
         import nibabel as nib
-        from monai.transforms import LoadImage
 
-        image = LoadImage(image_only=True, ensure_channel_first=True)(output["image"].meta["filename_or_obj"])
-        affine = np.asarray(image.affine)
+        image, affine = read_scan(output["image"].meta["filename_or_obj"])
         figure = overlay(
-            np.asarray(image[0]),
+            image,
             np.asarray(output["pred"][0]),
             np.linalg.norm(affine[:3, :3], axis=0).tolist(),
             self.names,

@@ -45,6 +45,8 @@ from monai_fss.data.scribble_checks import check_propagation, check_scribbles, s
 from monai_fss.data.scribbles import class_names, is_written, pseudo_items, scribble_item, scribble_values
 from monai_fss.data.splits import Fold, make_folds
 from monai_fss.data.verbatim import verbatim
+from monai_fss.data.volume import read_scan
+from monai_fss.data.voxels import count_values
 
 if TYPE_CHECKING:
     from monai_fss.data.checkpoints import latest_checkpoint, load_model, read_model, restore, save_best, save_model
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     from monai_fss.data.noisy_labels import LoadNoisyLabel, NoisyLabels
     from monai_fss.data.propagation_file import load_propagation, read_propagation, save_propagation
     from monai_fss.data.weighting import draws
-    from monai_fss.data.writer import AtomicNibabelWriter, CaseLayout
+    from monai_fss.data.writer import AtomicNibabelWriter, CaseLayout, write_probabilities
 
 __all__ = [
     "SCAN_SUFFIXES",
@@ -96,6 +98,7 @@ __all__ = [
     "check_training",
     "class_names",
     "coded_name",
+    "count_values",
     "dicom_seg_problems",
     "draws",
     "finish_run",
@@ -116,6 +119,7 @@ __all__ = [
     "query_problems",
     "read_model",
     "read_propagation",
+    "read_scan",
     "remove_stale",
     "restore",
     "save_best",
@@ -136,6 +140,7 @@ __all__ = [
     "write_dicom_seg",
     "write_json",
     "write_phantom_dataset",
+    "write_probabilities",
     "write_text_atomic",
 ]
 
@@ -160,6 +165,7 @@ _LATER = {
     "save_best": "monai_fss.data.checkpoints",
     "save_model": "monai_fss.data.checkpoints",
     "save_propagation": "monai_fss.data.propagation_file",
+    "write_probabilities": "monai_fss.data.writer",
 }
 
 

@@ -76,9 +76,7 @@ def read_model(path: str | Path) -> dict[str, Any]:
     settings = content.get("settings", {})
     if not isinstance(settings, dict) or not all(isinstance(k, str) and _harmless(v) for k, v in settings.items()):
         raise ScanError(
-            [
-                f"{path}: its settings hold more than numbers, texts and lists of them. Do not trust this file."
-            ]
+            [f"{path}: its settings hold more than numbers, texts and lists of them. Do not trust this file."]
         )
     return {"model": content["model"], "settings": settings, "network": content.get("network")}
 

@@ -16,8 +16,8 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import ensure_tuple_rep
 
-from monai_fss.data.problems import Findings, ScanError
-from monai_fss.data.volume import read_volume
+from monai_fss.data.problems import Findings
+from monai_fss.data.volume import read_scan
 from monai_fss.data.voxels import check_labels
 
 __all__ = ["LoadScan", "LoadScand"]
@@ -51,21 +51,20 @@ class LoadScan(Transform):
         Raises:
             ScanError: it cannot be read, or is no label.
         """
-        found = Findings(path)
-        volume = read_volume(Path(path), found)
-        if volume is not None and volume.array is not None and self.as_label:
-            check_labels(volume.array, found)
-        if found.problems or volume is None or volume.array is None or volume.affine is None:
-            raise ScanError(found.problems)
-        array = np.ascontiguousarray(volume.array, dtype=_label_type(volume.array) if self.as_label else np.float32)
+        stored, affine = read_scan(Path(path))
+        if self.as_label:
+            found = Findings(path)
+            check_labels(stored, found)
+            found.settle()
+        array = np.ascontiguousarray(stored, dtype=_label_type(stored) if self.as_label else np.float32)
         meta = {
             "filename_or_obj": str(path),
-            "original_affine": volume.affine.copy(),
+            "original_affine": affine.copy(),
             "spatial_shape": np.asarray(array.shape),
             "original_channel_dim": float("nan"),  # MONAI's way to say that the file has none
             "space": "RAS",
         }
-        return MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(volume.affine), meta=meta)
+        return MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(affine), meta=meta)
 
 
 class LoadScand(MapTransform):

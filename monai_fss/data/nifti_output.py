@@ -19,8 +19,10 @@ from monai_fss.data.problems import Findings
 __all__ = ["output_header"]
 
 # What says where the voxels lie, for readers of every kind: those that take the sform, the qform or pixdim alone.
-_PLACE = ("pixdim", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y")
-_PLACE += ("qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units")
+_PLACE = (
+    *("pixdim", "xyzt_units", "sform_code", "srow_x", "srow_y", "srow_z"),
+    *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+)
 _SAME_VOXELS = 1e-3
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
 
@@ -30,8 +32,8 @@ def output_header(source: str | Path | None, affine: np.ndarray, shape: Sequence
     Header of a result.
 
     Args:
-        source: file of the scan that it belongs to. Of a NIfTI file on the same grid both forms, their codes, pixdim and
-            units are taken over, so that the result lies on its scan in every program, whichever of them that reads.
+        source: file of the scan that it belongs to. Of a NIfTI file on the same grid both forms, their codes, pixdim
+            and units are taken over: the result lies on its scan in every program, whichever of them that reads.
         affine: 4 x 4, voxel index to mm in RAS+, of the result. Where the source says nothing, because it is no NIfTI
             file, or is on another grid, both forms have it.
         shape: (H, W, D), or (H, W, D, C).

@@ -7,13 +7,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from monai_fss.data.cases import SCAN_SUFFIXES
 from monai_fss.data.geometry import check_affine
 from monai_fss.data.nifti import Volume, read_nifti
 from monai_fss.data.other_formats import read_other
-from monai_fss.data.problems import Findings
+from monai_fss.data.problems import Findings, ScanError
 
-__all__ = ["read_volume"]
+__all__ = ["read_scan", "read_volume"]
 
 
 def read_volume(path: Path, found: Findings) -> Volume | None:
@@ -46,6 +48,26 @@ def read_volume(path: Path, found: Findings) -> Volume | None:
     _check_voxel_type(volume, found)
     _check_three_axes(volume, found)
     return volume
+
+
+def read_scan(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Read a scan as it is stored.
+
+    Args:
+        path: a file, or a DICOM folder.
+
+    Returns:
+        voxels (H, W, D), of the file's type where no slope is applied; affine, 4 x 4, voxel index to mm in RAS+.
+
+    Raises:
+        ScanError: it cannot be read as one volume of real numbers.
+    """
+    found = Findings(path)
+    volume = read_volume(Path(path), found)
+    if found.problems or volume is None or volume.array is None or volume.affine is None:
+        raise ScanError(found.problems)
+    return volume.array, volume.affine
 
 
 def _check_voxel_type(volume: Volume, found: Findings) -> None:

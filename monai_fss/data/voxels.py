@@ -8,7 +8,7 @@ import numpy as np
 
 from monai_fss.data.problems import Findings
 
-__all__ = ["check_finite", "check_labels", "count_labels"]
+__all__ = ["check_finite", "check_labels", "count_labels", "count_values"]
 
 _COUNTABLE = 1 << 16
 _SLAB = 1 << 23  # voxels that are counted at once: what is made of them on the way is larger than they are
@@ -25,9 +25,12 @@ def count_labels(array: np.ndarray, found: Findings) -> dict[int, int] | None:
     Returns:
         value to number of voxels in rising order; None where a value is no label.
     """
-    if not check_labels(array, found):
-        return None
-    flat = array.ravel(order="K")
+    return count_values(array) if check_labels(array, found) else None
+
+
+def count_values(label: np.ndarray) -> dict[int, int]:
+    """Count the voxels of each value of a label map (whole numbers, 0 or more) in rising order, without those of 0."""
+    flat = label.ravel(order="K")
     counts: dict[int, int] = {}
     for start in range(0, flat.size, _SLAB):
         for value, number in zip(*_count(flat[start : start + _SLAB]), strict=True):

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,14 @@ from monai_fss.data.atomic import atomic_path, remove_stale, write_json, write_t
 from monai_fss.data.cases import case_name
 from monai_fss.data.nifti_output import output_header
 
-__all__ = ["AtomicNibabelWriter", "CaseLayout", "remove_stale", "write_json", "write_text_atomic"]
+__all__ = [
+    "AtomicNibabelWriter",
+    "CaseLayout",
+    "remove_stale",
+    "write_json",
+    "write_probabilities",
+    "write_text_atomic",
+]
 
 
 class CaseLayout(FolderLayoutBase):
@@ -87,10 +94,14 @@ class AtomicNibabelWriter(NibabelWriter):
 
         Args:
             meta_dict: with ``affine`` and, where known, ``filename_or_obj``.
-            resample: see ``NibabelWriter.set_metadata``.
+            resample: bring the voxels to ``original_affine``, see ``NibabelWriter.set_metadata``.
             options: see there.
         """
-        super().set_metadata(meta_dict, resample=resample, **options)
+        if resample:
+            super().set_metadata(meta_dict, resample=True, **options)
+        else:  # MONAI's would make float64 of them on the way
+            self.affine = self.get_meta_info(meta_dict)[1]
+            self.output_dtype = self.data_obj.dtype if self.output_dtype is None else self.output_dtype
         self.source = (meta_dict or {}).get("filename_or_obj")
 
     def write(self, filename: str | os.PathLike[str], verbose: bool = False, **obj_kwargs: Any) -> None:
@@ -115,3 +126,43 @@ class AtomicNibabelWriter(NibabelWriter):
         kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
         with atomic_path(name) as temporary:
             kind(voxels, None, header).to_filename(temporary)
+
+
+def write_probabilities(
+    folder: str | os.PathLike[str],
+    scan: str | os.PathLike[str],
+    affine: np.ndarray,
+    shape: Sequence[int],
+    parts: Iterable[np.ndarray],
+) -> Path:
+    """
+    Write a volume that is larger than memory, ``<folder>/<case>.nii.gz``, whole or not at all.
+
+    Args:
+        folder: of the result.
+        scan: file of the scan, which names the case and whose header the result carries.
+        affine: 4 x 4, voxel index to mm in RAS+.
+        shape: of the whole.
+        parts: one after the other in the order of the file (the last axis slowest), each float32.
+
+    Returns:
+        the file.
+
+    Raises:
+        ValueError: the parts are not as many voxels as the shape has.
+    """
+    path = CaseLayout(folder).filename(subject=scan)
+    header = output_header(Path(scan), affine, shape, np.float32)
+    header.set_slope_inter(1, 0)
+    header["vox_offset"] = header.single_vox_offset
+    header["magic"] = header.single_magic
+    written = 0
+    with atomic_path(path) as temporary:
+        with nib.openers.Opener(str(temporary), "wb") as stream:
+            stream.write(header.binaryblock + bytes(4))
+            for part in parts:
+                stream.write(np.asarray(part, dtype=header.get_data_dtype()).tobytes(order="F"))
+                written += part.size
+        if written != int(np.prod(shape)):
+            raise ValueError(f"{path}: {written} voxels for a volume of shape {tuple(shape)}.")
+    return path

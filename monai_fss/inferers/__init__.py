@@ -10,12 +10,14 @@ from .few_shot import FewShotInferer, conditioned
 from .localisation import PointLocaliser
 from .located import LocatedInferer, LocatedQuality
 from .mask_similarity import MaskSimilarity, mask_landmarks
+from .native import NativeLabeld, SaveProbabilitiesd
+from .on_grid import WaysOnGrid, native_grid
 from .point_matching import MATCH_LEVELS, MatchLevel, PointMatcher
 from .points import LocatedPoints, SupportPoints, box_of, centres_of
 from .prior import PriorInferer, PriorProtocol, with_weight
 from .prnet_file import load_prnet, prnet_transforms
 from .propagation import ScribblePropagation, scribble_points
-from .protocols import EP1, EP2, AtlasProtocol, LocatedProtocol, Protocol, chunks
+from .protocols import EP1, EP2, AtlasProtocol, LocatedProtocol, Protocol, chunks, told_slices
 from .quality import ReverseAccuracy, reverse_accuracy
 from .support import SupportSet, select_slices
 from .support_volumes import support_of, volume_support
@@ -37,26 +39,31 @@ __all__ = [
     "MATCH_LEVELS",
     "MaskSimilarity",
     "MatchLevel",
+    "NativeLabeld",
     "PointLocaliser",
     "PointMatcher",
     "PriorInferer",
     "PriorProtocol",
     "Protocol",
     "ReverseAccuracy",
+    "SaveProbabilitiesd",
     "ScribblePropagation",
     "SupportPoints",
     "SupportSet",
+    "WaysOnGrid",
     "box_of",
     "centres_of",
     "chunks",
     "conditioned",
     "load_prnet",
     "mask_landmarks",
+    "native_grid",
     "prnet_transforms",
     "reverse_accuracy",
     "scribble_points",
     "select_slices",
     "support_of",
+    "told_slices",
     "volume_support",
     "with_weight",
 ]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -14,27 +14,54 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from monai_fss.data import ContentCache, InputWarning, case_name
+from monai_fss.data import ContentCache, InputWarning
 from monai_fss.metrics import strict_dice
 from monai_fss.registration.body import RegistrationError, body_grid
 from monai_fss.registration.field import DisplacementField
 from monai_fss.registration.fusion import local_weighted_vote, majority_vote, pbaf, staple, volume_preserving_vote
 from monai_fss.registration.grid import Grid, default_spacing
+from monai_fss.registration.masks import resample_masks
+from monai_fss.registration.reduced import LARGE, reduced
 from monai_fss.registration.refinement import AppearanceRefinement, winners
 from monai_fss.registration.register import PRESETS, register
-from monai_fss.registration.resample import resample
+from monai_fss.registration.resample import antialiased, resample
 from monai_fss.registration.side_by_side import side_by_side
+from monai_fss.transforms import label_boxes
 
-from .support import present_values
+from .scans import scan_name
+from .support import wanted_values
 
-__all__ = ["FUSIONS", "Atlas", "scan_name"]
+__all__ = ["FUSIONS", "Atlas"]
 
 OUTSIDE = (
     "the organ lies outside the scan, as far as registration shows. Check that both show the same part of the body"
 )
+SIDE_BY_SIDE = 16
+"""Organs that are carried back at once: the field is looked up once for all of them."""
 FUSIONS = ("pbaf", "soft", "majority", "local", "staple")
 Item = Mapping[str, Any]
-Placed = tuple[Item, DisplacementField]
+
+
+@dataclass(frozen=True, eq=False)
+class _Labelled:
+    """A labelled scan: as registration sees it, its label as it is, and where each value of that lies."""
+
+    image: MetaTensor
+    label: MetaTensor
+    boxes: Mapping[int, tuple[slice, slice, slice]]
+
+    @classmethod
+    def of(cls, scan: Item) -> _Labelled:
+        label = scan["label"]
+        whole = np.asarray(torch.as_tensor(label)[0].cpu())
+        return cls(_seen(scan["image"]), label, label_boxes(whole if whole.dtype.kind in "iu" else whole.astype(int)))
+
+    def masks(self, values: Sequence[int], grid: Grid, field: DisplacementField | None = None) -> np.ndarray:
+        """(len(values), *grid.shape), 0..1."""
+        return resample_masks(self.label, self.boxes, values, grid, field)
+
+
+Placed = tuple[_Labelled, DisplacementField]
 
 
 class Atlas:
@@ -75,12 +102,13 @@ class Atlas:
         back: Mapping[str, Any] | None = None,
         cache: ContentCache | None = None,
     ) -> None:
-        wanted = present_values([torch.as_tensor(scan["label"]) for scan in scans], values)
+        labelled = [_Labelled.of(scan) for scan in scans]
+        wanted = wanted_values([scan.boxes.keys() for scan in labelled], values)
         if fusion not in FUSIONS:
             raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, got '{fusion}'.")
         if nearest is not None and nearest < 1:
             raise ValueError(f"nearest must be at least 1, got {nearest}.")
-        self.scans = list(scans)
+        self.scans = labelled
         self.values = tuple(wanted)
         self.spacing = spacing
         self.nearest = nearest
@@ -91,25 +119,30 @@ class Atlas:
         self.cache = cache
         self.workers = torch.get_num_threads()
 
-    def __call__(self, image: MetaTensor, evidence: MetaTensor | None = None) -> MetaTensor:
+    def __call__(self, image: MetaTensor, evidence: MetaTensor | None = None, ahead: bool = False) -> MetaTensor:
         """Segment a scan.
 
         Args:
             image: the query (C, H, W, D), channel 0 scaled to 0..1.
             evidence: further log-odds of each class (W, H', W', D'), a network's say, on any grid of the same world.
+            ahead: whether :meth:`carried_back` will be asked too: its registration then runs beside the other one,
+                where there is a cache that keeps it and the scan is not large.
 
         Returns:
-            probabilities (W, H, W, D) on the query's grid. Its ``meta["left_out"]`` says why a class is 0 everywhere
-            although it was asked for: {value: reason}; empty where all were found.
+            probabilities (W, h, w, d) on the grid that the atlas works on, see :meth:`grid`; the affine says where it
+            lies. They are smooth enough to be looked at on the query's grid. ``meta["left_out"]`` says why a class is 0
+            everywhere although it was asked for: {value: reason}; empty where all were found.
 
         Warns:
             InputWarning: a labelled scan, or all of them, cannot be registered, or an organ lies outside the query.
                 The others are done all the same.
         """
-        query = _first(image)
+        query = _seen(image)
+        if ahead and image[0].numel() <= LARGE:  # of a large scan one after the other: it takes memory enough
+            self._ahead(query)
         placed, failures = self._placed(query)
         if not placed:
-            result = MetaTensor(torch.zeros(len(self.values), *query.shape[1:]), affine=query.affine)
+            result = MetaTensor(torch.zeros(len(self.values), 1, 1, 1), affine=query.affine)
             return self._left_out(result, dict.fromkeys(self.values, f"not registered: {'; '.join(failures)}"), image)
         grid = self.grid(query)
         fixed = resample(query, grid)[0].as_tensor().numpy()
@@ -121,7 +154,8 @@ class Atlas:
             odds = None if evidence is None else resample(evidence, grid, padding="border").as_tensor().numpy()
             probabilities = self.refinement(fixed, probabilities, grid.spacing.tolist(), odds)
         probabilities[unseen] = 0
-        return self._left_out(_on(probabilities, grid, Grid.of(query)), outside, image)
+        smooth = antialiased(torch.from_numpy(probabilities), grid, Grid.of(image))
+        return self._left_out(MetaTensor(smooth, affine=torch.from_numpy(grid.affine)), outside, image)
 
     def grid(self, image: MetaTensor) -> Grid:
         """The grid that the atlas works on for a scan: that of its registrations."""
@@ -130,14 +164,14 @@ class Atlas:
 
     def _placed(self, query: MetaTensor) -> tuple[list[Placed], list[str]]:
         """The labelled scans with their registrations, and why others have none."""
-        found = side_by_side([partial(self.field, query, _first(scan["image"])) for scan in self.scans])
+        found = side_by_side([partial(self.field, query, scan.image) for scan in self.scans])
         placed, failures = [], []
         for scan, outcome in zip(self.scans, found, strict=True):
             if isinstance(outcome, DisplacementField):
                 placed.append((scan, outcome))
                 continue
             failures.append(str(outcome))
-            text = f"{scan_name(query)}: the labelled scan {scan_name(scan['image'])} is left out: {outcome}"
+            text = f"{scan_name(query)}: the labelled scan {scan_name(scan.image)} is left out: {outcome}"
             warnings.warn(text, InputWarning, stacklevel=4)
         return placed, failures
 
@@ -146,11 +180,11 @@ class Atlas:
         images: list[np.ndarray] = []
         fewer = self.nearest is not None and self.nearest < len(placed)
         if fewer or (len(placed) > 1 and self.fusion in ("local", "pbaf")):
-            images = [resample(_first(scan["image"]), grid, f)[0].as_tensor().numpy() for scan, f in placed]
+            images = [resample(scan.image, grid, f)[0].as_tensor().numpy() for scan, f in placed]
         chosen = self._nearest(fixed, images) if fewer else range(len(placed))
-        masks = np.stack([self._masks(placed[i][0], grid, placed[i][1]) for i in chosen])
+        masks = np.stack([placed[i][0].masks(self.values, grid, placed[i][1]) for i in chosen])
         if self.fusion == "soft" or len(chosen) == 1:
-            shown = np.array([[bool((placed[i][0]["label"] == v).any()) for v in self.values] for i in chosen])
+            shown = np.array([[v in placed[i][0].boxes for v in self.values] for i in chosen])
             return volume_preserving_vote(masks, shown, grid.spacing.tolist())
         labels = np.stack([np.array([*self.values, 0])[winners(mask)] for mask in masks])
         if self.fusion in ("majority", "staple"):
@@ -191,16 +225,12 @@ class Atlas:
         known = self.cache("register", lambda: work().tensors(), [fixed, moving], key)
         return DisplacementField(**known)
 
-    def ahead(self, image: MetaTensor) -> None:
-        """Register there and back side by side, where there is a cache that keeps it for when it is asked for.
-
-        Args:
-            image: the query (C, H, W, D), channel 0 scaled to 0..1.
-        """
+    def _ahead(self, query: MetaTensor) -> None:
+        """Register there and back side by side, where there is a cache that keeps it for when it is asked for."""
         if self.cache is not None:
-            query, known = _first(image), [_first(scan["image"]) for scan in self.scans]
-            there = [partial(self.field, query, scan) for scan in known]
-            side_by_side([*there, *(partial(self.field, scan, query, self.back) for scan in known)])
+            there = [partial(self.field, query, scan.image) for scan in self.scans]
+            back = [partial(self.field, scan.image, query, self.back) for scan in self.scans]
+            side_by_side([*there, *back])
 
     def carried_back(self, image: MetaTensor, label: MetaTensor) -> dict[int, float]:
         """Reverse accuracy of a segmented query (Valindria et al. 2017), by a registration of its own.
@@ -209,57 +239,39 @@ class Atlas:
         back to the known label by construction. What its mask then covers there is compared with the known label.
 
         Args:
-            image, label: the query and its result (1, H, W, D).
+            image: the query (C, H, W, D), channel 0 scaled to 0..1.
+            label: its result (1, H', W', D'), on any grid of the same world.
 
         Returns:
             Dice for each value, the mean over the labelled scans that show it; 0 where nothing was found, or where
             the query cannot be registered to a labelled scan.
         """
+        result = _Labelled.of({"image": image, "label": label})
         scores: dict[int, list[float]] = {value: [] for value in self.values}
-        found = [value for value in self.values if bool((label == value).any())]
+        found = [value for value in self.values if value in result.boxes]
         scans = self.scans if found else []
-        fields = side_by_side([partial(self.field, _first(scan["image"]), _first(image), self.back) for scan in scans])
+        fields = side_by_side([partial(self.field, scan.image, result.image, self.back) for scan in scans])
         for scan, field in zip(scans, fields, strict=True):
             if isinstance(field, RegistrationError):
                 warnings.warn(
                     f"{scan_name(image)}: quality 0, since it cannot be carried back: {field}", InputWarning, 2
                 )
                 return dict.fromkeys(self.values, 0.0)
-            grid = self.grid(_first(scan["image"]))
-            for value in found:
-                truth = _mask(scan["label"], value, grid, None) > 0.5
-                if truth.any():
-                    scores[value].append(strict_dice(_mask(label, value, grid, field) > 0.5, truth))
+            grid = self.grid(scan.image)
+            for first in range(0, len(found), SIDE_BY_SIDE):
+                some = found[first : first + SIDE_BY_SIDE]
+                truths, masks = scan.masks(some, grid) > 0.5, result.masks(some, grid, field) > 0.5
+                for value, truth, mask in zip(some, truths, masks, strict=True):
+                    if truth.any():
+                        scores[value].append(strict_dice(mask, truth))
         return {value: float(np.mean(s)) if s else 0.0 for value, s in scores.items()}
 
     def _nearest(self, fixed: np.ndarray, images: Sequence[np.ndarray]) -> list[int]:
         order = sorted(range(len(images)), key=lambda i: float(np.abs(images[i] - fixed).mean()))
         return sorted(order[: self.nearest])
 
-    def _masks(self, scan: Item, grid: Grid, field: DisplacementField) -> np.ndarray:
-        return np.stack([_mask(scan["label"], value, grid, field) for value in self.values])
 
-
-def scan_name(image: MetaTensor) -> str:
-    """The case that a scan belongs to, for messages; "the scan" where its file is not known."""
-    file = getattr(image, "meta", {}).get("filename_or_obj")
-    return case_name(file) if file else "the scan"
-
-
-def _first(image: MetaTensor) -> MetaTensor:
-    """The intensities alone, without the coordinates that a network may be given."""
-    return image[:1]
-
-
-def _mask(label: MetaTensor, value: int, grid: Grid, field: DisplacementField | None) -> np.ndarray:
-    mask = MetaTensor((label == value).as_tensor().float(), affine=label.affine)
-    return resample(mask, grid, field)[0].as_tensor().numpy()
-
-
-def _on(probabilities: np.ndarray, grid: Grid, target: Grid) -> MetaTensor:
-    """Probabilities on another grid, class by class for the sake of memory."""
-    result = torch.empty((len(probabilities), *target.shape))
-    for way, probability in enumerate(probabilities):
-        volume = MetaTensor(torch.from_numpy(probability)[None], affine=torch.from_numpy(grid.affine))
-        result[way] = resample(volume, target)[0].as_tensor()
-    return MetaTensor(result, affine=torch.from_numpy(target.affine))
+def _seen(image: MetaTensor) -> MetaTensor:
+    """What registration sees: the intensities alone, without the coordinates that a network may be given, and of a
+    large scan no more than it needs."""
+    return reduced(image[:1])

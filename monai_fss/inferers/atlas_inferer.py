@@ -8,13 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.data import MetaTensor, decollate_batch
+import torch.nn.functional as F
+from monai.data import MetaTensor
 from monai.inferers import Inferer
-from monai.utils import convert_to_dst_type
 
-from .atlas import Atlas, scan_name
+from .atlas import Atlas
+from .scans import each_scan, scan_name
 
 __all__ = ["AtlasInferer", "CarriedBack"]
+
+LEAST = 1e-6
+"""Probability of a class where there is none of it: logits stay finite."""
 
 
 class AtlasInferer(Inferer):
@@ -34,23 +38,48 @@ class AtlasInferer(Inferer):
         self.left_out: dict[str, dict[int, str]] = {}
 
     def __call__(self, inputs: torch.Tensor, network: Any = None, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """(B, C, H, W, D) MetaTensor -> logits (B, 1 + W, H, W, D), background 0."""
+        """(B, C, H, W, D) MetaTensor -> logits (B, 1 + W, h, w, d), background 0, on the grids that the atlas works on.
+
+        The affines of the result say where these lie; of a batch, smaller ones are filled up at the far end. The other
+        meta data are those of the scans: what follows names results by them, and finds the scan's own grid there, see
+        :class:`monai_fss.inferers.NativeLabeld`.
+        """
         if not isinstance(inputs, MetaTensor):
             raise TypeError("the atlas needs to know where the scan lies: give a MetaTensor, as LoadImage makes it.")
+        images = each_scan(inputs)
         results = []
-        for image, evidence in zip(decollate_batch(inputs), self.evidence(inputs, network), strict=True):
-            if self.ahead:
-                self.atlas.ahead(image.cpu())
-            result = self.atlas(image.cpu(), evidence)
+        for image, evidence in zip(images, self.evidence(inputs, network), strict=True):
+            result = self.atlas(image.cpu(), evidence, self.ahead)
             self.left_out[scan_name(image)] = result.meta["left_out"]
-            odds = torch.logit(result.as_tensor(), eps=1e-6)
-            results.append(torch.cat([torch.zeros_like(odds[:1]), odds]))
-        # With the meta data of the scans, as MONAI's inferers return it: what follows names and places results by it.
-        return convert_to_dst_type(torch.stack(results), inputs)[0]
+            results.append(_logits(result))
+        size = [max(result.shape[axis] for result in results) for axis in (1, 2, 3)]
+        affines = torch.stack([torch.as_tensor(result.affine) for result in results])
+        stacked = torch.stack([_filled(result, size) for result in results]).to(inputs.device)
+        batched = inputs.affine.ndim == 3
+        made = MetaTensor(stacked, meta=dict(inputs.meta), affine=affines if batched else affines[0])
+        made.is_batch = inputs.is_batch
+        return made
 
     def evidence(self, inputs: MetaTensor, network: Any) -> Sequence[MetaTensor | None]:
         """What else speaks for each class in each scan: here nothing."""
         return [None] * len(inputs)
+
+
+def _logits(probabilities: MetaTensor) -> MetaTensor:
+    """(W, h, w, d) -> (1 + W, h, w, d)."""
+    logits = torch.zeros(len(probabilities) + 1, *probabilities.shape[1:])
+    torch.logit(probabilities.as_tensor(), eps=LEAST, out=logits[1:])
+    return MetaTensor(logits, affine=probabilities.affine)
+
+
+def _filled(logits: MetaTensor, size: Sequence[int]) -> torch.Tensor:
+    plain = logits.as_tensor()
+    if list(plain.shape[1:]) == list(size):
+        return plain
+    pad = [n for axis in (3, 2, 1) for n in (0, size[axis - 1] - plain.shape[axis])]
+    filled = F.pad(plain, pad, value=float(torch.logit(torch.tensor(LEAST, dtype=torch.float64))))
+    filled[0] = 0
+    return filled
 
 
 class CarriedBack:
@@ -64,7 +93,5 @@ class CarriedBack:
         self.atlas = atlas
 
     def __call__(self, output: Mapping[str, Any]) -> dict[int, float]:
-        """Score one scan: ``image`` as preprocessed, and the result ``working`` (1, H, W, D) on the same grid."""
-        image = output["image"].cpu()
-        label = MetaTensor(torch.as_tensor(output["working"].cpu()), affine=image.affine)
-        return self.atlas.carried_back(image, label)
+        """Score one scan: ``image`` as preprocessed, and the label map ``pred`` (1, H, W, D), on any grid."""
+        return self.atlas.carried_back(output["image"].cpu(), output["pred"].cpu())

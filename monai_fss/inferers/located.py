@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor, decollate_batch
+from monai.data import MetaTensor
 from monai.inferers import Inferer, SlidingWindowInferer
 from monai.utils import convert_to_dst_type
 
 from monai_fss.networks.nets import LocatedSegmenter
 
-from .atlas import scan_name
 from .grown import agreement, with_grown
 from .localisation import PointLocaliser
 from .points import LocatedPoints, SupportPoints, box_of
 from .propagation import ScribblePropagation
+from .scans import each_scan, scan_name
 
 __all__ = ["LocatedInferer", "LocatedQuality"]
 
@@ -82,7 +82,7 @@ class LocatedInferer(Inferer):
         if not isinstance(inputs, MetaTensor):
             raise TypeError("points are found in mm: give a MetaTensor, whose affine says how large a voxel is.")
         net = network.module if hasattr(network, "module") else network
-        results = [self._segment(image, net) for image in decollate_batch(inputs)]
+        results = [self._segment(image, net) for image in each_scan(inputs)]
         # With the meta data of the scans, as MONAI's inferers return it: what follows names and places results by it.
         return convert_to_dst_type(torch.stack(results), inputs)[0]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from monai.data import MetaTensor, decollate_batch
+from monai.data import MetaTensor
 from monai.inferers import Inferer
 
 from monai_fss.networks.nets import FewShotNet
@@ -17,7 +17,8 @@ from monai_fss.registration import AppearanceRefinement
 
 from .atlas import Atlas
 from .atlas_inferer import AtlasInferer
-from .protocols import Item, Protocol, within_told_slices
+from .protocols import Item, Protocol
+from .scans import each_scan
 
 __all__ = ["PriorInferer", "PriorProtocol", "with_weight"]
 
@@ -65,8 +66,8 @@ class PriorInferer(AtlasInferer):
         """The network's say."""
         logits = torch.as_tensor(self.inferer(inputs, network))
         return [
-            as_evidence(image, torch.sigmoid(answer[1:] - answer[:1]))
-            for image, answer in zip(decollate_batch(inputs), logits, strict=True)
+            MetaTensor((answer[1:] - answer[:1]).float().cpu().clamp_(-LARGEST, LARGEST), affine=image.affine)
+            for image, answer in zip(each_scan(inputs), logits, strict=True)
         ]
 
 
@@ -74,7 +75,7 @@ class PriorProtocol(Protocol):
     """A protocol whose answer is combined with an atlas of the whole labelled scan.
 
     Args:
-        protocol: EP1 or EP2; with EP1 the combined answer too is 0 outside the slices that it is told.
+        protocol: EP1 or EP2.
         settings: arguments of :class:`Atlas`.
         weight: of the network's log-odds.
     """
@@ -96,5 +97,4 @@ class PriorProtocol(Protocol):
         """Segment by the network, then combine."""
         alone = self.protocol(network, support, query, values)
         image = query["image"]
-        both = Atlas(support, values, **self.settings)(image, as_evidence(image, alone)).as_tensor()
-        return within_told_slices(both, query["truth"], values) if self.name == "ep1" else both
+        return Atlas(support, values, **self.settings)(image, as_evidence(image, alone))

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor, decollate_batch
+from monai.data import MetaTensor
 from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type
 
 from monai_fss.transforms import grow_scribbles, remove_leaks
 
-from .atlas import scan_name
 from .localisation import PointLocaliser
 from .points import LocatedPoints, SupportPoints, box_of
+from .scans import each_scan, scan_name
 
 __all__ = ["ScribblePropagation", "scribble_points"]
 
@@ -102,7 +102,7 @@ class ScribblePropagation(Inferer):
         """(B, C, H, W, D) MetaTensor -> pseudo-masks (B, 1, H, W, D), 0 for the background."""
         if not isinstance(inputs, MetaTensor):
             raise TypeError("points are found in mm: give a MetaTensor, whose affine says how large a voxel is.")
-        masks = [self.pseudo_mask(image.cpu()) for image in decollate_batch(inputs)]
+        masks = [self.pseudo_mask(image.cpu()) for image in each_scan(inputs)]
         return convert_to_dst_type(torch.stack(masks).float(), inputs)[0]
 
     def pseudo_mask(self, image: MetaTensor) -> torch.Tensor:

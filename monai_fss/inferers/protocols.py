@@ -21,7 +21,7 @@ from .support import SupportSet, select_slices
 from .support_volumes import support_of
 from .volume import FewShotVolumeInferer
 
-__all__ = ["EP1", "EP2", "AtlasProtocol", "Protocol", "chunks", "within_told_slices"]
+__all__ = ["EP1", "EP2", "AtlasProtocol", "Protocol", "chunks", "told_slices"]
 
 Item = Mapping[str, torch.Tensor]
 
@@ -67,7 +67,8 @@ class Protocol(ABC):
             values: label value of each way; each must occur in the support.
 
         Returns:
-            (W, H, W, D) on the query's preprocessed grid, on the CPU.
+            (W, H, W, D) on the CPU: on the query's preprocessed grid, or a MetaTensor whose affine says where it is.
+            EP1 counts in the slices that it is told alone, see :func:`told_slices`.
         """
 
     @property
@@ -181,7 +182,7 @@ class AtlasProtocol(Protocol):
     """EP1 or EP2 for an :class:`Atlas`: all slices of the support are labelled, the whole query is segmented.
 
     Args:
-        name: "ep2"; or "ep1", which is told the slices of the query that show a class: elsewhere the probability is 0.
+        name: "ep2"; or "ep1", which is told the slices of the query that show a class, see :func:`told_slices`.
         settings: arguments of :class:`Atlas`.
     """
 
@@ -201,8 +202,7 @@ class AtlasProtocol(Protocol):
         self, network: FewShotNet, support: Sequence[Item], query: Item, values: Sequence[int]
     ) -> torch.Tensor:
         """Register, fuse, refine; the network is not asked."""
-        result = Atlas(support, values, **self.settings)(query["image"]).as_tensor()
-        return within_told_slices(result, query["truth"], values) if self.name == "ep1" else result
+        return Atlas(support, values, **self.settings)(query["image"])
 
 
 class LocatedProtocol(Protocol):
@@ -238,18 +238,15 @@ class LocatedProtocol(Protocol):
         return torch.stack([ways[self.values.index(v)] if v in self.values else nowhere for v in values])
 
 
-def within_told_slices(probabilities: torch.Tensor, truth: torch.Tensor, values: Sequence[int]) -> torch.Tensor:
-    """What EP1 is told: probabilities (W, H, W, D), set to 0 in place in slices without the class of the way.
+def told_slices(truth: torch.Tensor, values: Sequence[int]) -> list[np.ndarray]:
+    """What EP1 is told: for each value, bool (D,), which slices of the last axis show it.
 
     Args:
-        probabilities: one channel for each of ``values``.
-        truth: (1, H', W', D), label of the query.
+        truth: (1, H, W, D), label of the query.
         values: label value of each way.
     """
     told = _plain(truth)[0]
-    for way, value in enumerate(values):
-        probabilities[way, ..., ~(told == value).flatten(0, 1).any(0)] = 0
-    return probabilities
+    return [(told == value).flatten(0, 1).any(0).cpu().numpy() for value in values]
 
 
 def _plain(array: torch.Tensor) -> torch.Tensor:

@@ -89,12 +89,17 @@ def present_values(
     labels: Sequence[torch.Tensor], values: Sequence[int] | None = None, without: Collection[int] | None = None
 ) -> list[int]:
     """Label values that are wanted, or all others than ``without``; a ValueError where one does not occur in any."""
-    present = sorted({int(x) for label in labels for x in torch.unique(label)} - {0, *(without or ())})
+    return wanted_values([{int(x) for x in torch.unique(label)} - {0, *(without or ())} for label in labels], values)
+
+
+def wanted_values(shown: Sequence[Collection[int]], values: Sequence[int] | None = None) -> list[int]:
+    """Label values that are wanted, or all that one of the scans shows; a ValueError where none shows one of them."""
+    present = sorted({int(value) for own in shown for value in own})
     wanted = present if values is None else [int(v) for v in values]
     missing = [v for v in wanted if v not in present]
     if missing or not wanted:
         raise ValueError(
-            f"label value(s) {missing or 'any'} do not occur in the {len(labels)} support scan(s); "
+            f"label value(s) {missing or 'any'} do not occur in the {len(shown)} support scan(s); "
             f"present are {present}. Choose among them, or give another support scan."
         )
     return wanted

@@ -16,7 +16,9 @@ from .dictionary import Registerd
 from .field import DisplacementField
 from .fusion import local_weighted_vote, majority_vote, pbaf, staple, volume_preserving_vote
 from .grid import Grid, default_spacing
+from .masks import resample_masks
 from .matching import match
+from .reduced import reduced
 from .refinement import AppearanceRefinement
 from .register import PRESETS, Preset, register
 from .resample import inside, resample
@@ -38,8 +40,10 @@ __all__ = [
     "majority_vote",
     "match",
     "pbaf",
+    "reduced",
     "register",
     "resample",
+    "resample_masks",
     "side_by_side",
     "staple",
     "volume_preserving_vote",

@@ -15,9 +15,22 @@ from scipy.ndimage import gaussian_filter
 from .field import DisplacementField, sample
 from .grid import Grid
 
-__all__ = ["Transform", "inside", "resample"]
+__all__ = [
+    "BLUR_TRUNCATE",
+    "Transform",
+    "antialiased",
+    "blur_sigma",
+    "inside",
+    "moving_indices",
+    "resample",
+    "resampled_meta",
+    "within",
+]
 
 Transform: TypeAlias = np.ndarray | torch.Tensor | DisplacementField | None
+
+BLUR_TRUNCATE = 3
+"""Standard deviations at which the Gaussian of :func:`antialiased` ends."""
 
 # A point this far out of the field of view (voxels) still is in it: the float noise of two affines.
 _NOISE = 1e-3
@@ -56,12 +69,12 @@ def resample(
     own = _grid4(image)
     volume = image.detach().as_tensor().float()
     if antialias and mode == "bilinear":
-        volume = _blur(volume, own, grid)
+        volume = antialiased(volume, own, grid)
     result = torch.empty((image.shape[0], *grid.shape), dtype=torch.float32, device=volume.device)
-    for slab, index in _indices(grid, own, transform, volume.device):
+    for slab, index in moving_indices(grid, own, transform, volume.device):
         values = sample(volume, index, mode)
-        result[:, slab] = values if padding == "border" else values * _within(index, own.shape)
-    return _meta(result.to(image.dtype) if mode == "nearest" else result, grid, image)
+        result[:, slab] = values if padding == "border" else values * within(index, own.shape)
+    return resampled_meta(result.to(image.dtype) if mode == "nearest" else result, grid, image)
 
 
 def inside(image: MetaTensor, grid: Grid, transform: Transform = None) -> torch.Tensor:
@@ -73,9 +86,27 @@ def inside(image: MetaTensor, grid: Grid, transform: Transform = None) -> torch.
     """
     own = _grid4(image)
     result = torch.empty(grid.shape, dtype=torch.bool, device=image.device)
-    for slab, index in _indices(grid, own, transform, image.device):
-        result[slab] = _within(index, own.shape)
+    for slab, index in moving_indices(grid, own, transform, image.device):
+        result[slab] = within(index, own.shape)
     return result
+
+
+def antialiased(volume: torch.Tensor, own: Grid, grid: Grid) -> torch.Tensor:
+    """Blur a volume (C, H, W, D) along the axes that get coarser, as :func:`resample` does first."""
+    sigma = blur_sigma(own, grid)
+    if sigma.max() < 0.1:
+        return volume
+    blurred = torch.empty_like(volume)
+    for channel, values in zip(blurred, volume, strict=True):
+        filtered = gaussian_filter(values.cpu().numpy(), sigma, mode="nearest", truncate=BLUR_TRUNCATE)
+        channel.copy_(torch.from_numpy(filtered))
+    return blurred
+
+
+def blur_sigma(own: Grid, grid: Grid) -> np.ndarray:
+    """Standard deviations of that Gaussian, (3,), in voxels: by the length of one step of the grid along each axis."""
+    ratio = np.linalg.norm(np.linalg.solve(own.affine, grid.affine)[:3, :3], axis=1)
+    return 0.5 * np.sqrt(np.maximum(ratio**2 - 1, 0))
 
 
 def _grid4(image: MetaTensor) -> Grid:
@@ -84,27 +115,21 @@ def _grid4(image: MetaTensor) -> Grid:
     return Grid.of(image)
 
 
-def _meta(values: torch.Tensor, grid: Grid, image: MetaTensor) -> MetaTensor:
+def resampled_meta(values: torch.Tensor, grid: Grid, image: MetaTensor) -> MetaTensor:
+    """Values (C, *grid.shape) with the grid's affine and the name of the scan that they were made of."""
     kept = {key: image.meta[key] for key in ("filename_or_obj", "space") if key in image.meta}
     return MetaTensor(values, affine=torch.from_numpy(grid.affine), meta=kept)
 
 
-def _blur(volume: torch.Tensor, own: Grid, grid: Grid) -> torch.Tensor:
-    """Gaussian along the axes that are finer than the grid (length of one grid step along them, in voxels)."""
-    ratio = np.linalg.norm(np.linalg.solve(own.affine, grid.affine)[:3, :3], axis=1)
-    sigma = 0.5 * np.sqrt(np.maximum(ratio**2 - 1, 0))
-    if sigma.max() < 0.1:
-        return volume
-    blurred = [gaussian_filter(channel, sigma, mode="nearest", truncate=3) for channel in volume.cpu().numpy()]
-    return torch.from_numpy(np.stack(blurred)).to(volume.device)
-
-
-def _within(index: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
+def within(index: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
+    """Which voxel indices (..., 3) lie in a volume of that shape, up to half a voxel beyond the outer ones' middles."""
     size = torch.tensor(shape, dtype=index.dtype, device=index.device)
     return ((index >= -0.5 - _NOISE) & (index <= size - 0.5 + _NOISE)).all(-1)
 
 
-def _indices(grid: Grid, own: Grid, transform: Transform, device: torch.device) -> Iterator[tuple[slice, torch.Tensor]]:
+def moving_indices(
+    grid: Grid, own: Grid, transform: Transform, device: torch.device
+) -> Iterator[tuple[slice, torch.Tensor]]:
     """Slabs of the grid along its first axis, and the moving voxel index (n, W, D, 3) of each of their points."""
     field = transform if isinstance(transform, DisplacementField) else None
     world = np.eye(4) if field is not None or transform is None else _matrix(transform)

@@ -10,6 +10,7 @@ from .felzenszwalb import felzenszwalb
 from .foreground import foreground_mask
 from .geodesic import geodesic_distance
 from .geodesic_growth import GeodesicGrowthd, grow_scribbles
+from .label_boxes import label_boxes
 from .largest_component import LargestComponentd, largest_component
 from .leaks import remove_leaks
 from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
@@ -50,6 +51,7 @@ __all__ = [
     "foreground_mask",
     "geodesic_distance",
     "grow_scribbles",
+    "label_boxes",
     "largest_component",
     "patch_around",
     "remove_leaks",

@@ -11,6 +11,8 @@ import torch
 from monai.transforms import MapTransform
 from scipy import ndimage
 
+from .label_boxes import label_boxes
+
 __all__ = ["LargestComponentd", "largest_component"]
 
 
@@ -42,10 +44,10 @@ class LargestComponentd(MapTransform):
         """Set the voxels of smaller pieces to 0."""
         result = dict(data)
         for key in self.key_iterator(result):
-            label = np.asarray(result[key][0])
-            keep = np.zeros(label.shape, dtype=bool)
-            for value in np.unique(label[label != 0]):
-                keep |= largest_component(label == value)
-            inside = torch.as_tensor(keep, device=result[key].device)[None]
-            result[key] = torch.where(inside, result[key], torch.zeros_like(result[key]))
+            result[key] = result[key].clone()
+            label = np.asarray(result[key][0].cpu())
+            for value, box in label_boxes(label).items():
+                mask = label[box] == value
+                lost = torch.as_tensor(mask & ~largest_component(mask), device=result[key].device)
+                result[key][(0, *box)][lost] = 0
         return result

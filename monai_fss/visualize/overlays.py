@@ -18,6 +18,7 @@ from monai_fss.visualize.slices import (
     TRUTH_COLOUR,
     check_volumes,
     contours,
+    grey_window,
     label_styles,
     label_values,
     picture,
@@ -25,6 +26,8 @@ from monai_fss.visualize.slices import (
 )
 
 __all__ = ["overlay", "to_png"]
+
+LEGEND_COLUMNS = 4
 
 
 def overlay(
@@ -73,18 +76,22 @@ def overlay(
     truth = None if truth is None else to_las(np.asarray(truth), spacing, axcodes)[0]
     marked = label > 0 if truth is None else (label > 0) | (truth > 0)
     slices = _slices(marked, n_slices)
-    figure, panels = _grid(image.shape[1] * size[1] / (image.shape[0] * size[0]), len(slices))
-    window = tuple(np.percentile(image, (1, 99.5)))
+    present = label_values(label)
+    styles = label_styles(present, names)
+    known = {} if truth is None else dict.fromkeys(label_values(truth), (TRUTH_COLOUR, "-"))
+    aspect = image.shape[1] * size[1] / (image.shape[0] * size[0])
+    figure, panels = _grid(aspect, len(slices), len(styles) + (truth is not None))
+    window = grey_window(image)
     for panel, index in zip(panels, slices, strict=True):
         picture(panel, image[:, :, index], size, window)
         panel.text(0.97, 0.03, f"slice {index}", transform=panel.transAxes, color="white", fontsize=8, ha="right")
         if truth is not None:
-            contours(panel, truth[:, :, index], size, dict.fromkeys(label_values(truth), (TRUTH_COLOUR, "-")), 1.0)
-        contours(panel, label[:, :, index], size, label_styles(label_values(label), names), 1.3)
+            contours(panel, truth[:, :, index], size, known, 1.0)
+        contours(panel, label[:, :, index], size, styles, 1.3)
     panels[0].text(0.03, 0.5, "R", transform=panels[0].transAxes, color="white", fontsize=9, va="center")
-    empty = "" if label.any() else "no voxel"
+    empty = "" if present else "no voxel"
     figure.suptitle(" - ".join(part for part in (title, empty) if part), fontsize=11)
-    _legend(figure, label, names, truth is not None)
+    _legend(figure, styles, present, names, truth is not None)
     return figure
 
 
@@ -116,9 +123,10 @@ def _slices(marked: np.ndarray, count: int) -> list[int]:
     return [int(index) for index in chosen]
 
 
-def _grid(aspect: float, count: int) -> tuple[Figure, list[Axes]]:
+def _grid(aspect: float, count: int, entries: int) -> tuple[Figure, list[Axes]]:
     columns = math.ceil(math.sqrt(count))
-    rows, width, margin = math.ceil(count / columns), 2.6, 0.9
+    rows, width = math.ceil(count / columns), 2.6
+    margin = 0.9 + 0.2 * max(0, math.ceil(entries / LEGEND_COLUMNS) - 4)  # a legend of many organs is not in the way
     figure = Figure(figsize=(columns * width, rows * width * aspect + margin), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -127,10 +135,15 @@ def _grid(aspect: float, count: int) -> tuple[Figure, list[Axes]]:
     return figure, list(axes[:count])
 
 
-def _legend(figure: Figure, label: np.ndarray, names: Mapping[int, str], with_truth: bool) -> None:
-    present = label_values(label)
+def _legend(
+    figure: Figure,
+    styles: Mapping[int, tuple],
+    present: Sequence[int],
+    names: Mapping[int, str],
+    with_truth: bool,
+) -> None:
     handles = []
-    for value, (colour, style) in label_styles(present, names).items():
+    for value, (colour, style) in styles.items():
         text = names.get(value, f"label {value}") + ("" if value in present else " (no voxel)")
         handles.append(Line2D([], [], color=colour, linestyle=style, linewidth=2, label=text))
     if with_truth:
@@ -139,7 +152,7 @@ def _legend(figure: Figure, label: np.ndarray, names: Mapping[int, str], with_tr
         figure.legend(
             handles=handles,
             loc="outside lower center",
-            ncols=min(len(handles), 4),
+            ncols=min(len(handles), LEGEND_COLUMNS),
             fontsize=8,
             facecolor="#404040",
             labelcolor="white",

@@ -11,11 +11,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
 
+from monai_fss.transforms import label_boxes
+
 __all__ = [
     "COLOURS",
     "TRUTH_COLOUR",
     "check_volumes",
     "contours",
+    "grey_window",
     "label_styles",
     "label_values",
     "picture",
@@ -27,6 +30,7 @@ __all__ = [
 COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
 STYLES = ("-", (0, (4, 1.5)))  # a second round through the colours is dashed
 TRUTH_COLOUR = "white"
+_SAMPLE = 1 << 22
 
 
 def check_volumes(image: np.ndarray, labels: Mapping[str, np.ndarray], spacing: Sequence[float]) -> None:
@@ -43,7 +47,7 @@ def check_volumes(image: np.ndarray, labels: Mapping[str, np.ndarray], spacing: 
             )
     if len(spacing) != 3 or not all(math.isfinite(value) and value > 0 for value in spacing):
         raise ValueError(f"spacing: {list(spacing)} is not a voxel size. Give three positive values in mm.")
-    if not np.isfinite(image).all():
+    if image.dtype.kind not in "biu" and not np.isfinite(image).all():
         raise ValueError("image: it has voxels that are not finite. Repair the scan.")
 
 
@@ -72,6 +76,13 @@ def points_to_las(
     return ((moved + 0.5) * size)[:, :2], moved[:, 2].astype(int)
 
 
+def grey_window(image: np.ndarray) -> tuple[float, float]:
+    """1st and 99.5th percentile of a scan (H, W, D), of a large one those of an even sample of its voxels."""
+    step = max(1, int(np.ceil((image.size / _SAMPLE) ** (1 / 3))))
+    low, high = np.percentile(image[::step, ::step, ::step], (1, 99.5))
+    return float(low), float(high)
+
+
 def picture(panel: Axes, plane: np.ndarray, size: Sequence[float], window: Sequence[float]) -> None:
     """Draw a slice (H, W) of :func:`to_las`, in mm, its grey values within the window."""
     extent = (0, plane.shape[0] * size[0], 0, plane.shape[1] * size[1])
@@ -93,7 +104,7 @@ def contours(panel: Axes, plane: np.ndarray, size: Sequence[float], styles: Mapp
 
 def label_values(label: np.ndarray) -> list[int]:
     """Values of a label map in rising order, without 0."""
-    return [int(value) for value in np.unique(label) if value != 0]
+    return list(label_boxes(label))
 
 
 def label_styles(values: Sequence[int], names: Mapping[int, str]) -> dict[int, tuple]:

@@ -19,7 +19,7 @@ def scorer(names: dict[int, str]) -> FoldScorer:
         raise AssertionError(f"asked for {asked[-1]}")
 
     item = {"label": MetaTensor(torch.tensor([0, 1]).reshape(1, 1, 1, 2)), "case": "a"}
-    return FoldScorer(lambda item: item, None, [item], [item], names, protocol)  # type: ignore[arg-type]
+    return FoldScorer(lambda item: item, [item], [item], names, protocol)  # type: ignore[arg-type]
 
 
 def test_classes_that_the_support_does_not_show_are_left_out_and_none_is_no_error() -> None:

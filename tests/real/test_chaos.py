@@ -71,12 +71,12 @@ def test_mask_paste_by_ep1(name: str, pixdim: float, dice: float, within: float,
     names = {value: organ for organ, value in data.labels.items()}
     settings = {"pixdim": pixdim, "position_axes": []}
     parser = inference_parser("adnet", {}, settings)
-    before, native = parser.get_parsed_content("preprocessing"), parser.get_parsed_content("to_native")
+    before = parser.get_parsed_content("preprocessing")
     scores: dict[tuple[str, int], list[float]] = {}
     for number, fold in enumerate(make_folds("within", [case.name for case in data.labelled], data.folds)):
         queries = [case_item(data.cases[case]) for case in fold.queries]
         scorer = FoldScorer(
-            before, native, [case_item(data.cases[name]) for name in fold.support], queries, names, EP1(), "independent"
+            before, [case_item(data.cases[name]) for name in fold.support], queries, names, EP1(), "independent"
         )
         with torch.no_grad():
             for entry in scorer.entries(MaskPaste(), "mask paste", number, 0, surface=False):
