@@ -74,7 +74,7 @@ def test_metadata_name_version_licence_and_requirements(metadata: Message) -> No
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     names = {line.split(">")[0].split("<")[0].split("=")[0].strip() for line in required}
     core = {"torch", "monai", "pytorch-ignite", "numpy", "nibabel", "itk", "pyyaml", "fire", "numba", "scipy"}
-    assert names == core | {"matplotlib", "tqdm", "convexAdam", "scikit-image"}, (
+    assert names == core | {"matplotlib", "tqdm", "convexAdam", "psutil", "scikit-image"}, (
         "torchvision is none of them: it has no CPU build everywhere"
     )
 

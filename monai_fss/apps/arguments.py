@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from typing import Any
 
-__all__ = ["add_bundle_arguments"]
+__all__ = ["add_bundle_arguments", "case_names"]
 
 
 class _Several(argparse.Action):
@@ -56,3 +57,23 @@ def add_bundle_arguments(
         metavar="KEY=VALUE",
         help=f"settings of the bundle's configs/{config}, such as {example}",
     )
+
+
+def case_names(text: str, known: Collection[str]) -> list[str]:
+    """The names of an option such as ``--cases A,B,C``.
+
+    Args:
+        text: names between commas. A name may have commas in it: the longest one that is known is taken.
+        known: cases that there are.
+
+    Returns:
+        names in the order given; what is not known is a name by itself.
+    """
+    pieces = text.split(",")
+    names: list[str] = []
+    while pieces:
+        ends = [n for n in range(len(pieces), 0, -1) if ",".join(pieces[:n]).strip() in known]
+        end = ends[0] if ends else 1
+        names.append(",".join(pieces[:end]).strip())
+        pieces = pieces[end:]
+    return [name for name in names if name]

@@ -203,8 +203,9 @@ def _parse(pair: str, known: Mapping[str, Any]) -> tuple[str, Any]:
     key = key.strip().replace("#", "::")
     if not equals or not key:
         raise UsageError(f"--set {pair}: is not KEY=VALUE. Write for example steps=500.")
-    if _is_text(known.get(key)) and text[:1] not in ("'", '"'):
-        return key, text  # YAML would take 007 for a number, and a " #" for a comment
+    typed = text[:1] not in ("'", '"')
+    if typed and (_is_text(known.get(key)) or text[:1] in ("@", "%", "`")):  # YAML would take 007 for a number
+        return key, text
     try:
         value = yaml.safe_load(text)
         json.dumps(value, allow_nan=False)
@@ -212,9 +213,10 @@ def _parse(pair: str, known: Mapping[str, Any]) -> tuple[str, Any]:
     except (yaml.YAMLError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"--set {pair}: value cannot be read ({reason}). Write it as in YAML: 0.5, [1, 2].") from error
-    if isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
-        value = float(value)
-    return key, value
+    if not isinstance(value, str):
+        return key, value
+    value = text if typed else value  # of which YAML leaves out what follows a " #"
+    return key, float(value) if _SCIENTIFIC.fullmatch(value) else value
 
 
 def _of_kind(key: str, value: Any, default: Any) -> Any:

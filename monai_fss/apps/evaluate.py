@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from monai_fss.apps.budget import check_budget, within_budget
-from monai_fss.apps.bundles import is_trained
+from monai_fss.apps.bundles import is_trained, needs_support
 from monai_fss.apps.evaluation import Evaluation
 from monai_fss.apps.evaluation_checks import check_evaluation
 from monai_fss.apps.evaluation_plan import Plan, make_plan
 from monai_fss.apps.fold_trial import FoldTrial, protocol_of
+from monai_fss.apps.memory import warn_memory
+from monai_fss.apps.recipes import method_settings
 from monai_fss.apps.results import RESULT_FILES, Entry, Results, write_results
 from monai_fss.apps.versions import versions
 from monai_fss.data import check_output
@@ -60,6 +62,7 @@ def evaluate(
     check_output(output, RESULT_FILES, overwrite)
     plan = make_plan(evaluation)
     kept = Path(models or Path(output) / "models")
+    _warn_memory(evaluation, plan)
     evaluation = within_budget(evaluation, budget, kept)
     check_models(evaluation, plan, kept)
     entries, curves, notes = _trials(evaluation, plan, kept, Path(registrations or kept / REGISTRATIONS))
@@ -67,6 +70,15 @@ def evaluate(
     write_results(output, results)
     draw(results, curves, Path(output))
     return results
+
+
+def _warn_memory(evaluation: Evaluation, plan: Plan) -> None:
+    settings = method_settings(evaluation.bundle, evaluation.recipe, evaluation.settings)
+    registers = not is_trained(evaluation.bundle) or evaluation.prior is not None
+    dims = 2 if needs_support(evaluation.bundle) else 3
+    for _, fold in plan.folds:
+        queries, supports = ([plan.scans[name] for name in names] for names in (fold.queries, fold.support))
+        warn_memory(queries, supports, len(plan.scored), settings.get("pixdim"), registers, dims)
 
 
 def _trials(

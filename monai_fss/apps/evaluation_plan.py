@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
 from monai_fss.apps.training_groups import training_groups
-from monai_fss.data import DatasetFolder, Fold, Label, ScanError, make_folds
+from monai_fss.data import DatasetFolder, Fold, Label, Scan, ScanError, make_folds
 
 __all__ = ["Plan", "make_plan"]
 
@@ -28,6 +28,7 @@ class Plan:
             :func:`monai_fss.apps.training_groups.training_groups`; one empty group in setting 1.
         folds: with their numbers.
         shown: label values of each labelled case.
+        scans: what is known of each case's image.
     """
 
     data: DatasetFolder
@@ -36,6 +37,7 @@ class Plan:
     groups: Sequence[tuple[int, ...]]
     folds: Sequence[tuple[int, Fold]]
     shown: Mapping[str, frozenset[int]]
+    scans: Mapping[str, Scan]
 
     def tested(self, group: Sequence[int]) -> dict[int, str]:
         """The classes that are tested with the training of a group, by label value: those that are scored."""
@@ -84,7 +86,8 @@ def make_plan(evaluation: Evaluation) -> Plan:
         ScanError, UsageError: with every problem of the data, or where labels, groups or folds do not fit it.
     """
     data = DatasetFolder.read(evaluation.data)
-    labels = {summary.name: summary.label for summary in data.check() if summary.label}
+    summaries = data.check()
+    labels = {summary.name: summary.label for summary in summaries if summary.label}
     occurring = sorted({value for label in labels.values() for value in label.counts})
     scored = _scored(evaluation, data, occurring)
     names = {value: name for name, value in data.names_for(occurring).items()}
@@ -92,7 +95,8 @@ def make_plan(evaluation: Evaluation) -> Plan:
     folds = _folds(evaluation, data)
     _check_supports([labels[name] for _, fold in folds for name in fold.support])
     shown = {name: frozenset(label.counts) for name, label in labels.items()}
-    plan = Plan(data, scored, names, groups, folds, shown)
+    scans = {summary.name: summary.scan for summary in summaries}
+    plan = Plan(data, scored, names, groups, folds, shown, scans)
     if not any(plan.testable(fold, group) for _, fold in folds for group in groups):
         raise UsageError(
             f"--split {evaluation.split}: no support of a fold shows {', '.join(scored.values())}. Choose another "

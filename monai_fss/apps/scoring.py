@@ -13,7 +13,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_fss.apps.results import Entry
-from monai_fss.inferers import Protocol, WaysOnGrid, told_slices
+from monai_fss.inferers import Protocol, WaysOnGrid, told_slices, without_padding
 from monai_fss.metrics import Score, score, strict_dice
 from monai_fss.registration import Grid
 from monai_fss.transforms import LargestComponentd, largest_component
@@ -103,9 +103,8 @@ class FoldScorer:
 
     def _on(self, query: Mapping[str, Any], probability: torch.Tensor, grid: Grid) -> WaysOnGrid:
         """The classes on a grid, each in the slices that the protocol is told."""
-        source = Grid.of(probability if isinstance(probability, MetaTensor) else query["image"])
         told = told_slices(query["truth"], list(self.names)) if self.protocol.name == "ep1" else None
-        return WaysOnGrid(torch.as_tensor(probability), source, grid, allowed=told)
+        return WaysOnGrid(*without_padding(probability, query["image"]), grid, allowed=told)
 
     def _masks(self, ways: WaysOnGrid) -> Iterator[np.ndarray]:
         """One mask after another; of classes that compete the largest piece."""

@@ -8,13 +8,14 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monai_fss.apps.arguments import add_bundle_arguments
 from monai_fss.apps.bundles import bundle_path, device_setting, is_trained, needs_support, parse_settings, parser_values
 from monai_fss.apps.dicom_output import dicom_problems, write_dicom_masks
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.inference_config import inference_parser
+from monai_fss.apps.memory import warn_memory
 from monai_fss.apps.segment_folder import check_inputs_stay, depends_on, pending
 from monai_fss.apps.segment_options import (
     check_labels,
@@ -29,17 +30,21 @@ from monai_fss.apps.windows import guessed_window
 from monai_fss.data import (
     ScanError,
     finish_run,
-    inference_problems,
     label_names,
     list_scans,
     load_model,
+    look_at_inputs,
     query_items,
-    query_problems,
     read_model,
     remove_stale,
     start_run,
     write_json,
 )
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
+
+    from monai_fss.data.preflight import Inputs
 
 __all__ = ["add_arguments", "chosen_bundle", "label_values", "run", "segment", "support_slices"]
 
@@ -155,10 +160,10 @@ def segment(
     settings = {**_names(pairs[1]), **(settings or {})}
     trained = read_model(model)["settings"] if model else {}
     supported = needs_support(bundle)
-    problems = inference_problems(*pairs, labels, images) if supported else query_problems(images)
-    _refuse(problems + prnet_problems(settings.get("prnet")))
+    inputs = look_at_inputs(*pairs, labels, images)
+    _refuse(inputs.problems + prnet_problems(settings.get("prnet")))
     if not model and "window" not in settings:
-        settings |= guessed_window(pairs[0][0])
+        settings |= guessed_window(inputs.supports[0])
     parser = inference_parser(bundle, trained, settings, model or bundle)
     check_labels(labels, parser, model)
     queries = list_scans(images)
@@ -166,10 +171,11 @@ def segment(
     check_inputs_stay([*queries.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), list(queries))
     run_note = depends_on(bundle, model, *pairs, labels, settings)
     todo = pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
-    inputs: dict[str, Any] = {"support_image": pairs[0], "support_label": pairs[1]} if supported else {}
-    inputs |= {"labels": labels, "items": query_items({case: queries[case] for case in todo}), "output_dir": output}
+    _warn_memory(parser, inputs, todo)
+    given: dict[str, Any] = {"support_image": pairs[0], "support_label": pairs[1]} if supported else {}
+    given |= {"labels": labels, "items": query_items({case: queries[case] for case in todo}), "output_dir": output}
     # From here on nothing is set: the parser would build everything anew, and the network without its weights.
-    parser.update(parser_values(inputs))
+    parser.update(parser_values(given))
     if model:
         load_model(model, parser.get_parsed_content("network_def"))
     remove_stale(output)
@@ -188,6 +194,15 @@ def segment(
     write_json(Path(output) / "report.json", report)
     finish_run(output)
     return todo
+
+
+def _warn_memory(parser: ConfigParser, inputs: Inputs, todo: Sequence[str]) -> None:
+    config = parser.config
+    registers = "network_inferer" not in config and bool(inputs.supports) or config.get("prior") is not None
+    dims = 2 if inputs.supports else 3
+    scans = [inputs.queries[case] for case in todo]
+    ways = len(config.get("values") or inputs.values)
+    warn_memory(scans, inputs.supports, ways, config.get("pixdim"), registers, dims)
 
 
 def chosen_bundle(bundle: str | None, model: str | None) -> str:

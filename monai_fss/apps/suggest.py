@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from monai_fss.apps.arguments import case_names
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.results_tables import markdown_table
 from monai_fss.apps.windows import SOFT_TISSUE
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     if file is not None:
         check_output(file.parent, [file.name], overwrite=args.overwrite)
     data = DatasetFolder.read(args.data)
-    labelled = [name.strip() for name in (args.labelled or "").split(",") if name.strip()]
+    labelled = case_names(args.labelled or "", data.cases)
     _check(data, labelled, args.count)
     data.check()
     rows = suggest(data, labelled, args.count)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from monai_fss.apps.arguments import add_bundle_arguments
+from monai_fss.apps.arguments import add_bundle_arguments, case_names
 from monai_fss.apps.bundles import (
     bundle_path,
     config_keys,
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     files = _files(args.bundle, args.recipe)
     settings = parse_settings(args.set, files, _RESERVED)
-    cases = None if args.cases is None else [name.strip() for name in args.cases.split(",") if name.strip()]
+    cases = None if args.cases is None else case_names(args.cases, DatasetFolder.read(args.data).cases)
     start = time.time()
     steps = train(
         args.bundle,

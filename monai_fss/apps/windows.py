@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from monai_fss.data import Scan
 
 __all__ = ["SOFT_TISSUE", "ct_window", "guessed_window", "say_window", "training_window"]
 
@@ -36,15 +38,9 @@ def say_window() -> None:
     print(f"CT: intensities are clipped to {low} to {high} HU (soft tissue); --set window=[LOW,HIGH] for others")
 
 
-def guessed_window(scan: str | Path) -> dict[str, Any]:
-    """The setting ``window`` for a scan of unknown modality: soft tissue where its least value is that of CT.
-
-    Args:
-        scan: a file or DICOM folder.
-    """
-    from monai_fss.data import check_scan
-
-    if check_scan(scan).minimum > AIR:
+def guessed_window(scan: Scan) -> dict[str, Any]:
+    """The setting ``window`` for a scan of unknown modality: soft tissue where its least value is that of CT."""
+    if scan.minimum > AIR:
         return {}
     say_window()
     return ct_window("CT")

@@ -33,9 +33,11 @@ from monai_fss.data.phantom import Phantom, phantom, write_phantom_dataset
 from monai_fss.data.preflight import (
     check_inference,
     check_located_inference,
+    check_places,
     check_scans,
     check_training,
     inference_problems,
+    look_at_inputs,
     query_problems,
     training_problems,
 )
@@ -89,6 +91,7 @@ __all__ = [
     "check_located_inference",
     "check_not_support",
     "check_output",
+    "check_places",
     "check_propagation",
     "check_queries",
     "check_range",
@@ -110,6 +113,7 @@ __all__ = [
     "left_out_classes",
     "list_scans",
     "load_model",
+    "look_at_inputs",
     "load_propagation",
     "make_folds",
     "natural_key",

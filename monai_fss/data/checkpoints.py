@@ -19,6 +19,9 @@ from .problems import InputWarning, ScanError
 
 __all__ = ["latest_checkpoint", "load_model", "read_model", "restore", "save_best", "save_model", "save_state"]
 
+FREE = ("class_names",)
+"""Settings that are what somebody has called an organ: any text. Where they are used, nothing is evaluated."""
+
 
 def save_model(path: str | Path, network: nn.Module, settings: Mapping[str, Any]) -> None:
     """Write ``{"model": state dict, "settings": plain values, "network": class name}``, whole or not at all.
@@ -74,9 +77,14 @@ def read_model(path: str | Path) -> dict[str, Any]:
             [f"{path}: is not a model file of monai_fss (no weights under 'model'). Give a model.pt of a training."]
         )
     settings = content.get("settings", {})
-    if not isinstance(settings, dict) or not all(isinstance(k, str) and _harmless(v) for k, v in settings.items()):
+    if not isinstance(settings, dict) or not all(
+        isinstance(k, str) and _harmless(v, k in FREE) for k, v in settings.items()
+    ):
         raise ScanError(
-            [f"{path}: its settings hold more than numbers, texts and lists of them. Do not trust this file."]
+            [
+                f"{path}: its settings hold an expression, or more than numbers, texts and lists of them; none of it "
+                "is evaluated. Do not trust this file."
+            ]
         )
     return {"model": content["model"], "settings": settings, "network": content.get("network")}
 
@@ -206,11 +214,13 @@ def _read(path: Path) -> Any:
         raise ScanError([f"{path}: is damaged or no PyTorch file ({error}). Copy it again, or train anew."]) from error
 
 
-def _harmless(value: Any) -> bool:
-    """Whether a setting is a plain value. Texts of any kind are: nothing evaluates them."""
+def _harmless(value: Any, free: bool) -> bool:
+    """Whether a setting is a plain value, and no text that a ConfigParser would run or replace unless any may be."""
     if isinstance(value, (list, tuple)):
-        return all(_harmless(item) for item in value)
-    return value is None or isinstance(value, (bool, int, float, str))
+        return all(_harmless(item, free) for item in value)
+    if isinstance(value, str):
+        return free or not value.startswith(("$", "@", "%"))
+    return value is None or isinstance(value, (bool, int, float))
 
 
 def _some(names: list[str]) -> str:

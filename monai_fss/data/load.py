@@ -99,4 +99,5 @@ class LoadScand(MapTransform):
 
 def _label_type(array: np.ndarray) -> np.dtype:
     """The smallest signed type, of 16 bits or more, that holds all values."""
-    return np.promote_types(np.int16, np.min_scalar_type(int(array.max(initial=0))))
+    most = int(array.max(initial=0))
+    return np.dtype(next(kind for kind in (np.int16, np.int32, np.int64) if most <= np.iinfo(kind).max))

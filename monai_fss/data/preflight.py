@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
+    "Inputs",
     "check_inference",
     "check_located_inference",
+    "check_places",
     "check_scans",
     "check_training",
     "inference_problems",
+    "look_at_inputs",
     "query_problems",
     "training_problems",
 ]
@@ -42,6 +46,59 @@ def training_problems(folder: str | Path, cases: Sequence[str] | None = None) ->
     return [p for case in chosen for p in _problems(lambda path=case.image: check_scan(path))]  # type: ignore[misc]
 
 
+@dataclass
+class Inputs:
+    """
+    What is known of the scans of a run.
+
+    Args:
+        problems: every problem of every file; the scans are complete where there is none.
+        supports: the labelled scans.
+        values: label values that they show, or those of them that are wanted.
+        queries: the scans to segment, by case name.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    supports: list[Scan] = field(default_factory=list)
+    values: list[int] = field(default_factory=list)
+    queries: dict[str, Scan] = field(default_factory=dict)
+
+
+def look_at_inputs(
+    support_image: str | Sequence[str],
+    support_label: str | Sequence[str],
+    labels: Sequence[int] | None,
+    images: str | Path,
+) -> Inputs:
+    """Read and judge the support scans and the scans to segment, each once.
+
+    Args:
+        support_image, support_label: one or several labelled scans; none where a method needs none.
+        labels: label values wanted, None for all.
+        images: folder of the scans to segment, or one scan.
+    """
+    found = Inputs()
+    try:
+        pairs = support_items(support_image, support_label) if support_image or support_label else []
+        queries = list_scans(images)
+    except ScanError as error:
+        return Inputs(error.problems)
+    values: set[int] = set()
+    for pair in pairs:
+        try:
+            scan, label = check_support(pair["image"], pair["label"], labels)
+            found.supports.append(scan)
+            values |= label.counts.keys()
+        except ScanError as error:
+            found.problems += error.problems
+    found.values = sorted(values if labels is None else labels)
+    try:
+        found.queries = check_queries(queries, found.supports)
+    except ScanError as error:
+        found.problems += error.problems
+    return found
+
+
 def inference_problems(
     support_image: str | Sequence[str],
     support_label: str | Sequence[str],
@@ -50,18 +107,37 @@ def inference_problems(
 ) -> list[str]:
     """Every problem of the support scans and of the scans to segment."""
     try:
-        pairs = support_items(support_image, support_label)
-        queries = list_scans(images)
+        support_items(support_image, support_label)
     except ScanError as error:
         return error.problems
-    problems: list[str] = []
-    supports: list[Scan] = []
-    for pair in pairs:
-        try:
-            supports.append(check_support(pair["image"], pair["label"], labels)[0])
-        except ScanError as error:
-            problems += error.problems
-    return problems + _problems(lambda: check_queries(queries, supports))
+    return look_at_inputs(support_image, support_label, labels, images).problems
+
+
+def check_places(*places: Any) -> None:
+    """End the program with exit code 2 where MONAI's command line has changed a path on its way here.
+
+    ``python -m monai.bundle`` reads ``#`` in a value as ``::``, or as the beginning of a comment: results would lie in
+    a folder of another name, with no word of it. (What begins with ``$``, ``@`` or ``%`` it runs or replaces: that no
+    bundle can help.)
+
+    Args:
+        places: paths of the configuration, or lists of them.
+
+    Raises:
+        SystemExit: 2, after the problems have been printed.
+    """
+    typed = {part for word in sys.argv for part in (word, word.partition("=")[2]) if "#" in part}
+    changed = {part.replace("#", "::"): part for part in typed}
+    changed |= {part.partition("#")[0].rstrip(): part for part in typed}
+    paths = [str(path) for place in places for path in (place if isinstance(place, (list, tuple)) else [place])]
+    _end(
+        [
+            f"{path}: is not what was typed ({changed[path]}): MONAI's command does not take # for itself. Use a name "
+            "without it, or monai-fss."
+            for path in paths
+            if path in changed
+        ]
+    )
 
 
 def check_training(folder: str | Path, cases: Sequence[str] | None = None) -> None:

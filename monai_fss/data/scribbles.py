@@ -82,8 +82,7 @@ def scribble_values(
 def class_names(folder: str | Path, values: Sequence[int]) -> list[str]:
     """Names of label values, as the data set's dataset.json has them, or ``label_<value>``."""
     names = {value: name for name, value in DatasetFolder.read(folder).names_for(values).items()}
-    # A name that MONAI would take for an expression is not kept in a model file.
-    return [names[value] if names[value][:1] not in "$@%" else f"label_{value}" for value in values]
+    return [names[value] for value in values]
 
 
 def is_written(image: str | Path, folder: str | Path) -> bool:

@@ -101,7 +101,8 @@ class AtomicNibabelWriter(NibabelWriter):
             super().set_metadata(meta_dict, resample=True, **options)
         else:  # MONAI's would make float64 of them on the way
             self.affine = self.get_meta_info(meta_dict)[1]
-            self.output_dtype = self.data_obj.dtype if self.output_dtype is None else self.output_dtype
+            chosen: Any = self.output_dtype
+            self.output_dtype: Any = self.data_obj.dtype if chosen is None else chosen
         self.source = (meta_dict or {}).get("filename_or_obj")
 
     def write(self, filename: str | os.PathLike[str], verbose: bool = False, **obj_kwargs: Any) -> None:
@@ -125,7 +126,7 @@ class AtomicNibabelWriter(NibabelWriter):
         header = output_header(self.source, np.asarray(image.affine, dtype=float), voxels.shape, voxels.dtype)
         kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
         with atomic_path(name) as temporary:
-            kind(voxels, None, header).to_filename(temporary)
+            nib.save(kind(voxels, None, header), temporary)
 
 
 def write_probabilities(

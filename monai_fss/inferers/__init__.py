@@ -11,7 +11,7 @@ from .localisation import PointLocaliser
 from .located import LocatedInferer, LocatedQuality
 from .mask_similarity import MaskSimilarity, mask_landmarks
 from .native import NativeLabeld, SaveProbabilitiesd
-from .on_grid import WaysOnGrid, native_grid
+from .on_grid import WaysOnGrid, native_grid, without_padding
 from .point_matching import MATCH_LEVELS, MatchLevel, PointMatcher
 from .points import LocatedPoints, SupportPoints, box_of, centres_of
 from .prior import PriorInferer, PriorProtocol, with_weight
@@ -66,4 +66,5 @@ __all__ = [
     "told_slices",
     "volume_support",
     "with_weight",
+    "without_padding",
 ]

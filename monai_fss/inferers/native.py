@@ -15,7 +15,7 @@ from monai.transforms import MapTransform
 from monai_fss.data import write_probabilities
 from monai_fss.registration import Grid
 
-from .on_grid import WaysOnGrid, native_grid, slabs_on_grid
+from .on_grid import WaysOnGrid, native_grid, slabs_on_grid, without_padding
 
 __all__ = ["NativeLabeld", "SaveProbabilitiesd", "way_probabilities"]
 
@@ -80,9 +80,10 @@ class NativeLabeld(MapTransform):
         return result
 
     def _label(self, logits: MetaTensor, grid: Grid, image: MetaTensor) -> MetaTensor:
-        ways = WaysOnGrid(way_probabilities(logits), Grid.of(logits), grid, self.threshold)
+        seen, source = without_padding(logits, image)
+        ways = WaysOnGrid(way_probabilities(seen), source, grid, self.threshold)
         label = torch.from_numpy(ways.label(self.values))[None]
-        return MetaTensor(label, affine=torch.from_numpy(grid.affine), meta=dict(image.meta))
+        return MetaTensor(label, meta={**image.meta, "affine": torch.from_numpy(grid.affine)})
 
 
 class SaveProbabilitiesd(MapTransform):
@@ -110,8 +111,8 @@ class SaveProbabilitiesd(MapTransform):
         target = native_grid(image)
         for key in self.key_iterator(result):
             logits = result[key]
-            source = Grid.of(logits)
-            parts = (part for way in way_probabilities(logits) for part in slabs_on_grid(way, source, target))
+            seen, source = without_padding(logits, image)
+            parts = (part for way in way_probabilities(seen) for part in slabs_on_grid(way, source, target))
             shape = target.shape if logits.shape[0] == 2 else (*target.shape, logits.shape[0] - 1)
             write_probabilities(self.output_dir, image.meta["filename_or_obj"], target.affine, shape, parts)
         return result

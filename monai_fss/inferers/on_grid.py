@@ -18,7 +18,7 @@ from monai.data import MetaTensor
 
 from monai_fss.registration import Grid, resample
 
-__all__ = ["WaysOnGrid", "native_grid", "slabs_on_grid"]
+__all__ = ["WaysOnGrid", "native_grid", "slabs_on_grid", "without_padding"]
 
 SLAB = 1 << 22
 """Voxels of a slab: 17 MB of float32."""
@@ -33,6 +33,32 @@ def native_grid(image: MetaTensor) -> Grid:
     shape = [int(n) for n in torch.as_tensor(image.meta["spatial_shape"]).flatten()[:3]]
     affine = torch.as_tensor(image.meta["original_affine"]).double().cpu().numpy()
     return Grid((shape[0], shape[1], shape[2]), affine)
+
+
+def without_padding(found: torch.Tensor, image: MetaTensor) -> tuple[torch.Tensor, Grid]:
+    """What was found in a scan itself, not in what it was filled up with for a network.
+
+    Args:
+        found: (C, h, w, d), on the grid of the preprocessed image, or a MetaTensor on a grid of its own.
+        image: preprocessed; padding is looked for among its last transforms.
+
+    Returns:
+        (C, h', w', d') and its grid.
+    """
+    grid = Grid.of(found if isinstance(found, MetaTensor) else image)
+    plain = found.as_tensor() if isinstance(found, MetaTensor) else found
+    if not grid.same(Grid.of(image), 1e-6):
+        return plain, grid
+    for operation in reversed(image.applied_operations):
+        padded = operation.get("extra_info", {}).get("padded") if isinstance(operation, dict) else None
+        if padded is None:
+            break
+        pads = [(int(before), int(after)) for before, after in padded[-3:]]
+        low = [before for before, _ in pads]
+        high = [n - after for n, (_, after) in zip(plain.shape[1:], pads, strict=True)]
+        plain = plain[(slice(None), *(slice(a, b) for a, b in zip(low, high, strict=True)))]
+        grid = grid.crop(low, high)
+    return plain, grid
 
 
 @dataclass(frozen=True, eq=False)

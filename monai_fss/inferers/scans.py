@@ -19,7 +19,7 @@ def each_scan(inputs: MetaTensor) -> list[MetaTensor]:
     """
     if inputs.affine.ndim == 3:
         return list(decollate_batch(inputs))
-    return [MetaTensor(image, affine=inputs.affine, meta=dict(inputs.meta)) for image in inputs.as_tensor()]
+    return [MetaTensor(image, meta=dict(inputs.meta)) for image in inputs.as_tensor()]
 
 
 def scan_name(image: MetaTensor) -> str:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from monai_fss.visualize.slices import (
     TRUTH_COLOUR,
@@ -21,6 +22,7 @@ from monai_fss.visualize.slices import (
     grey_window,
     label_styles,
     label_values,
+    legend_below,
     picture,
     to_las,
 )
@@ -105,6 +107,8 @@ def to_png(figure: Figure, dpi: int = 120) -> bytes:
     Returns:
         The bytes of a PNG file.
     """
+    for text in figure.findobj(Text):  # names of scans and organs, in which "$" is no mathematics
+        text.set_parse_math(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
@@ -149,11 +153,4 @@ def _legend(
     if with_truth:
         handles.append(Line2D([], [], color=TRUTH_COLOUR, linewidth=2, label="truth"))
     if handles:
-        figure.legend(
-            handles=handles,
-            loc="outside lower center",
-            ncols=min(len(handles), LEGEND_COLUMNS),
-            fontsize=8,
-            facecolor="#404040",
-            labelcolor="white",
-        )
+        legend_below(figure, handles, LEGEND_COLUMNS)

@@ -18,6 +18,7 @@ from monai_fss.visualize.slices import (
     contours,
     label_styles,
     label_values,
+    legend_below,
     picture,
     points_to_las,
     to_las,
@@ -252,11 +253,4 @@ def _legend(figure: Figure, organs: Mapping[int, tuple[str, tuple]], background:
     ]
     handles += [mark(_BACKGROUND, "background")] if background else []
     handles.append(mark("white", f"rejected (similarity up to {tau:g})", "none"))
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=min(len(handles), 4),
-        fontsize=8,
-        facecolor="#404040",
-        labelcolor="white",
-    )
+    legend_below(figure, handles)

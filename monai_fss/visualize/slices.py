@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
 
 from monai_fss.transforms import label_boxes
@@ -21,6 +23,7 @@ __all__ = [
     "grey_window",
     "label_styles",
     "label_values",
+    "legend_below",
     "picture",
     "points_to_las",
     "to_las",
@@ -100,6 +103,22 @@ def contours(panel: Axes, plane: np.ndarray, size: Sequence[float], styles: Mapp
             lines = panel.contour(x, y, mask.T.astype(float), levels=[0.5], colors=[colour], linewidths=width)
             lines.set_linestyle([style])
     panel.set(xlim=(0, plane.shape[0] * size[0]), ylim=(0, plane.shape[1] * size[1]))
+
+
+def legend_below(figure: Figure, handles: Sequence[Line2D], columns: int = 4) -> None:
+    """A legend below the pictures; names are shown as they are, one that begins with "_" too."""
+    texts = [str(handle.get_label()) for handle in handles]
+    legend = figure.legend(
+        handles=list(handles),
+        labels=[f"entry {number}" for number in range(len(texts))],
+        loc="outside lower center",
+        ncols=min(len(handles), columns),
+        fontsize=8,
+        facecolor="#404040",
+        labelcolor="white",
+    )
+    for entry, text in zip(legend.get_texts(), texts, strict=True):
+        entry.set_text(text)
 
 
 def label_values(label: np.ndarray) -> list[int]:

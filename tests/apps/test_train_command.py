@@ -160,7 +160,7 @@ def test_ct_is_clipped_to_soft_tissue_unless_told_otherwise(
     assert "CT: " not in capsys.readouterr().out
     assert train(ct, tmp_path / "c", "window=null") == 0
     assert [overrides["window"] for overrides in seen] == [[-125, 275], [-1000, 1000], None]
-    assert seen[0]["device"] == "$torch.device('cpu')"
+    assert seen[0]["device"] == "cpu"
     assert json.loads((tmp_path / "a" / RUN_JSON).read_text(encoding="utf-8"))["settings"]["window"] == [-125, 275]
 
 

@@ -148,7 +148,6 @@ def test_files_that_do_not_pair_are_all_named(folder: Path) -> None:
         ('{"labels": {"liver": "1"}}', "name to value, 1 or more, each value once"),
         ('{"labels": {"liver": true}}', "'labels' is {'liver': True}"),
         ('{"labels": {"a": 1, "b": 1}}', "'labels' is {'a': 1, 'b': 1}"),
-        ('{"labels": {"$print(1)": 1}}', "'labels' has $print(1), which MONAI takes for an expression"),
         ('{"folds": {"a": 1}}', "'folds' is {'a': 1}, not a list"),
         ('{"folds": ["case_1"]}', "fold 0 is 'case_1', not a list of case names"),
         ('{"folds": [["case_1", 2]]}', "fold 0 is ['case_1', 2], not a list of case names"),

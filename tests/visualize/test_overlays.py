@@ -133,3 +133,14 @@ def test_right_is_right_on_a_real_scan(real_data) -> None:  # type: ignore[no-un
     assert len(figure.axes) == 6
     x = np.concatenate([path.vertices[:, 0] for c in figure.axes[3].collections for path in c.get_paths()])
     assert x.mean() < np.mean(figure.axes[3].get_xlim())  # the liver is on the patient's right
+
+
+def test_names_are_drawn_as_they_are() -> None:
+    """Between two "$" matplotlib would read mathematics, and leave out of a legend what begins with "_"."""
+    image, label = np.random.default_rng(0).random((20, 20, 4)), np.zeros((20, 20, 4), np.int16)
+    label[5:10, 5:10, 1:3] = 1
+    label[12:15, 5:10, 1:3] = 2
+    figure = overlay(image, label, (1, 1, 1), {1: "_a", 2: "$x_{$"}, title="$\\frac{$ %case")
+    assert to_png(figure).startswith(b"\x89PNG")
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["_a", "$x_{$"]

@@ -1,0 +1,98 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""How much memory a run will need, said before it begins where there is less."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import psutil
+
+from monai_fss.data import InputWarning, Scan
+
+__all__ = ["free_memory", "needed_memory", "warn_memory"]
+
+# Measured with tests/benchmarks/large_scans.py, and rounded up.
+PROGRAM = 0.8e9  # what is imported, and what the smallest scan takes
+REGISTRATION = 1.5e9  # of two scans, whatever their size: both are reduced to what it needs
+QUERY = 10  # bytes a voxel: as read, as float32, as mask, and as copied on the way
+RESAMPLED = 3  # and where MONAI's Spacing makes float64 of it
+SUPPORT = 3  # bytes a voxel of each labelled scan, of which an atlas keeps the label
+ATLAS_VOXELS = 1.3e6
+CGROUP = Path("/sys/fs/cgroup")
+CGROUP_FILES = (
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
+
+
+def needed_memory(
+    query: Scan, supports: Sequence[Scan], ways: int, pixdim: float | None, registers: bool, dims: int = 2
+) -> float:
+    """
+    Estimate the peak of a run, in bytes.
+
+    Args:
+        query: the largest scan that is segmented.
+        supports: the labelled scans.
+        ways: organs.
+        pixdim: mm of the grid that a network works on; None where there is no network.
+        registers: whether labelled scans are registered.
+        dims: axes that are brought to ``pixdim``: 2 of a network on slices, 3 of one on volumes.
+    """
+    voxels = math.prod(query.shape)
+    total = PROGRAM + QUERY * voxels + SUPPORT * sum(math.prod(scan.shape) for scan in supports)
+    if registers:
+        total += REGISTRATION + 4 * ways * min(ATLAS_VOXELS, voxels)
+    if pixdim is not None:
+        working = voxels * math.prod(step / pixdim for step in sorted(query.spacing)[:dims])
+        total += RESAMPLED * voxels + 2 * 4 * (1 + ways) * working
+    return total
+
+
+def free_memory() -> float:
+    """Bytes that this process may still take: what the machine has free, or a container's limit leaves."""
+    free = [float(psutil.virtual_memory().available)]
+    for limit, used in CGROUP_FILES:
+        files = [CGROUP / name for name in (limit, used)]
+        if all(file.is_file() for file in files):
+            texts = [file.read_text(encoding="ascii").strip() for file in files]
+            if all(text.isdecimal() for text in texts):  # "max" is no limit
+                free.append(float(texts[0]) - float(texts[1]))
+    return max(0.0, min(free))
+
+
+def warn_memory(
+    queries: Iterable[Scan],
+    supports: Sequence[Scan],
+    ways: int,
+    pixdim: float | None = None,
+    registers: bool = True,
+    dims: int = 2,
+) -> None:
+    """
+    Say before the work begins where the largest scan needs more memory than is free.
+
+    Args:
+        queries: the scans to segment.
+        supports, ways, pixdim, registers, dims: see :func:`needed_memory`.
+
+    Warns:
+        InputWarning: it does. The run is tried all the same, as the figure is an estimate.
+    """
+    largest = max(queries, key=lambda scan: math.prod(scan.shape), default=None)
+    if largest is None:
+        return
+    needed, free = needed_memory(largest, supports, ways, pixdim, registers, dims), free_memory()
+    if needed > free:
+        size = " x ".join(map(str, largest.shape))
+        warnings.warn(
+            f"{largest.path}: {size} voxels and {ways} organs will need about {needed / 1e9:.1f} GB of memory, and "
+            f"{free / 1e9:.1f} GB are free. If the system ends the run, close other programs, crop the scan, or ask "
+            "for fewer organs by --labels.",
+            InputWarning,
+            stacklevel=2,
+        )
