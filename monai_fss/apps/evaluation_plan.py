@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluation import Evaluation
@@ -37,7 +37,7 @@ class Plan:
     groups: Sequence[tuple[int, ...]]
     folds: Sequence[tuple[int, Fold]]
     shown: Mapping[str, frozenset[int]]
-    scans: Mapping[str, Scan]
+    scans: Mapping[str, Scan] = field(default_factory=dict)
 
     def tested(self, group: Sequence[int]) -> dict[int, str]:
         """The classes that are tested with the training of a group, by label value: those that are scored."""

@@ -214,6 +214,8 @@ class LocatedProtocol(Protocol):
         labelled_slices: that it has learnt from, for the tables.
     """
 
+    name = "ep2"
+
     def __init__(self, inferer: Inferer, values: Sequence[int], labelled_slices: int | str = "scribbles") -> None:
         super().__init__()
         self.inferer = inferer
