@@ -54,7 +54,7 @@ class FoldScorer:
         if ways not in WAYS:
             raise ValueError(f"ways must be one of {', '.join(WAYS)}, got '{ways}'.")
         self.preprocessing = preprocessing
-        self.support = [preprocessing(dict(item)) for item in support]
+        self.support = [_without_truth(preprocessing(dict(item))) for item in support]
         self.queries = list(queries)
         shown = {int(v) for item in self.support for v in torch.unique(item["label"].as_tensor())}
         self.names = {value: name for value, name in names.items() if value in shown}
@@ -66,9 +66,8 @@ class FoldScorer:
     def probabilities(self, network: Any) -> Iterator[tuple[Mapping[str, Any], torch.Tensor]]:
         """Each query, preprocessed, with its probabilities (W, h, w, d) on the grid of the method."""
         network.eval()
-        for item in self.queries:  # one after the other: a scan and its labels at full resolution are large
-            query = self.preprocessing(dict(item))
-            yield query, self.protocol(network, self.support, query, list(self.names))
+        for item in self.queries:
+            yield self._found(network, item)
 
     def entries(self, network: Any, method: str, fold: int, run: int, surface: bool = True) -> list[Entry]:
         """Score every query and class; nothing where the support shows none of the classes.
@@ -80,17 +79,26 @@ class FoldScorer:
             surface: also measure HD95, ASSD and the quality; floors of scattered voxels take long and are compared by
                 Dice alone.
         """
-        found: list[Entry] = []
-        for query, probability in self.probabilities(network) if self.names else ():
-            truth = query["truth"]
-            spacing = np.linalg.norm(np.asarray(truth.affine)[:3, :3], axis=0).tolist()
-            quality = self._quality(network, query, probability) if surface and self.quality else {}
-            masks = self._masks(self._on(query, probability, Grid.of(truth)))
-            for mask, (value, name) in zip(masks, self.names.items(), strict=True):
-                known = np.asarray(truth[0]) == value
-                entry = _entry(_score(mask, known, spacing, surface), fold, run, query["case"], value, name, method)
-                ml = float(mask.sum() * np.prod(spacing) / 1000)
-                found.append(replace(entry, quality=quality[value], volume_ml=ml) if quality else entry)
+        network.eval()
+        scored = [self._scored(network, item, surface) for item in (self.queries if self.names else ())]
+        return [replace(entry, method=method, fold=fold, run=run) for entries in scored for entry in entries]
+
+    def _found(self, network: Any, item: Mapping[str, Any]) -> tuple[Mapping[str, Any], torch.Tensor]:
+        query = self.preprocessing(dict(item))
+        return query, self.protocol(network, self.support, query, list(self.names))
+
+    def _scored(self, network: Any, item: Mapping[str, Any], surface: bool) -> list[Entry]:
+        """The scores of one query. Nothing of it is kept: a scan and its labels at full resolution are large."""
+        query, probability = self._found(network, item)
+        truth, found = query["truth"], []
+        spacing = np.linalg.norm(np.asarray(truth.affine)[:3, :3], axis=0).tolist()
+        quality = self._quality(network, query, probability) if surface and self.quality else {}
+        masks = self._masks(self._on(query, probability, Grid.of(truth)))
+        for mask, (value, name) in zip(masks, self.names.items(), strict=True):
+            known = np.asarray(truth[0]) == value
+            entry = _entry(_score(mask, known, spacing, surface), query["case"], value, name)
+            ml = float(mask.sum() * np.prod(spacing) / 1000)
+            found.append(replace(entry, quality=quality[value], volume_ml=ml) if quality else entry)
         return found
 
     def _quality(self, network: Any, query: Mapping[str, Any], probability: torch.Tensor) -> dict[int, float]:
@@ -149,5 +157,10 @@ def _score(mask: np.ndarray, known: np.ndarray, spacing: Sequence[float], surfac
     return Score(dice, float("nan"), float("nan"), state)
 
 
-def _entry(found: Score, fold: int, run: int, case: str, value: int, name: str, method: str) -> Entry:
-    return Entry(fold, run, case, value, name, method, found.dice, found.hd95, found.assd, found.state)
+def _entry(found: Score, case: str, value: int, name: str) -> Entry:
+    return Entry(0, 0, case, value, name, "", found.dice, found.hd95, found.assd, found.state)
+
+
+def _without_truth(item: Mapping[str, Any]) -> dict[str, Any]:
+    """A labelled scan is not scored."""
+    return {key: value for key, value in item.items() if key != "truth"}

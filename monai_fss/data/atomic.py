@@ -35,7 +35,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f"{STALE_PREFIX}{uuid4().hex[:12]}-{final.name}")
+    ending = ".nii.gz" if final.name.endswith(".nii.gz") else final.suffix[:8]  # a name may be as long as is allowed
+    temporary = final.with_name(f"{STALE_PREFIX}{uuid4().hex[:12]}{ending}")
     try:
         yield temporary
         with open(temporary, "rb+") as stream:
