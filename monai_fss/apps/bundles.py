@@ -39,6 +39,8 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (list, "a list"),
     (dict, "a mapping"),
 )
+_PATHS = ("cache_dir", "checkpoint_dir", "pretrained")
+"""Settings that are a path or nothing, and so have no text by which that could be told."""
 _SCIENTIFIC = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
@@ -204,8 +206,8 @@ def _parse(pair: str, known: Mapping[str, Any]) -> tuple[str, Any]:
     if not equals or not key:
         raise UsageError(f"--set {pair}: is not KEY=VALUE. Write for example steps=500.")
     typed = text[:1] not in ("'", '"')
-    if typed and (_is_text(known.get(key)) or text[:1] in ("@", "%", "`")):  # YAML would take 007 for a number
-        return key, text
+    if typed and text != "null" and (_is_text(known.get(key)) or key in _PATHS or text[:1] in ("@", "%", "`")):
+        return key, text  # YAML would take 007 for a number
     try:
         value = yaml.safe_load(text)
         json.dumps(value, allow_nan=False)
@@ -216,7 +218,7 @@ def _parse(pair: str, known: Mapping[str, Any]) -> tuple[str, Any]:
     if not isinstance(value, str):
         return key, value
     value = text if typed else value  # of which YAML leaves out what follows a " #"
-    return key, float(value) if _SCIENTIFIC.fullmatch(value) else value
+    return key, float(value) if typed and _SCIENTIFIC.fullmatch(value) else value
 
 
 def _of_kind(key: str, value: Any, default: Any) -> Any:

@@ -100,14 +100,14 @@ class FoldTrial:
         return found + self.scorer.entries(MaskPaste(), MASK_PASTE, fold, repetition, surface=False)
 
     def curve(self) -> list[tuple[float, np.ndarray]]:
-        """Learned threshold and Dice over thresholds around it; none for a method that learns no threshold, or where
-        the support shows no class.
+        """Learned threshold and Dice over thresholds around it; none for a method that learns no threshold, where the
+        support shows no class, or where a prior joins the network: its threshold alone decides nothing then.
         """
         from monai_fss.apps.evaluation_plots import OFFSETS
         from monai_fss.apps.scoring import threshold_scores
         from monai_fss.networks.nets import ADNet
 
-        if not isinstance(self.network, ADNet) or not self.scorer.names:
+        if not isinstance(self.network, ADNet) or not self.scorer.names or self.evaluation.prior:
             return []
         return [(float(self.network.threshold.detach()), threshold_scores(self.scorer, self.network, OFFSETS))]
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import psutil
+import torch
 
 from monai_fss.data import InputWarning, Scan
 
@@ -24,8 +25,8 @@ SUPPORT = 3  # bytes a voxel of each labelled scan, of which an atlas keeps the 
 ATLAS_VOXELS = 1.3e6
 CGROUP = Path("/sys/fs/cgroup")
 CGROUP_FILES = (
-    ("memory.max", "memory.current"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
 )
 
 
@@ -46,7 +47,8 @@ def needed_memory(
     voxels = math.prod(query.shape)
     total = PROGRAM + QUERY * voxels + SUPPORT * sum(math.prod(scan.shape) for scan in supports)
     if registers:
-        total += REGISTRATION + 4 * ways * min(ATLAS_VOXELS, voxels)
+        side_by_side = max(1, min(len(supports), torch.get_num_threads()))
+        total += REGISTRATION * side_by_side + 4 * ways * min(ATLAS_VOXELS, voxels) * (1 + side_by_side)
     if pixdim is not None:
         working = voxels * math.prod(step / pixdim for step in sorted(query.spacing)[:dims])
         total += RESAMPLED * voxels + 2 * 4 * (1 + ways) * working
@@ -56,13 +58,20 @@ def needed_memory(
 def free_memory() -> float:
     """Bytes that this process may still take: what the machine has free, or a container's limit leaves."""
     free = [float(psutil.virtual_memory().available)]
-    for limit, used in CGROUP_FILES:
+    for limit, used, stat in CGROUP_FILES:
         files = [CGROUP / name for name in (limit, used)]
         if all(file.is_file() for file in files):
             texts = [file.read_text(encoding="ascii").strip() for file in files]
             if all(text.isdecimal() for text in texts):  # "max" is no limit
-                free.append(float(texts[0]) - float(texts[1]))
+                free.append(float(texts[0]) - float(texts[1]) + _reclaimable(CGROUP / stat))
     return max(0.0, min(free))
+
+
+def _reclaimable(stat: Path) -> float:
+    """What a container holds of files that have been read, and gives back."""
+    lines = stat.read_text(encoding="ascii").splitlines() if stat.is_file() else []
+    found = [line.split() for line in lines if line.startswith(("inactive_file ", "total_inactive_file "))]
+    return max((float(words[1]) for words in found), default=0.0)
 
 
 def warn_memory(

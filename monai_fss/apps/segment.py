@@ -160,7 +160,7 @@ def segment(
     settings = {**_names(pairs[1]), **(settings or {})}
     trained = read_model(model)["settings"] if model else {}
     supported = needs_support(bundle)
-    inputs = look_at_inputs(*pairs, labels, images)
+    inputs = look_at_inputs(*pairs, labels, images, supported)
     _refuse(inputs.problems + prnet_problems(settings.get("prnet")))
     if not model and "window" not in settings:
         settings |= guessed_window(inputs.supports[0])

@@ -11,7 +11,7 @@ import numpy as np
 
 from monai_fss.data.problems import Findings
 
-__all__ = ["affine_text", "check_affine", "corner_distance", "spacing_of"]
+__all__ = ["affine_text", "check_affine", "corner_distance", "is_sheared", "spacing_of"]
 
 _PLAUSIBLE_MM = (0.1, 20.0)
 _SINGULAR = 1e-6
@@ -54,11 +54,22 @@ def check_affine(affine: np.ndarray, found: Findings) -> bool:
         return False
     if min(spacing) < _PLAUSIBLE_MM[0] or max(spacing) > _PLAUSIBLE_MM[1]:
         found.doubt(f"voxel spacing is {rounded} mm", "Is the unit mm? Correct the header if not")
-    cosine = float(np.abs(directions.T @ directions - np.eye(3)).max())
+    cosine = _cosine(affine)
     if cosine > _SHEARED:
         degrees = np.degrees(np.arccos(min(cosine, 1.0)))
         found.doubt(f"affine is sheared (two axes meet at {degrees:.1f} degrees)", "Distances are approximate")
     return True
+
+
+def is_sheared(affine: np.ndarray) -> bool:
+    """Tell whether two axes of a 4 x 4 affine are not perpendicular."""
+    return _cosine(affine) > _SHEARED
+
+
+def _cosine(affine: np.ndarray) -> float:
+    """Of the angle between the two axes that are least perpendicular."""
+    directions = affine[:3, :3] / np.asarray(spacing_of(affine))
+    return float(np.abs(directions.T @ directions - np.eye(3)).max())
 
 
 def corner_distance(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> float:

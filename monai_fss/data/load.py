@@ -18,7 +18,7 @@ from monai.utils import ensure_tuple_rep
 
 from monai_fss.data.problems import Findings
 from monai_fss.data.volume import read_scan
-from monai_fss.data.voxels import check_labels
+from monai_fss.data.voxels import check_finite, check_labels
 
 __all__ = ["LoadScan", "LoadScand"]
 
@@ -54,9 +54,10 @@ class LoadScan(Transform):
         stored, affine = read_scan(Path(path))
         if self.as_label:
             found = Findings(path)
-            check_labels(stored, found)
+            if check_finite(stored, found):
+                check_labels(stored, found)
             found.settle()
-        array = np.ascontiguousarray(stored, dtype=_label_type(stored) if self.as_label else np.float32)
+        array = np.array(stored, dtype=_label_type(stored) if self.as_label else np.float32, order="C")
         meta = {
             "filename_or_obj": str(path),
             "original_affine": affine.copy(),

@@ -36,7 +36,7 @@ class Volume:
         shape: as in the file.
         affine: 4 x 4, voxel index to mm in RAS+, whatever unit the file has; None where it cannot be made.
         dtype: the voxel type on disk.
-        array: the voxels, read-only, in the file's order; None where the type or shape was refused.
+        array: the voxels, in the file's order; None where the type or shape was refused.
     """
 
     shape: tuple[int, ...]

@@ -17,7 +17,7 @@ __all__ = ["affine_of"]
 _MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # a unit of the lowest three bits of xyzt_units; 0 is "unknown"
 _NAMES = {1: "metres", 3: "microns"}
 _POSSIBLE_MM = (0.001, 100.0)
-_DIFFERENT = 1e-2  # voxels
+_DIFFERENT = 0.5  # voxels: a quaternion of single precision turns the corners of a large scan by as much
 
 
 def affine_of(header: Any, checked: Any, axes: int, found: Findings) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from monai_fss.data.geometry import corner_distance
+from monai_fss.data.geometry import corner_distance, is_sheared
 from monai_fss.data.nifti import nifti_header
 from monai_fss.data.nifti_geometry import affine_of
 from monai_fss.data.problems import Findings
@@ -50,9 +50,7 @@ def output_header(source: str | Path | None, affine: np.ndarray, shape: Sequence
     else:
         header = nib.Nifti1Header()
         header.set_sform(affine, _SCANNER)
-        header.set_qform(affine, _SCANNER, strip_shears=True)
-        if corner_distance(affine, header.get_qform(), [max(n, 1) for n in shape[:3]]) > _SAME_VOXELS:
-            header["qform_code"] = 0  # sheared: it cannot say where the voxels lie
+        header.set_qform(affine, 0 if is_sheared(affine) else _SCANNER, strip_shears=True)  # it cannot say a shear
         header.set_xyzt_units("mm")
     header.set_data_shape(shape)
     header.set_data_dtype(dtype)

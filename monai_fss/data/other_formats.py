@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Reading NRRD, MHA and DICOM series through MONAI, which the bundles read them with."""
+"""Reading NRRD, MHA and DICOM series through MONAI and ITK."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read_other(path: Path, found: Findings) -> Volume | None:
     if found.problems:
         return None
     try:
-        # With MONAI's own choice of reader, as in the bundles: named readers fall back on each other.
+        # With MONAI's own choice of reader: named readers fall back on each other.
         image: Any = LoadImage(image_only=True, dtype=None, expanduser=False)(path)
     except Exception as e:  # ITK and MONAI raise many classes for a bad file; the file is named and the reason kept
         found.refuse(f"cannot be read ({_reason(e)})", "Export it again, best as NIfTI")

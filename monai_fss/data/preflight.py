@@ -46,6 +46,9 @@ def training_problems(folder: str | Path, cases: Sequence[str] | None = None) ->
     return [p for case in chosen for p in _problems(lambda path=case.image: check_scan(path))]  # type: ignore[misc]
 
 
+MONAI_COMMAND = ("monai", "bundle", "__main__.py")
+
+
 @dataclass
 class Inputs:
     """
@@ -69,17 +72,19 @@ def look_at_inputs(
     support_label: str | Sequence[str],
     labels: Sequence[int] | None,
     images: str | Path,
+    supported: bool = True,
 ) -> Inputs:
     """Read and judge the support scans and the scans to segment, each once.
 
     Args:
-        support_image, support_label: one or several labelled scans; none where a method needs none.
+        support_image, support_label: one or several labelled scans.
         labels: label values wanted, None for all.
         images: folder of the scans to segment, or one scan.
+        supported: whether labelled scans are needed. If not, they are not looked at.
     """
     found = Inputs()
     try:
-        pairs = support_items(support_image, support_label) if support_image or support_label else []
+        pairs = support_items(support_image, support_label) if supported else []
         queries = list_scans(images)
     except ScanError as error:
         return Inputs(error.problems)
@@ -106,10 +111,6 @@ def inference_problems(
     images: str | Path,
 ) -> list[str]:
     """Every problem of the support scans and of the scans to segment."""
-    try:
-        support_items(support_image, support_label)
-    except ScanError as error:
-        return error.problems
     return look_at_inputs(support_image, support_label, labels, images).problems
 
 
@@ -126,9 +127,11 @@ def check_places(*places: Any) -> None:
     Raises:
         SystemExit: 2, after the problems have been printed.
     """
+    if Path(sys.argv[0]).parts[-3:] != MONAI_COMMAND:
+        return
     typed = {part for word in sys.argv for part in (word, word.partition("=")[2]) if "#" in part}
     changed = {part.replace("#", "::"): part for part in typed}
-    changed |= {part.partition("#")[0].rstrip(): part for part in typed}
+    changed |= {before: part for part in typed if (before := part.partition("#")[0].rstrip())}
     paths = [str(path) for place in places for path in (place if isinstance(place, (list, tuple)) else [place])]
     _end(
         [

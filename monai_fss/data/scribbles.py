@@ -10,14 +10,13 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
-
 from monai_fss.data.cases import case_name
 from monai_fss.data.checks import check_label
 from monai_fss.data.dataset import DatasetFolder
 from monai_fss.data.items import chosen_cases, scan_item
 from monai_fss.data.problems import InputWarning, ScanError
+from monai_fss.data.volume import read_scan
+from monai_fss.data.voxels import count_values
 
 __all__ = ["class_names", "is_written", "pseudo_items", "scribble_item", "scribble_values"]
 
@@ -124,8 +123,7 @@ def pseudo_items(
     rated = _similarities(Path(pseudo) / "propagation.csv") if least_similarity > 0 else {}
     for case in chosen_cases(folder, cases):
         file = Path(pseudo) / f"{case.name}.nii.gz"
-        shown = np.unique(np.asarray(nib.Nifti1Image.from_filename(file).dataobj)).astype(int)
-        if not set(values) <= set(shown.tolist()):
+        if not set(values) <= count_values(read_scan(file)[0]).keys():
             without.append(case.name)
         elif any(rated.get((case.name, value), 1.0) < least_similarity for value in values):
             doubtful.append(case.name)

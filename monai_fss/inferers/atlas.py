@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -92,7 +92,7 @@ class Atlas:
 
     def __init__(
         self,
-        scans: Sequence[Item],
+        scans: Iterable[Item],
         values: Sequence[int] | None = None,
         spacing: Sequence[float] | None = None,
         nearest: int | None = None,
@@ -182,11 +182,12 @@ class Atlas:
         if fewer or (len(placed) > 1 and self.fusion in ("local", "pbaf")):
             images = [resample(scan.image, grid, f)[0].as_tensor().numpy() for scan, f in placed]
         chosen = self._nearest(fixed, images) if fewer else range(len(placed))
-        masks = np.stack([placed[i][0].masks(self.values, grid, placed[i][1]) for i in chosen])
+        warped = (placed[i][0].masks(self.values, grid, placed[i][1]) for i in chosen)  # one at a time: they are large
         if self.fusion == "soft" or len(chosen) == 1:
+            masks = next(warped)[None] if len(chosen) == 1 else np.stack(list(warped))
             shown = np.array([[v in placed[i][0].boxes for v in self.values] for i in chosen])
             return volume_preserving_vote(masks, shown, grid.spacing.tolist())
-        labels = np.stack([np.array([*self.values, 0])[winners(mask)] for mask in masks])
+        labels = np.stack([np.array([*self.values, 0])[winners(mask)] for mask in warped])
         if self.fusion in ("majority", "staple"):
             return (majority_vote if self.fusion == "majority" else staple)(labels, self.values)
         stack = np.stack([images[i] for i in chosen])

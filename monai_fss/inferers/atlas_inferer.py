@@ -56,7 +56,8 @@ class AtlasInferer(Inferer):
         affines = torch.stack([torch.as_tensor(result.affine) for result in results])
         stacked = torch.stack([_filled(result, size) for result in results]).to(inputs.device)
         batched = inputs.affine.ndim == 3
-        made = MetaTensor(stacked, meta={**inputs.meta, "affine": affines if batched else affines[0]})
+        made = MetaTensor(stacked)  # its constructor takes meta data of one scan alone
+        made.meta = {**inputs.meta, "affine": affines if batched else affines[0]}
         made.is_batch = inputs.is_batch
         return made
 

@@ -247,8 +247,8 @@ def told_slices(truth: torch.Tensor, values: Sequence[int]) -> list[np.ndarray]:
         truth: (1, H, W, D), label of the query.
         values: label value of each way.
     """
-    told = _plain(truth)[0]
-    return [(told == value).flatten(0, 1).any(0).cpu().numpy() for value in values]
+    told = _plain(truth)[0].cpu().numpy()  # torch would compare a value that its type does not hold as another one
+    return [(told == value).any((0, 1)) for value in values]
 
 
 def _plain(array: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 from monai.data import MetaTensor
 from scipy.ndimage import gaussian_filter1d
 
-from .grid import Grid, default_spacing
+from .grid import Grid
 from .resample import BLUR_TRUNCATE, blur_sigma, resampled_meta
 
 __all__ = ["LARGE", "reduced"]
@@ -42,9 +42,7 @@ def reduced(image: MetaTensor, most_voxels: int = LARGE) -> MetaTensor:
     if image[0].numel() <= most_voxels:
         return image
     own = Grid.of(image)
-    finest = float(own.spacing.min())
-    step = np.array(default_spacing(own, finest, most_voxels))
-    grid = own.working(np.maximum(step, own.canonical().spacing).tolist())
+    grid = own.working(_affordable(own.canonical(), most_voxels).tolist())
     to_own = np.linalg.solve(own.affine, grid.affine)
     source = np.abs(to_own[:3, :3]).argmax(0)  # axis of the image along each axis of the grid
     sigma = blur_sigma(own, grid)
@@ -55,6 +53,14 @@ def reduced(image: MetaTensor, most_voxels: int = LARGE) -> MetaTensor:
         weights = torch.from_numpy(_weights(own.shape[axis], places, float(sigma[axis]))).to(volume.device)
         volume = torch.tensordot(volume, weights, dims=([0], [1]))
     return resampled_meta(volume.permute(*source.tolist())[None].contiguous(), grid, image)
+
+
+def _affordable(own: Grid, most_voxels: int) -> np.ndarray:
+    """mm of the smallest cubes, but along no axis less than the grid has, of which no more cover it."""
+    step = float(own.spacing.min())
+    while np.prod(np.ceil(own.extent / np.maximum(step, own.spacing))) > most_voxels:
+        step *= 1.02
+    return np.maximum(step, own.spacing)
 
 
 def _weights(size: int, places: np.ndarray, sigma: float) -> np.ndarray:

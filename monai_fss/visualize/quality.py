@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -52,20 +53,24 @@ def quality_scatter(
     figure = Figure(figsize=(6.0, 4.0), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
+    marks, texts = [], []
     for number, organ in enumerate(agreement.pairs):
         own = np.array([other == organ for other in organs]) & ~(np.isnan(x) | np.isnan(y))
         mark = MARKERS[number // len(COLOURS) % len(MARKERS)]
         rho = agreement.groups.get(organ, math.nan)
-        label = f"{organ}: {_rho(rho)} (n {agreement.pairs[organ]})"
+        texts.append(f"{organ}: {_rho(rho)} (n {agreement.pairs[organ]})")
         colour = COLOURS[number % len(COLOURS)]
-        axes.scatter(x[own], y[own], 22, color=colour, marker=mark, edgecolors="0.3", linewidths=0.4, label=label)
+        marks.append(axes.scatter(x[own], y[own], 22, color=colour, marker=mark, edgecolors="0.3", linewidths=0.4))
     axes.set(xlabel=xlabel, ylabel="Dice (%)", ylim=(-3, 103))
     axes.set_title(title, fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
     heading = f"Spearman's rho\nmedian: {_rho(agreement.rho)}"
-    figure.legend(loc="outside right upper", fontsize=8, frameon=False, title=heading, title_fontsize=8)
+    style: dict[str, Any] = {"loc": "outside right upper", "fontsize": 8, "frameon": False, "title_fontsize": 8}
+    legend = figure.legend(marks, [f"entry {number}" for number in range(len(marks))], title=heading, **style)
+    for entry, text in zip(legend.get_texts(), texts, strict=True):  # a name may begin with "_"
+        entry.set_text(text)
     return figure
 
 

@@ -31,12 +31,13 @@ def scan(tmp_path: Path) -> Scan:
 
 
 def test_the_estimate_covers_what_was_measured(scan: Scan) -> None:
-    """GiB of tests/benchmarks/large_scans.py: 3.0 and 3.2 by the atlas, 3.0 by ADNet, 1.8 by PRNet."""
+    """GiB of tests/benchmarks/large_scans.py: 3.3 and 3.3 by the atlas, 3.0 by ADNet, 1.8 by PRNet."""
     atlas = [needed_memory(scan, [scan], organs, None, True) for organs in (13, 104)]
     network, volume = needed_memory(scan, [scan], 13, 2.5, False), needed_memory(scan, [], 13, 3.0, False, 3)
-    for needed, measured in zip((*atlas, network, volume), (3.0, 3.2, 3.0, 1.8), strict=True):
+    for needed, measured in zip((*atlas, network, volume), (3.3, 3.3, 3.0, 1.8), strict=True):
         assert measured * 1.07 < needed / GB < 1.8 * measured * 1.07
-    assert atlas[1] - atlas[0] < 91 * 4 * 1.3e6 + 1, "organs count on the working grid"
+    assert atlas[1] - atlas[0] < 2 * 91 * 4 * 1.3e6 + 1, "organs count on the working grid"
+    assert needed_memory(scan, [scan] * 4, 13, None, True) - atlas[0] > 3 * 3 * 512 * 512 * 400
 
 
 def test_it_is_said_where_less_is_free(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,6 +61,8 @@ def test_a_limit_of_the_container_counts(tmp_path: Path, monkeypatch: pytest.Mon
     assert free_memory() == pytest.approx(available, rel=0.2)
     (tmp_path / "memory.max").write_text("50000\n", encoding="ascii")
     assert free_memory() == 20000
+    (tmp_path / "memory.stat").write_text("anon 7\ninactive_file 9000\n", encoding="ascii")
+    assert free_memory() == 29000, "files that were read are given back"
 
 
 # `segment` without the work of registration: the scans are alike.

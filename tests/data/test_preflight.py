@@ -10,7 +10,14 @@ import pytest
 from bad_files import BAD_FILES, good_image, good_label, save_nifti
 from torch import nn
 
-from monai_fss.data import check_inference, check_training, inference_problems, save_model, training_problems
+from monai_fss.data import (
+    check_inference,
+    check_places,
+    check_training,
+    inference_problems,
+    save_model,
+    training_problems,
+)
 
 
 @pytest.fixture
@@ -92,3 +99,26 @@ def test_every_problem_of_a_training_is_printed(tmp_path: Path, capsys: pytest.C
     assert training_problems("") == [
         "dataset_dir: is not set. Name the folder that holds images/, with --dataset_dir DIR."
     ]
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "place", "refused"),
+    [
+        ("monai/bundle/__main__.py", ["--output_dir", "case #3"], "case", True),
+        ("monai/bundle/__main__.py", ["--output_dir", "case #3"], "case ::3", True),
+        ("monai/bundle/__main__.py", ["--output_dir=a#b"], "a::b", True),
+        ("monai/bundle/__main__.py", ["--output_dir", "case #3"], "other", False),
+        ("monai/bundle/__main__.py", ["--dataset_dir", "#1"], "", False),
+        ("bin/monai-fss", ["train", "--data", "/d/study", "--output", "/d/study #2"], "/d/study", False),
+    ],
+)
+def test_a_path_that_monai_has_changed_is_refused(
+    command: str, words: list[str], place: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [f"/x/{command}", "run", *words])
+    if not refused:
+        check_places(place, [place])
+        return
+    with pytest.raises(SystemExit) as stop:
+        check_places("fine", place)
+    assert stop.value.code == 2

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor, list_data_collate
+from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch, list_data_collate
+from monai.transforms import Compose, ScaleIntensityd
 
-from monai_fss.data import ContentCache, InputWarning
-from monai_fss.inferers import Atlas, AtlasInferer, AtlasProtocol, CarriedBack, told_slices
+from monai_fss.data import ContentCache, InputWarning, LoadScand
+from monai_fss.inferers import Atlas, AtlasInferer, AtlasProtocol, CarriedBack, NativeLabeld, told_slices
 from monai_fss.inferers.atlas import FUSIONS
 from monai_fss.registration import DisplacementField, Grid, RegistrationError, resample
 
@@ -146,6 +148,31 @@ def test_inferer_gives_logits_that_know_their_scan(registrations: list[tuple[flo
         AtlasInferer(atlas)(torch.zeros(1, 1, *SHAPE))
 
 
+def test_scans_of_a_loader_s_batch_keep_their_own_grids(
+    registrations: list[tuple[float, float]], tmp_path: Path
+) -> None:
+    """Of different bodies, so that the atlas works on grids of different size; as read from files, by twos."""
+    query = scan(2)
+    for case, end in (("a", 10), ("b", 7)):
+        array = (1000 * query["image"][0].as_tensor()).numpy().astype(np.int16)
+        array[..., end:] = 0
+        nib.save(nib.Nifti1Image(array, AFFINE.numpy()), tmp_path / f"{case}.nii.gz")
+    items = [{"image": str(tmp_path / f"{case}.nii.gz")} for case in ("a", "b")]
+    chain = Compose([LoadScand("image"), ScaleIntensityd("image", 0, 0.9)])
+    (batch,) = DataLoader(Dataset(items, chain), batch_size=2)
+    inferer = AtlasInferer(Atlas([scan(0)], spacing=SPACING, refinement=None))
+    logits = inferer(batch["image"])
+    assert logits.shape[:2] == (2, 3) and set(inferer.left_out) == {"a", "b"}
+    both = decollate_batch({"image": batch["image"], "pred": logits})
+    for item, path in zip(both, ("a", "b"), strict=True):
+        alone = chain({"image": str(tmp_path / f"{path}.nii.gz")})["image"]
+        expected = inferer(alone[None])  # as MONAI Label makes a batch
+        one = {"image": alone, "pred": expected[0]}
+        masks = [NativeLabeld("pred", [1, 3])(each)["pred"] for each in (item, one)]
+        assert torch.equal(masks[0].as_tensor(), masks[1].as_tensor()) and int((masks[0] == 3).sum()) > 100
+        assert masks[0].meta["filename_or_obj"].endswith(f"{path}.nii.gz")
+
+
 def test_protocols_use_the_whole_support(registrations: list[tuple[float, float]]) -> None:
     support, query = scan(0), scan(2)
     query["truth"] = query["label"]
@@ -157,6 +184,7 @@ def test_protocols_use_the_whole_support(registrations: list[tuple[float, float]
     torch.testing.assert_close(within, everywhere)
     slices = told_slices(query["truth"], [1, 3])
     assert [np.flatnonzero(own).tolist() for own in slices] == [list(range(2, 8))] * 2
+    assert not any(own.any() for own in told_slices(query["truth"].to(torch.int16), [1 + 2**16, 3 + 2**16]))
     with pytest.raises(ValueError, match="ep1 or ep2, got 'ep3'"):
         AtlasProtocol("ep3")
 
