@@ -37,7 +37,7 @@ def test_the_estimate_covers_what_was_measured(scan: Scan) -> None:
     for needed, measured in zip((*atlas, network, volume), (3.3, 3.3, 3.0, 1.8), strict=True):
         assert measured * 1.07 < needed / GB < 1.8 * measured * 1.07
     assert atlas[1] - atlas[0] < 2 * 91 * 4 * 1.3e6 + 1, "organs count on the working grid"
-    assert needed_memory(scan, [scan] * 4, 13, None, True) - atlas[0] > 3 * 3 * 512 * 512 * 400
+    assert needed_memory(scan, [scan] * 4, 13, None, True) - atlas[0] >= 3 * 3 * 512 * 512 * 400 - 1
 
 
 def test_it_is_said_where_less_is_free(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
