@@ -106,7 +106,7 @@ def trained(phantom_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     import torch
     from monai.utils import set_determinism
 
-    from monai_fss.apps.train import train
+    from monai_fss.apps.train.workflow import train
 
     folder = tmp_path_factory.mktemp("trained") / "run"
     threads = torch.get_num_threads()

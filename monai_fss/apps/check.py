@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from monai_fss.apps.results_tables import markdown_table
+from monai_fss.apps.results.tables import markdown_table
 from monai_fss.data import CaseSummary, DatasetFolder
 
 __all__ = ["add_arguments", "format_dataset", "run"]

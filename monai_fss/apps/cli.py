@@ -24,9 +24,9 @@ DONE, FAILED, REFUSED = 0, 1, 2
 # Command to module and help. A module is imported when its command is chosen, so that `--help` answers at once.
 COMMANDS = {
     "check": ("monai_fss.apps.check", "check every scan and label of a data set, and list them"),
-    "train": ("monai_fss.apps.train", "train a method on a data set; most methods need no labels for it"),
-    "segment": ("monai_fss.apps.segment", "segment a folder of scans by one labelled scan"),
-    "evaluate": ("monai_fss.apps.evaluate_command", "score methods on a labelled data set, fold by fold"),
+    "train": ("monai_fss.apps.train.workflow", "train a method on a data set; most methods need no labels for it"),
+    "segment": ("monai_fss.apps.segment.command", "segment a folder of scans by one labelled scan"),
+    "evaluate": ("monai_fss.apps.evaluate.command", "score methods on a labelled data set, fold by fold"),
     "compare": ("monai_fss.apps.compare_command", "test whether one evaluation is better than another"),
     "suggest": ("monai_fss.apps.suggest", "rank the scans of a data set: which to label first, which next"),
     "info": ("monai_fss.apps.info", "list versions, devices and the installed methods"),

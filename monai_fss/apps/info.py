@@ -8,8 +8,8 @@ import argparse
 import json
 from typing import Any
 
-from monai_fss.apps.bundles import bundle_names, bundle_path, is_trained
-from monai_fss.apps.results_tables import markdown_table
+from monai_fss.apps.methods.bundles import bundle_names, bundle_path, is_trained
+from monai_fss.apps.results.tables import markdown_table
 from monai_fss.apps.versions import versions
 
 __all__ = ["add_arguments", "bundle_facts", "devices", "run"]

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from monai_fss.apps.arguments import case_names
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.results_tables import markdown_table
-from monai_fss.apps.windows import SOFT_TISSUE
+from monai_fss.apps.methods.ct_window import SOFT_TISSUE
+from monai_fss.apps.results.tables import markdown_table
 from monai_fss.data import Case, DatasetFolder, ScanError, check_output, natural_key, write_text_atomic
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def suggest(data: DatasetFolder, labelled: Sequence[str] = (), count: int | None
     Rank the scans of a data set for labelling.
 
     All are registered affinely to the one of median body size and compared there (see
-    :mod:`monai_fss.inferers.suggestion`). The first is the scan closest to the average, OrganNet's rule for its
+    :mod:`monai_fss.registration.scan_distances`). The first is the scan closest to the average, OrganNet's rule for its
     anchor; each next one is the scan whose distance to the nearest chosen one is largest. Equal scans go by name.
 
     Args:
@@ -145,8 +145,8 @@ def _check(data: DatasetFolder, labelled: Sequence[str], count: int | None) -> N
 def _distances(cases: Sequence[Case], modality: str) -> np.ndarray:
     from tqdm.auto import tqdm
 
-    from monai_fss.inferers.suggestion import median_body, pairwise_distances, signature, thumbnail
     from monai_fss.registration.body import RegistrationError
+    from monai_fss.registration.scan_distances import median_body, pairwise_distances, signature, thumbnail
 
     images = [thumbnail(_scaled(case, modality)) for case in tqdm(cases, "reading", unit="scan", disable=None)]
     centre = median_body(images)

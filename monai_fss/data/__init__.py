@@ -11,27 +11,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from monai_fss.data.atomic import atomic_path, remove_stale, write_json, write_text_atomic
 from monai_fss.data.cases import SCAN_SUFFIXES, case_name, list_scans, natural_key
-from monai_fss.data.checks import Label, Scan, check_label, check_scan, check_support
-from monai_fss.data.dataset import Case, CaseSummary, DatasetFolder
-from monai_fss.data.dataset_json import label_names, write_dataset_json
-from monai_fss.data.dicom_codes import CodedName, coded_name
-from monai_fss.data.dicom_seg import dicom_seg_problems, write_dicom_seg
-from monai_fss.data.items import (
-    case_item,
-    labelled_items,
-    query_items,
-    scan_item,
-    support_items,
-    training_items,
-    validation_items,
-)
-from monai_fss.data.left_out import check_left_out, left_out_classes, slice_runs
-from monai_fss.data.output import check_output, finish_run, start_run
-from monai_fss.data.phantom import Phantom, phantom, write_phantom_dataset
-from monai_fss.data.preflight import (
+from monai_fss.data.checks.preflight import (
     check_inference,
+    check_left_out,
     check_located_inference,
     check_places,
     check_scans,
@@ -41,24 +24,43 @@ from monai_fss.data.preflight import (
     query_problems,
     training_problems,
 )
+from monai_fss.data.checks.queries import check_not_support, check_queries, check_range
+from monai_fss.data.checks.scribbles import check_propagation, check_scribbles, scribble_problems
+from monai_fss.data.dataset import Case, CaseSummary, DatasetFolder
+from monai_fss.data.dataset_json import label_names, write_dataset_json
+from monai_fss.data.files.atomic import atomic_path, remove_stale, write_json, write_text_atomic
+from monai_fss.data.files.dicom_codes import CodedName, coded_name
+from monai_fss.data.files.dicom_seg import dicom_seg_problems, write_dicom_seg
+from monai_fss.data.files.digests import sha256_of
+from monai_fss.data.files.output import check_output, finish_run, start_run
+from monai_fss.data.items import (
+    case_item,
+    labelled_items,
+    query_items,
+    scan_item,
+    support_items,
+    training_items,
+    validation_items,
+)
+from monai_fss.data.phantom.dataset import Phantom, phantom, write_phantom_dataset
 from monai_fss.data.problems import InputWarning, ScanError
-from monai_fss.data.queries import check_not_support, check_queries, check_range
-from monai_fss.data.scribble_checks import check_propagation, check_scribbles, scribble_problems
+from monai_fss.data.reading.scans import Label, Scan, check_label, check_scan, check_support
+from monai_fss.data.reading.volume import read_scan
+from monai_fss.data.reading.voxels import count_values
 from monai_fss.data.scribbles import class_names, is_written, pseudo_items, scribble_item, scribble_values
+from monai_fss.data.setting_2 import left_out_classes, slice_runs
 from monai_fss.data.splits import Fold, make_folds
 from monai_fss.data.verbatim import verbatim
-from monai_fss.data.volume import read_scan
-from monai_fss.data.voxels import count_values
 
 if TYPE_CHECKING:
-    from monai_fss.data.checkpoints import latest_checkpoint, load_model, read_model, restore, save_best, save_model
-    from monai_fss.data.content_cache import ContentCache
     from monai_fss.data.episodes import EpisodeDataset, EpisodeSampler
-    from monai_fss.data.load import LoadScan, LoadScand
+    from monai_fss.data.files.cache import ContentCache
+    from monai_fss.data.files.models import latest_checkpoint, load_model, read_model, restore, save_best, save_model
+    from monai_fss.data.files.propagation import load_propagation, read_propagation, save_propagation
+    from monai_fss.data.files.writer import AtomicNibabelWriter, CaseLayout, write_probabilities
     from monai_fss.data.noisy_labels import LoadNoisyLabel, NoisyLabels
-    from monai_fss.data.propagation_file import load_propagation, read_propagation, save_propagation
+    from monai_fss.data.reading.load import LoadScan, LoadScand
     from monai_fss.data.weighting import draws
-    from monai_fss.data.writer import AtomicNibabelWriter, CaseLayout, write_probabilities
 
 __all__ = [
     "SCAN_SUFFIXES",
@@ -133,6 +135,7 @@ __all__ = [
     "scribble_item",
     "scribble_problems",
     "scribble_values",
+    "sha256_of",
     "slice_runs",
     "start_run",
     "support_items",
@@ -150,26 +153,26 @@ __all__ = [
 
 # Name to module, for what needs PyTorch.
 _LATER = {
-    "AtomicNibabelWriter": "monai_fss.data.writer",
-    "CaseLayout": "monai_fss.data.writer",
-    "ContentCache": "monai_fss.data.content_cache",
+    "AtomicNibabelWriter": "monai_fss.data.files.writer",
+    "CaseLayout": "monai_fss.data.files.writer",
+    "ContentCache": "monai_fss.data.files.cache",
     "EpisodeDataset": "monai_fss.data.episodes",
     "EpisodeSampler": "monai_fss.data.episodes",
     "LoadNoisyLabel": "monai_fss.data.noisy_labels",
-    "LoadScan": "monai_fss.data.load",
-    "LoadScand": "monai_fss.data.load",
+    "LoadScan": "monai_fss.data.reading.load",
+    "LoadScand": "monai_fss.data.reading.load",
     "NoisyLabels": "monai_fss.data.noisy_labels",
     "draws": "monai_fss.data.weighting",
-    "latest_checkpoint": "monai_fss.data.checkpoints",
-    "load_model": "monai_fss.data.checkpoints",
-    "load_propagation": "monai_fss.data.propagation_file",
-    "read_model": "monai_fss.data.checkpoints",
-    "read_propagation": "monai_fss.data.propagation_file",
-    "restore": "monai_fss.data.checkpoints",
-    "save_best": "monai_fss.data.checkpoints",
-    "save_model": "monai_fss.data.checkpoints",
-    "save_propagation": "monai_fss.data.propagation_file",
-    "write_probabilities": "monai_fss.data.writer",
+    "latest_checkpoint": "monai_fss.data.files.models",
+    "load_model": "monai_fss.data.files.models",
+    "load_propagation": "monai_fss.data.files.propagation",
+    "read_model": "monai_fss.data.files.models",
+    "read_propagation": "monai_fss.data.files.propagation",
+    "restore": "monai_fss.data.files.models",
+    "save_best": "monai_fss.data.files.models",
+    "save_model": "monai_fss.data.files.models",
+    "save_propagation": "monai_fss.data.files.propagation",
+    "write_probabilities": "monai_fss.data.files.writer",
 }
 
 

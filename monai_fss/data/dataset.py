@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from monai_fss.data.cases import list_scans, natural_key
-from monai_fss.data.checks import Label, Scan, check_label, check_scan
 from monai_fss.data.dataset_json import DATASET_FILE, Description, read_dataset_json
 from monai_fss.data.problems import Findings, ScanError
+from monai_fss.data.reading.scans import Label, Scan, check_label, check_scan
 
-__all__ = ["Case", "CaseSummary", "DatasetFolder"]
+__all__ = ["Case", "CaseSummary", "DatasetFolder", "chosen_cases"]
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,17 @@ class DatasetFolder:
             found.settle()
         absent = tuple(name for name, value in self.labels.items() if value not in label.counts)
         return CaseSummary(case.name, scan, label, absent)
+
+
+def chosen_cases(folder: str | Path, cases: Sequence[str] | None) -> list[Case]:
+    """The named cases of a data set folder, or all of them."""
+    if not str(folder):
+        raise ScanError("dataset_dir: is not set. Name the folder that holds images/, with --dataset_dir DIR.")
+    data = DatasetFolder.read(folder)
+    missing = [name for name in cases or () if name not in data.cases]
+    if missing:
+        raise ScanError(f"{data.root}: has no case {', '.join(missing)}. There are {', '.join(data.cases)}.")
+    return [data.cases[name] for name in (data.cases if cases is None else cases)]
 
 
 def _list(folder: Path, problems: list[str]) -> dict[str, Path]:

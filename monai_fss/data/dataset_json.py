@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monai_fss.data.atomic import write_json
+from monai_fss.data.files.atomic import write_json
 from monai_fss.data.problems import Findings
 
 __all__ = ["DATASET_FILE", "Description", "label_names", "read_dataset_json", "write_dataset_json"]

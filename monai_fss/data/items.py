@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.data.cases import list_scans
-from monai_fss.data.dataset import Case, DatasetFolder
+from monai_fss.data.dataset import Case, chosen_cases
 from monai_fss.data.problems import InputWarning, ScanError
+from monai_fss.data.reading.scans import check_label, check_scan
+from monai_fss.data.setting_2 import slice_runs
 
 __all__ = [
     "case_item",
-    "chosen_cases",
     "labelled_items",
     "query_items",
     "scan_item",
@@ -55,8 +56,9 @@ def training_items(
 ) -> list[dict[str, Any]]:
     """Images to train on.
 
-    Their labels are not looked at, and no voxel is read (see :mod:`monai_fss.data.preflight`), unless something is to
-    be left out: then each run of neighbouring slices that show none of it is an item of its own, with its ``slices``
+    Their labels are not looked at, and no voxel is read (see :mod:`monai_fss.data.checks.preflight`), unless something
+    is to be left out: then each run of neighbouring slices that show none of it is an item of its own, with its
+    ``slices``
     ``[first, stop]``, see :func:`monai_fss.data.slice_runs` and :class:`monai_fss.transforms.SliceRanged`.
 
     Args:
@@ -71,8 +73,6 @@ def training_items(
     chosen = chosen_cases(folder, cases)
     if leave_out is None:
         return [scan_item(case.image) for case in chosen]
-    from monai_fss.data.left_out import slice_runs  # it asks for the cases of this module
-
     return [scan_item(case.image) | {"slices": run} for case, run in slice_runs(chosen, leave_out, shortest)]
 
 
@@ -128,8 +128,6 @@ def labelled_items(
 
 
 def _shows_more(case: Case, leave_out: Collection[int]) -> bool:
-    from monai_fss.data.checks import check_label, check_scan
-
     assert case.label is not None
     return not set(check_label(case.label, check_scan(case.image)).counts) <= {0, *leave_out}
 
@@ -159,14 +157,3 @@ def support_items(
             "Give one label for each image, and at least one pair."
         )
     return [scan_item(image, label) for image, label in zip(image_list, label_list, strict=True)]
-
-
-def chosen_cases(folder: str | Path, cases: Sequence[str] | None) -> list[Case]:
-    """The named cases of a data set folder, or all of them."""
-    if not str(folder):
-        raise ScanError("dataset_dir: is not set. Name the folder that holds images/, with --dataset_dir DIR.")
-    data = DatasetFolder.read(folder)
-    missing = [name for name in cases or () if name not in data.cases]
-    if missing:
-        raise ScanError(f"{data.root}: has no case {', '.join(missing)}. There are {', '.join(data.cases)}.")
-    return [data.cases[name] for name in (data.cases if cases is None else cases)]

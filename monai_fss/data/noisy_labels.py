@@ -15,7 +15,7 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 from monai.utils import convert_to_tensor
 
-from monai_fss.data.atomic import atomic_path
+from monai_fss.data.files.atomic import atomic_path
 from monai_fss.data.problems import ScanError
 
 __all__ = ["LoadNoisyLabel", "NoisyLabels"]

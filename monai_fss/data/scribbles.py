@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.data.cases import case_name
-from monai_fss.data.checks import check_label
-from monai_fss.data.dataset import DatasetFolder
-from monai_fss.data.items import chosen_cases, scan_item
+from monai_fss.data.dataset import DatasetFolder, chosen_cases
+from monai_fss.data.items import scan_item
 from monai_fss.data.problems import InputWarning, ScanError
-from monai_fss.data.volume import read_scan
-from monai_fss.data.voxels import count_values
+from monai_fss.data.reading.scans import check_label
+from monai_fss.data.reading.volume import read_scan
+from monai_fss.data.reading.voxels import count_values
 
 __all__ = ["class_names", "is_written", "pseudo_items", "scribble_item", "scribble_values"]
 

@@ -4,19 +4,20 @@
 
 from __future__ import annotations
 
+from monai_fss.inferers.points.files import load_prnet, prnet_transforms
+from monai_fss.inferers.points.localiser import PointLocaliser
+from monai_fss.inferers.points.located import LocatedInferer, LocatedQuality
+from monai_fss.inferers.points.mask_similarity import MaskSimilarity, mask_landmarks
+from monai_fss.inferers.points.matching import MATCH_LEVELS, MatchLevel, PointMatcher
+from monai_fss.inferers.points.points import LocatedPoints, SupportPoints, box_of, centres_of
+from monai_fss.inferers.points.propagation import ScribblePropagation, scribble_points
+
 from .atlas import Atlas
 from .atlas_inferer import AtlasInferer, CarriedBack
 from .few_shot import FewShotInferer, conditioned
-from .localisation import PointLocaliser
-from .located import LocatedInferer, LocatedQuality
-from .mask_similarity import MaskSimilarity, mask_landmarks
 from .native import NativeLabeld, SaveProbabilitiesd
 from .on_grid import WaysOnGrid, native_grid, without_padding
-from .point_matching import MATCH_LEVELS, MatchLevel, PointMatcher
-from .points import LocatedPoints, SupportPoints, box_of, centres_of
 from .prior import PriorInferer, PriorProtocol, with_weight
-from .prnet_file import load_prnet, prnet_transforms
-from .propagation import ScribblePropagation, scribble_points
 from .protocols import EP1, EP2, AtlasProtocol, LocatedProtocol, Protocol, chunks, told_slices
 from .quality import ReverseAccuracy, reverse_accuracy
 from .support import SupportSet, select_slices

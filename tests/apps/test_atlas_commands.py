@@ -15,9 +15,9 @@ from monai.data import MetaTensor
 from segment_scene import CASES, Scene, make_scene, tree
 
 from monai_fss.apps.cli import main
-from monai_fss.apps.results import read_results
-from monai_fss.apps.segment_report import read_quality
+from monai_fss.apps.results.files import read_results
 from monai_fss.data import read_model
+from monai_fss.handlers.segment_report import read_quality
 from monai_fss.registration import DisplacementField, Grid
 
 FAST = ["spacing=[5,5,8]", "starts=1"]

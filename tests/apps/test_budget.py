@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from monai_fss.apps import budget
-from monai_fss.apps.budget import within_budget
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.evaluation import Evaluation
+from monai_fss.apps.evaluate import budget
+from monai_fss.apps.evaluate.budget import within_budget
+from monai_fss.apps.evaluate.evaluation import Evaluation
 
 
 @pytest.fixture

@@ -9,8 +9,15 @@ from typing import Any
 
 import pytest
 
-from monai_fss.apps.bundles import bundle_names, bundle_path, config_keys, is_trained, parse_settings, recipe_names
 from monai_fss.apps.errors import UsageError
+from monai_fss.apps.methods.bundles import (
+    bundle_names,
+    bundle_path,
+    config_keys,
+    is_trained,
+    parse_settings,
+    recipe_names,
+)
 
 CONFIG = """
 steps: 1500

@@ -152,7 +152,7 @@ def test_doubts_are_printed_once_and_the_libraries_are_silent(command: Any, caps
 
 
 def test_a_key_that_stands_twice_in_a_configuration_is_an_error(tmp_path: Any, command: Any) -> None:
-    from monai_fss.apps.bundles import config_keys
+    from monai_fss.apps.methods.bundles import config_keys
 
     (tmp_path / "train.yaml").write_text("steps: 1\nseed: 0\nsteps: 2\n")
     command(lambda args: 0)

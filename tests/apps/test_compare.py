@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monai_fss.apps.compare import compare, format_comparison
-from monai_fss.apps.results import Entry, Results
+from monai_fss.apps.results.compare import compare, format_comparison
+from monai_fss.apps.results.entries import Entry, Results
 
 SETTINGS: dict[str, Any] = {
     "bundle": "adnet",

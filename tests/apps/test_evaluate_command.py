@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from monai_fss.apps import evaluate_many as many
 from monai_fss.apps.cli import main
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.evaluation import Evaluation
+from monai_fss.apps.evaluate import several as many
+from monai_fss.apps.evaluate.evaluation import Evaluation
 
 Asked = Callable[..., dict[str, dict[str, Any]]]
 

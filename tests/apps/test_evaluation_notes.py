@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from monai_fss.apps import evaluate_many as many
-from monai_fss.apps import fold_models
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.evaluation import Evaluation
-from monai_fss.apps.evaluation_plots import draw
-from monai_fss.apps.results import Entry, Results, read_results, write_results
+from monai_fss.apps.evaluate import models as fold_models
+from monai_fss.apps.evaluate import several as many
+from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.results.entries import Entry, Results
+from monai_fss.apps.results.files import read_results, write_results
+from monai_fss.apps.results.plots import draw
 
 
 @pytest.fixture(autouse=True)

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from monai_fss.apps import fold_models
-from monai_fss.apps.bundles import bundle_path
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.evaluation import Evaluation
-from monai_fss.apps.evaluation_plan import Plan
-from monai_fss.apps.train import train
+from monai_fss.apps.evaluate import models as fold_models
+from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.evaluate.plan import Plan
+from monai_fss.apps.methods.bundles import bundle_path
+from monai_fss.apps.train.workflow import train
 from monai_fss.data import DatasetFolder, Fold, InputWarning
 
 FOLD = Fold(train=("case_03", "case_04"), support=("case_02",), queries=("case_01",))
@@ -162,7 +162,7 @@ def test_models_of_all_folds_are_checked_at_once(tmp_path: Path) -> None:
 def test_a_training_notes_what_its_recipe_held(
     phantom_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("monai_fss.apps.train._run_workflow", lambda files, overrides: 0)
+    monkeypatch.setattr("monai_fss.apps.train.workflow._run_workflow", lambda files, overrides: 0)
     train("crapnet", phantom_set, tmp_path / "a", recipe="blocks_7", device="cpu")
     assert json.loads((tmp_path / "a" / "run.json").read_text(encoding="utf-8"))["recipe_content"] == {"blocks": 7}
     train("crapnet", phantom_set, tmp_path / "b", device="cpu")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from monai_fss import __version__
-from monai_fss.apps.bundles import bundle_names
 from monai_fss.apps.cli import main
+from monai_fss.apps.methods.bundles import bundle_names
 
 
 def test_json_holds_versions_devices_and_bundles(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.run_folder import RUN_JSON, check_run, note_finished, start_training
+from monai_fss.apps.train.run_folder import RUN_JSON, check_run, note_finished, start_training
 from monai_fss.data import InputWarning
 
 RUN: dict[str, Any] = {

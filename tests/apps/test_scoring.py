@@ -10,7 +10,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_fss.apps.scoring import FoldScorer
+from monai_fss.apps.evaluate.scorer import FoldScorer
 
 
 def scorer(names: dict[int, str]) -> FoldScorer:

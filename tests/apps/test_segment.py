@@ -16,9 +16,9 @@ from scipy import ndimage
 from segment_scene import CASES, Scene, make_scene, tree
 
 from monai_fss.apps.cli import main
-from monai_fss.apps.inference_config import inference_parser
-from monai_fss.apps.segment_report import QUALITY_COLUMNS, SegmentReport
+from monai_fss.apps.methods.inference import inference_parser
 from monai_fss.data import load_model, phantom, read_model
+from monai_fss.handlers.segment_report import QUALITY_COLUMNS, SegmentReport
 from monai_fss.inferers import EP2
 
 VALUES = [1, 2, 3, 4, 5]

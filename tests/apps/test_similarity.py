@@ -18,11 +18,11 @@ from monai.data import MetaTensor
 from monai.transforms import LoadImage
 from segment_scene import CASES, Scene, make_scene, tree
 
-from monai_fss.apps.bundles import bundle_names, bundle_path, needs_support
 from monai_fss.apps.cli import main
-from monai_fss.apps.segment_folder import depends_on
-from monai_fss.apps.segment_report import QUALITY_COLUMNS, SegmentReport, read_quality
+from monai_fss.apps.methods.bundles import bundle_names, bundle_path, needs_support
+from monai_fss.apps.segment.folder import depends_on
 from monai_fss.data import check_scans, read_model, save_propagation
+from monai_fss.handlers.segment_report import QUALITY_COLUMNS, SegmentReport, read_quality
 from monai_fss.inferers import MaskSimilarity
 from monai_fss.networks.nets import PRNet
 

@@ -15,7 +15,7 @@ from bad_files import save_nifti
 from monai_fss.apps import cli
 from monai_fss.apps.suggest import COLUMNS
 from monai_fss.data import write_dataset_json
-from monai_fss.inferers import suggestion
+from monai_fss.registration import scan_distances as suggestion
 from monai_fss.registration.body import RegistrationError
 
 # How far the organ of each case lies from the middle, in mm: case_3 is the most typical one.

@@ -18,9 +18,9 @@ from bad_files import good_image
 from monai.utils import set_determinism
 
 from monai_fss.apps.cli import main
-from monai_fss.apps.run_folder import RUN_JSON
+from monai_fss.apps.train.run_folder import RUN_JSON
 from monai_fss.data import read_model
-from monai_fss.data.phantom import write_phantom_dataset
+from monai_fss.data.phantom.dataset import write_phantom_dataset
 from monai_fss.handlers import TrainingProgress
 
 SETTINGS = ["steps=4", "steps_per_epoch=2", "batch_size=2", "size=[32, 32]", "pixdim=5", "tensorboard=false"]
@@ -150,7 +150,7 @@ def test_ct_is_clipped_to_soft_tissue_unless_told_otherwise(
         seen.append(dict(overrides))
         return 4
 
-    monkeypatch.setattr("monai_fss.apps.train._run_workflow", workflow)
+    monkeypatch.setattr("monai_fss.apps.train.workflow._run_workflow", workflow)
     ct = write_phantom_dataset(
         tmp_path / "ct", n_cases=2, n_folds=1, modality="CT", shape=(16, 16, 6), spacing=(20, 20, 20)
     )
@@ -189,7 +189,7 @@ def test_scans_of_very_different_reach_are_doubted(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("monai_fss.apps.train._run_workflow", lambda files, overrides: 0)
+    monkeypatch.setattr("monai_fss.apps.train.workflow._run_workflow", lambda files, overrides: 0)
     order = nib.orientations.axcodes2ornt(codes)
     for depth in depths:
         image = nib.Nifti1Image(good_image(depth, (20, 9, depth)), np.diag([1.0, 1.0, 8.0, 1.0]))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from monai_fss.apps.cli import main
-from monai_fss.apps.train import train as train_in_python
+from monai_fss.apps.train.workflow import train as train_in_python
 
 SMALL = ["steps=2", "steps_per_epoch=1", "batch_size=1", "size=[64, 64]", "pixdim=5", "tensorboard=false"]
 
@@ -55,7 +55,7 @@ def test_settings_that_do_not_go_together_are_refused_before_anything_is_written
 def test_every_training_scan_needs_its_label(
     phantom_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("monai_fss.apps.train._run_workflow", lambda files, overrides: 0)
+    monkeypatch.setattr("monai_fss.apps.train.workflow._run_workflow", lambda files, overrides: 0)
     data = tmp_path / "data"
     shutil.copytree(phantom_set, data)
     (data / "labels" / "case_03.nii.gz").unlink()
@@ -69,7 +69,7 @@ def test_every_training_scan_needs_its_label(
 def test_superpixels_keep_single_slices_and_supervoxels_do_not(
     bundle: str, runs: int, phantom_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("monai_fss.apps.train._run_workflow", lambda files, overrides: 0)
+    monkeypatch.setattr("monai_fss.apps.train.workflow._run_workflow", lambda files, overrides: 0)
     name, _, recipe = bundle.partition(":")
     settings = {"setting": 2, "test_classes": [2, 3], "val_queries": 0}
     train_in_python(name, phantom_set, tmp_path / "run", recipe=recipe or None, settings=settings, device="cpu")

@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.evaluation import Evaluation
-from monai_fss.apps.training_groups import training_groups
+from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.evaluate.groups import training_groups
 
 NAMES = {1: "liver", 2: "right_kidney", 3: "left_kidney", 4: "spleen"}
 

@@ -19,7 +19,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
-from monai_fss.apps.bundles import bundle_path
+from monai_fss.apps.methods.bundles import bundle_path
 from monai_fss.data import phantom
 from monai_fss.inferers import PointLocaliser
 from monai_fss.networks.nets import PRNet

@@ -21,11 +21,12 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Spacing
 
-from monai_fss.apps.bundles import bundle_path, quiet_monai
-from monai_fss.apps.stages import run_stage
+from monai_fss.apps.methods.bundles import bundle_path
 from monai_fss.data import load_model, phantom, write_phantom_dataset
+from monai_fss.engines.stages import run_stage
+from monai_fss.engines.workflows import quiet_monai
 from monai_fss.inferers import PointLocaliser
-from monai_fss.inferers.point_patches import voxel_sizes
+from monai_fss.inferers.points.patches import voxel_sizes
 from monai_fss.transforms import SliceOrientation
 
 GRID = 3.0

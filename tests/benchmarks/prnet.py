@@ -24,7 +24,7 @@ import torch
 
 from monai_fss.data import DatasetFolder
 from monai_fss.inferers import PointLocaliser, ScribblePropagation, SupportPoints, load_prnet, prnet_transforms
-from monai_fss.inferers.point_patches import voxel_sizes
+from monai_fss.inferers.points.patches import voxel_sizes
 from monai_fss.metrics import strict_dice
 from monai_fss.registration import register
 

@@ -21,7 +21,7 @@ from monai.transforms import LoadImage, ResampleToMatch
 from monai_fss.__main__ import main
 from monai_fss.data import DatasetFolder, case_name
 from monai_fss.inferers import LocatedInferer, LocatedPoints
-from monai_fss.inferers.point_patches import voxel_sizes
+from monai_fss.inferers.points.patches import voxel_sizes
 
 
 def by_hand(data: Path) -> Any:

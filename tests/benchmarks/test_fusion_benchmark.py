@@ -19,7 +19,7 @@ import numba
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from monai_fss.data.phantom import phantom
+from monai_fss.data.phantom.dataset import phantom
 from monai_fss.registration.fusion import local_weighted_vote, majority_vote, pbaf, staple
 
 EXTENT = (320, 320, 246)  # mm: what the synthetic body fills

@@ -18,7 +18,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
-from monai_fss.apps.bundles import needs_support
+from monai_fss.apps.methods.bundles import needs_support
 from monai_fss.data import load_model, read_model
 
 FOLDER = Path(__file__).resolve().parents[2] / "bundles"

@@ -14,7 +14,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from monai_fss.apps.train import train
+from monai_fss.apps.train.workflow import train
 
 FOLDER = Path(__file__).resolve().parents[2] / "bundles"
 BUNDLES = sorted(p.name for p in FOLDER.iterdir() if (p / "configs" / "inference.yaml").is_file())

@@ -14,7 +14,7 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
-from monai_fss.apps.bundles import bundle_names, is_trained
+from monai_fss.apps.methods.bundles import bundle_names, is_trained
 from monai_fss.data import read_model
 
 BUNDLES = [name for name in bundle_names() if is_trained(name)]

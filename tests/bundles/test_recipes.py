@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from monai.bundle import ConfigParser
 
-from monai_fss.apps.bundles import recipe_names
+from monai_fss.apps.methods.bundles import recipe_names
 
 ADNET = {"kappa": 0.5, "align": 1.0, "compact": 1.0, "supervoxel_ml": 60.0, "superpixels": False, "positions": 3}
 PANET = {"align": 1.0, "superpixels": True, "positions": 3}

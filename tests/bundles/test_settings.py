@@ -16,7 +16,7 @@ import pytest
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
-from monai_fss.apps.bundles import needs_support
+from monai_fss.apps.methods.bundles import needs_support
 from monai_fss.data import DatasetFolder, InputWarning, scan_item
 
 FOLDER = Path(__file__).resolve().parents[2] / "bundles"

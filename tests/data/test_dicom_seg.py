@@ -15,7 +15,8 @@ from dicom_series import oblique_affine, scan_values, write_series
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from monai_fss.data import ScanError, check_scan, coded_name, dicom_codes, dicom_seg_problems, write_dicom_seg
+from monai_fss.data import ScanError, check_scan, coded_name, dicom_seg_problems, write_dicom_seg
+from monai_fss.data.files import dicom_codes
 
 NAMES = {2: "right_kidney", 5: "thing", 7: "liver"}
 SHAPE = (10, 8, 6)
@@ -149,7 +150,7 @@ def test_scans_that_no_segmentation_can_belong_to(tmp_path: Path, monkeypatch: p
         write_dicom_seg(a_mask(), oblique_affine(), tmp_path / "s", NAMES, tmp_path / "s.dcm")
     series(tmp_path / "gap", oblique_affine(), skip=(3,))
     assert "gap of 8 mm" in dicom_seg_problems(tmp_path / "gap")[0]
-    monkeypatch.setattr("monai_fss.data.dicom_seg.find_spec", lambda name: None)
+    monkeypatch.setattr("monai_fss.data.files.dicom_seg.find_spec", lambda name: None)
     with pytest.raises(ScanError, match=r"not installed. Install them: pip install 'monai-fss\[dicom\]'"):
         write_dicom_seg(a_mask(), oblique_affine(), tmp_path / "s", NAMES, tmp_path / "s.dcm")
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from monai_fss.data.phantom import Phantom, phantom, write_phantom_dataset
-from monai_fss.data.phantom_anatomy import PHANTOM_LABELS
-from monai_fss.data.phantom_shapes import Ellipsoid, Waves
+from monai_fss.data.phantom.anatomy import PHANTOM_LABELS
+from monai_fss.data.phantom.dataset import Phantom, phantom, write_phantom_dataset
+from monai_fss.data.phantom.shapes import Ellipsoid, Waves
 from monai_fss.metrics.baselines import affine_moved_mask, best_threshold_mask
 
 SEEDS = range(8)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_fss.inferers.matching import best_matches
+from monai_fss.inferers.points.correlation import best_matches
 
 
 def best_match(template: np.ndarray, region: np.ndarray) -> tuple[np.ndarray, float]:

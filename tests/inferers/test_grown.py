@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.stats import norm
 
-from monai_fss.inferers.grown import with_grown
+from monai_fss.inferers.points.region_prior import with_grown
 
 SPACING = (3.0, 3.0, 3.0)
 

@@ -15,9 +15,9 @@ from monai.data import MetaTensor
 from torch import nn
 
 from monai_fss.inferers import PointLocaliser, SupportPoints
-from monai_fss.inferers import point_patches as module
-from monai_fss.inferers.neighbours import averaged as averaged_ways
-from monai_fss.inferers.point_patches import PatchGrid
+from monai_fss.inferers.points import patches as module
+from monai_fss.inferers.points.neighbours import averaged as averaged_ways
+from monai_fss.inferers.points.patches import PatchGrid
 from monai_fss.networks.nets import PRNet
 from monai_fss.transforms import patch_around, smooth_spacing
 

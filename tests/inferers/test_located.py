@@ -19,8 +19,8 @@ from monai_fss.inferers import (
     LocatedQuality,
     PointLocaliser,
     ScribblePropagation,
-    located,
 )
+from monai_fss.inferers.points import located
 from monai_fss.networks.nets import LocatedSegmenter, PRNet
 
 SHAPE = (40, 32, 24)

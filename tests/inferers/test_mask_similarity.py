@@ -17,7 +17,8 @@ from monai.data import MetaTensor
 from torch import nn
 
 from monai_fss.data import ScanError, phantom, save_model, save_propagation
-from monai_fss.inferers import MaskSimilarity, load_prnet, mask_landmarks, mask_similarity, prnet_transforms
+from monai_fss.inferers import MaskSimilarity, load_prnet, mask_landmarks, prnet_transforms
+from monai_fss.inferers.points import mask_similarity
 from monai_fss.networks.nets import LocatedSegmenter, PatchFeatures, PRNet
 
 SETTINGS: dict[str, Any] = {

@@ -9,11 +9,11 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_fss.inferers import suggestion
-from monai_fss.inferers.suggestion import body_volume, median_body, pairwise_distances, signature, thumbnail
 from monai_fss.metrics import medoid
+from monai_fss.registration import scan_distances as suggestion
 from monai_fss.registration.body import RegistrationError
 from monai_fss.registration.grid import Grid
+from monai_fss.registration.scan_distances import body_volume, median_body, pairwise_distances, signature, thumbnail
 
 
 def scan(radius: float = 90, organ: float = 30, origin: float = 0, size: int = 24) -> MetaTensor:

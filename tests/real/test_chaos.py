@@ -14,8 +14,8 @@ from monai.transforms import LoadImage
 from scipy import ndimage
 
 from monai_fss.apps.cli import main
-from monai_fss.apps.inference_config import inference_parser
-from monai_fss.apps.scoring import FoldScorer
+from monai_fss.apps.evaluate.scorer import FoldScorer
+from monai_fss.apps.methods.inference import inference_parser
 from monai_fss.data import DatasetFolder, case_item, make_folds
 from monai_fss.inferers import EP1
 from monai_fss.networks.nets import MaskPaste

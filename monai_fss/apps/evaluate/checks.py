@@ -1,0 +1,93 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Evaluations that contradict themselves are refused before anything is read."""
+
+from __future__ import annotations
+
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.methods.bundles import device_setting, is_trained, needs_support
+from monai_fss.apps.methods.recipes import cancelled_keys
+
+__all__ = ["check_evaluation"]
+
+
+def check_evaluation(evaluation: Evaluation) -> None:
+    """Refuse what would be left out without a word.
+
+    Raises:
+        UsageError: with every problem.
+    """
+    problems = []
+    if evaluation.runs < 1:
+        problems.append(f"--runs {evaluation.runs}: is less than 1. Give at least 1.")
+    if evaluation.seed < 0:
+        problems.append(f"--seed {evaluation.seed}: is negative. Give 0 or more.")
+    if evaluation.model is not None and evaluation.runs > 1:
+        problems.append(f"--runs {evaluation.runs}: repeats trainings, but --model is given. Leave one of them out.")
+    if evaluation.model is not None and evaluation.settings:
+        problems.append("--set: changes a training, but --model is given. Leave one of them out.")
+    if evaluation.groups and evaluation.setting != 2:
+        problems.append("--groups: is of setting 2. Leave it out, or give --setting 2.")
+    if evaluation.recipe is not None and evaluation.model is not None:
+        problems.append(f"--bundle {evaluation.name}: changes a training, but --model is given. Leave the recipe out.")
+    problems += _recipe(evaluation)
+    if evaluation.setting == 2 and evaluation.model is not None:
+        problems.append("--setting 2: trains without the test classes, but --model is given. Leave one of them out.")
+    if is_trained(evaluation.bundle) and not needs_support(evaluation.bundle):
+        problems += _scribbled(evaluation)
+    if not is_trained(evaluation.bundle):
+        problems += _untrainable(evaluation)
+    elif evaluation.protocol == "ep1" and evaluation.support_slices != "middle":
+        problems.append("--support-slices: is of ep2; ep1 uses three slices. Leave it out, or give --protocol ep2.")
+    if problems:
+        raise UsageError(problems)
+    device_setting(evaluation.device)
+
+
+def _recipe(evaluation: Evaluation) -> list[str]:
+    """A recipe that is not there, or of which the settings leave nothing."""
+    try:
+        lost = cancelled_keys(evaluation.bundle, evaluation.recipe, evaluation.settings)
+    except UsageError as error:
+        return error.problems
+    if not lost:
+        return []
+    return [
+        f"--set {', '.join(lost)}: sets all that the recipe {evaluation.recipe} of {evaluation.bundle} changes, so "
+        f"nothing is left of it. Leave --set or {evaluation.name} out."
+    ]
+
+
+def _scribbled(evaluation: Evaluation) -> list[str]:
+    """What does not go with a method that learns from the scribbles of one scan."""
+    name = evaluation.bundle
+    problems = []
+    if evaluation.protocol == "ep1":
+        problems.append(f"--protocol ep1: tells slices, and {name} segments whole scans. Give --protocol ep2.")
+    if evaluation.support_slices != "middle":
+        problems.append(f"--support-slices {evaluation.support_slices}: {name} learns from scribbles. Leave it out.")
+    fixed = sorted({"support", "scribbles", "background", "labels"} & set(evaluation.settings))
+    if fixed:
+        problems.append(f"--set {', '.join(fixed)}: each fold has its own labelled scan; for labels give --labels.")
+    if evaluation.setting == 2:
+        problems.append(f"--setting 2: trains without the classes that {name} learns. Leave it out.")
+    if evaluation.supports > 1:
+        problems.append(f"--supports {evaluation.supports}: {name} learns from one scan alone. Leave it out.")
+    if evaluation.quality or evaluation.prior:
+        problems.append(
+            f"--quality, --prior: need a labelled scan beside the model, and {name} takes none. Leave it out."
+        )
+    return problems
+
+
+def _untrainable(evaluation: Evaluation) -> list[str]:
+    name = evaluation.bundle
+    problems = []
+    if evaluation.prior is not None:
+        problems.append(f"--prior {evaluation.prior}: joins a trained network; {name} is none. Leave it out.")
+    if evaluation.model is not None:
+        problems.append(f"--model {evaluation.model}: {name} is not trained and takes none. Leave it out.")
+    if evaluation.runs > 1:
+        problems.append(f"--runs {evaluation.runs}: {name} gives the same masks each time. Leave it out.")
+    return problems

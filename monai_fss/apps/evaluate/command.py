@@ -1,0 +1,150 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""`monai-fss evaluate`: one method, or several under the same budget."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_fss.apps.arguments import add_bundle_arguments
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.methods.bundles import config_keys, is_trained, parse_settings
+from monai_fss.apps.methods.recipes import method_files
+from monai_fss.apps.segment.command import label_values, support_slices
+
+__all__ = ["add_arguments", "run"]
+
+RESERVED = {
+    "bundle_root": "--bundle",
+    "dataset_dir": "--data",
+    "output_dir": "--output",
+    "cache_dir": "--models",
+    "cases": "--split",
+    "setting": "--setting",
+    "test_classes": "--groups",
+    "leave_out": "--setting",
+    "seed": "--seed",
+    "resume": "--models",
+    "val_queries": "--split",
+    "device": "--device",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    add_bundle_arguments(parser, "train.yaml", "steps=500 crapnet.blocks=7", several=True)
+    parser.add_argument("--data", required=True, help="data set folder with labels")
+    parser.add_argument("--protocol", choices=("ep1", "ep2"), default="ep2")
+    parser.add_argument("--split", default="within", help="paper, corrected, within, or a JSON file")
+    parser.add_argument("--setting", type=int, choices=(1, 2), default=1, help="2: train without the test classes")
+    parser.add_argument("--groups", nargs="+", default=[], help="label values left out together, such as 2,3 1,6")
+    parser.add_argument("--labels", help="label values that are scored, such as 1,2,3,6 (default: all)")
+    parser.add_argument("--ways", choices=("independent", "compete"), default="independent")
+    parser.add_argument("--runs", type=int, default=1, help="repetitions with other seeds (the papers: 3)")
+    parser.add_argument("--fold", type=int, help="only this fold, counted from 0")
+    parser.add_argument("--supports", type=int, default=1, help="labelled scans of each fold (default: 1)")
+    parser.add_argument("--support-slices", help="for ep2: middle (default, the paper's), a number, or all; atlas: all")
+    parser.add_argument("--prior", choices=("atlas",), help="combine the network with the registered labelled scan")
+    parser.add_argument("--prior-weight", type=float, default=0.1, help="of the network then (default: 0.1)")
+    parser.add_argument("--quality", action="store_true", help="also compare the label-free quality with the Dice")
+    parser.add_argument("--no-floors", action="store_true", help="leave out the untrained network and the pasted masks")
+    parser.add_argument("--budget", help="of each training: a number of steps, or minutes such as 8min")
+    parser.add_argument("--model", help="evaluate this model.pt instead of training one for each fold")
+    parser.add_argument("--models", help="where trained models are kept and found again (default: OUTPUT/models)")
+    parser.add_argument("--output", required=True, help="folder for results.json, .csv, .md and pictures")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first run")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from monai_fss.apps.evaluate.one import evaluate
+    from monai_fss.apps.evaluate.several import evaluate_many
+
+    if args.model is not None and args.models is not None:
+        raise UsageError("--model, --models: contradict each other. Give --model to train nothing, or --models.")
+    output, models = Path(args.output), Path(args.models or Path(args.output) / "models")
+    evaluations = _evaluations(args)
+    if len(evaluations) == 1:
+        results = evaluate(evaluations[0], output, models, args.overwrite, args.budget)
+    else:
+        results = evaluate_many(evaluations, output, models, args.overwrite, args.budget)
+    print((output / "results.md").read_text(encoding="utf-8"))
+    return 0 if results.entries else 1
+
+
+def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
+    methods = [_method(name) for name in args.bundle]
+    twice = sorted({":".join(filter(None, method)) for method in methods if methods.count(method) > 1})
+    if twice:
+        raise UsageError(f"--bundle {', '.join(twice)}: is given twice. Name each method once.")
+    labels = label_values(args.labels)
+    return [
+        Evaluation(
+            bundle=bundle,
+            recipe=recipe,
+            data=args.data,
+            protocol=args.protocol,
+            split=args.split,
+            ways=args.ways,
+            runs=args.runs,
+            fold=args.fold,
+            setting=args.setting,
+            groups=tuple(tuple(label_values(group, "--groups") or ()) for group in args.groups),
+            labels=None if labels is None else tuple(labels),
+            supports=args.supports,
+            support_slices=_slices(bundle, args.support_slices, len(args.bundle)),
+            model=args.model,
+            prior=args.prior,
+            prior_weight=args.prior_weight,
+            quality=args.quality,
+            floors=not args.no_floors,
+            seed=args.seed,
+            device=args.device,
+            settings=settings,
+            command=" ".join(["monai-fss", *sys.argv[1:]]),
+        )
+        for (bundle, recipe), settings in zip(methods, _settings(args.set, methods), strict=True)
+    ]
+
+
+def _method(name: str) -> tuple[str, str | None]:
+    """ "crapnet:blocks_7" is a bundle and a recipe, "crapnet" a bundle."""
+    bundle, _, recipe = name.partition(":")
+    return bundle, recipe or None
+
+
+def _settings(pairs: Sequence[str], methods: Sequence[tuple[str, str | None]]) -> list[dict[str, Any]]:
+    """``KEY=VALUE`` is for every method that has the key; ``BUNDLE.KEY=VALUE`` for those of a bundle, and goes before.
+
+    The keys of a method are those of its bundle's file and of its recipe's.
+    """
+    files = [method_files(*method) for method in methods]
+    known = [config_keys(own) for own in files]
+    common: list[list[str]] = [[] for _ in methods]
+    special: list[list[str]] = [[] for _ in methods]
+    for pair in pairs:
+        first, _, rest = pair.partition(".")
+        asked = [number for number, (bundle, _) in enumerate(methods) if bundle == first]
+        target, text = (special, rest) if asked else (common, pair)
+        asked, key = asked or [*range(len(methods))], text.partition("=")[0].strip().replace("#", "::")
+        # A key that none of them has is given to the first one, whose refusal names the nearest key.
+        for number in [number for number in asked if key in known[number]] or asked[:1]:
+            target[number].append(text)
+    return [
+        {**parse_settings(general, own, RESERVED), **parse_settings(particular, own, RESERVED)}
+        for general, particular, own in zip(common, special, files, strict=True)
+    ]
+
+
+def _slices(bundle: str, text: str | None, count: int) -> int | str:
+    if is_trained(bundle):
+        return support_slices(text or "middle")
+    if text not in (None, "all") and count == 1:
+        raise UsageError(f"--support-slices {text}: {bundle} uses all slices of a labelled scan. Leave it out.")
+    return "all"

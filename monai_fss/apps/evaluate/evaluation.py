@@ -1,0 +1,70 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""What is evaluated, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Evaluation"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is evaluated, and how.
+
+    Args:
+        bundle: method.
+        data: data set folder.
+        recipe: file of the bundle's configs/ to lay over train.yaml: an ablation.
+        protocol: "ep1" or "ep2".
+        split: see :func:`monai_fss.data.make_folds`.
+        ways: "independent" or "compete".
+        runs: repetitions; run r has seed ``seed + r``.
+        fold: one fold alone.
+        setting: 1: train on all slices; 2: on those that show no class that is tested, see
+            :func:`monai_fss.apps.evaluate.groups.training_groups`.
+        groups: label values that setting 2 leaves out together, all of them scored. Default: CRAPNet's, whole, of which
+            those that are scored are tested.
+        labels: label values that are scored. Default: all.
+        supports: labelled scans of each fold, see :func:`monai_fss.data.make_folds`.
+        support_slices: labelled slices of EP2.
+        model: a model file for all folds; None: train one for each fold and run on the fold's training cases.
+        prior: "atlas": combine the network with the registered labelled scan. Default: the network alone.
+        prior_weight: of the network's log-odds then.
+        quality: also measure the label-free quality of each mask, to compare it with the Dice score.
+        floors: also measure what a method must be better than, see :mod:`monai_fss.apps.results.floors`.
+        seed: of the first run.
+        device: "cpu" or "cuda"; None: cuda where there is one.
+        settings: of the bundle's ``configs/train.yaml``.
+        command: as typed, for the result file.
+    """
+
+    bundle: str
+    data: str
+    recipe: str | None = None
+    protocol: str = "ep2"
+    split: str = "within"
+    ways: str = "independent"
+    runs: int = 1
+    fold: int | None = None
+    setting: int = 1
+    groups: tuple[tuple[int, ...], ...] = ()
+    labels: tuple[int, ...] | None = None
+    supports: int = 1
+    support_slices: int | str = "middle"
+    model: str | None = None
+    prior: str | None = None
+    prior_weight: float = 0.1
+    quality: bool = False
+    floors: bool = True
+    seed: int = 0
+    device: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+    @property
+    def name(self) -> str:
+        """The method: the bundle, and the recipe where there is one, such as "crapnet:blocks_7"."""
+        return ":".join(filter(None, [self.bundle, self.recipe]))

@@ -1,0 +1,102 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""What is kept of a training in the folder of a fold: done, cut short, and whether it is the one that is asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.methods.bundles import needs_support
+from monai_fss.apps.methods.ct_window import training_window
+from monai_fss.apps.methods.recipes import method_settings
+from monai_fss.apps.train.files import check_files, training_files
+from monai_fss.apps.train.run_folder import RUN_JSON
+from monai_fss.data import DatasetFolder, Fold
+
+__all__ = ["check_kept", "is_finished", "is_interrupted", "method_note", "read_note", "training_cases"]
+
+_ADVICE = "Give another --models, or remove it."
+
+
+def read_note(folder: Path) -> dict[str, Any]:
+    """The note of the training in a folder; empty where there is none."""
+    path = folder / RUN_JSON
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def is_finished(folder: Path, before: Mapping[str, Any]) -> bool:
+    """Whether a training, by its note, is done and has left its model."""
+    return bool(before.get("finished")) and (folder / "model.pt").exists()
+
+
+def is_interrupted(folder: Path, before: Mapping[str, Any]) -> bool:
+    """Whether a training, by its note, was cut short after a checkpoint, so that it can go on."""
+    return bool(before) and not is_finished(folder, before) and any((folder / "checkpoints").glob("*.pt"))
+
+
+def training_cases(bundle: str, fold: Fold) -> list[str]:
+    """Scans that a fold is trained on: where labels are learnt from, as scribbles are, the labelled scan too."""
+    return list(fold.train) if needs_support(bundle) else [*fold.train, *fold.support]
+
+
+def method_note(evaluation: Evaluation) -> dict[str, Any]:
+    """What the note of a training says of the method and its files."""
+    files = training_files(evaluation.bundle, evaluation.recipe)
+    return {"bundle": evaluation.bundle, "recipe": evaluation.recipe, **files}
+
+
+def check_kept(
+    folder: Path,
+    before: dict[str, Any],
+    evaluation: Evaluation,
+    data: DatasetFolder,
+    fold: Fold,
+    settings: dict[str, Any],
+) -> None:
+    """Refuse a training that is done, or would go on, if it is not the one that is asked for.
+
+    Args:
+        folder: of the training; it need not exist.
+        before: its note, see :func:`read_note`.
+        evaluation: what is evaluated.
+        data: data set.
+        fold: its training cases are those of the training.
+        settings: of the training; ``cache_dir`` does not count.
+
+    Raises:
+        UsageError: it is of another bundle, recipe or data set, by files that have changed since, or with other
+            settings or cases.
+    """
+    if not (is_finished(folder, before) or is_interrupted(folder, before)):
+        return
+    _check_source(folder, before, evaluation, data.root.absolute().name)
+    check_files(folder, before, method_note(evaluation), _ADVICE)
+    known = method_settings(evaluation.bundle, evaluation.recipe, {})
+    window = training_window(data.modality, known, settings)
+    _check_same(folder, before, {**settings, **window}, training_cases(evaluation.bundle, fold))
+
+
+def _check_source(folder: Path, before: dict[str, Any], evaluation: Evaluation, data: str) -> None:
+    """Two data sets may name their cases alike; the name of the folder tells them apart wherever it lies."""
+    old = replace(evaluation, bundle=str(before.get("bundle")), recipe=before.get("recipe")).name
+    place = Path(str(before.get("data"))).name
+    if (old, place) != (evaluation.name, data):
+        raise UsageError(
+            f"{folder}: was trained with {old} on {place}, not with {evaluation.name} on {data}. {_ADVICE}"
+        )
+
+
+def _check_same(folder: Path, before: dict[str, Any], settings: dict[str, Any], cases: list[str]) -> None:
+    """Places do not count."""
+    old, new = ({k: v for k, v in each.items() if k != "cache_dir"} for each in (before["settings"], settings))
+    if old != json.loads(json.dumps(new)) or before.get("cases") != cases:
+        raise UsageError(
+            f"{folder}: was trained with other settings or cases ({before['settings']}, {before.get('cases')}) than "
+            f"are asked for ({settings}, {cases}). {_ADVICE}"
+        )

@@ -1,0 +1,139 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Train and test on the folds of a data set, by the papers' protocols."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_fss.apps.evaluate.budget import check_budget, within_budget
+from monai_fss.apps.evaluate.checks import check_evaluation
+from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.evaluate.fold import FoldTrial, protocol_of
+from monai_fss.apps.evaluate.plan import Plan, make_plan
+from monai_fss.apps.memory import warn_memory
+from monai_fss.apps.methods.bundles import is_trained, needs_support
+from monai_fss.apps.methods.recipes import method_settings
+from monai_fss.apps.results.entries import Entry, Results
+from monai_fss.apps.results.files import RESULT_FILES, write_results
+from monai_fss.apps.versions import versions
+from monai_fss.data import check_output
+
+__all__ = ["REGISTRATIONS", "evaluate"]
+
+REGISTRATIONS = "registrations"
+"""Folder below that of the models where registrations are kept, by content."""
+
+
+def evaluate(
+    evaluation: Evaluation,
+    output: str | Path,
+    models: str | Path | None = None,
+    overwrite: bool = False,
+    budget: str | None = None,
+    registrations: str | Path | None = None,
+) -> Results:
+    """Train where no model is given, test, and write ``results.json``, ``.csv``, ``.md`` and pictures.
+
+    Test figures come from the last checkpoint of a step count that is fixed beforehand. Trained models are kept, and
+    used again by another protocol over the same folds, runs and settings; an interrupted training goes on. Where the
+    support of a fold shows none of the classes that are to be tested, nothing is trained, and the results say so.
+
+    Args:
+        evaluation: what and how.
+        output: folder for the results.
+        models: folder for the models. Default: ``output/models``.
+        overwrite: replace results that exist.
+        budget: of each training, see :func:`monai_fss.apps.evaluate.budget.within_budget`.
+        registrations: folder in which registrations are kept, by content. Default: ``registrations`` below ``models``.
+
+    Raises:
+        ScanError: with every problem of the data; nothing has been written then.
+        UsageError: the evaluation contradicts itself, or a model that is there was trained otherwise; no result has
+            been written then. A budget in minutes may have been measured before, by a few steps in ``models/pace``.
+    """
+    from monai_fss.apps.evaluate.models import check_models
+    from monai_fss.apps.results.plots import draw
+
+    check_evaluation(evaluation)
+    check_budget(evaluation, budget)
+    check_output(output, RESULT_FILES, overwrite)
+    plan = make_plan(evaluation)
+    kept = Path(models or Path(output) / "models")
+    _warn_memory(evaluation, plan)
+    evaluation = within_budget(evaluation, budget, kept)
+    check_models(evaluation, plan, kept)
+    entries, curves, notes = _trials(evaluation, plan, kept, Path(registrations or kept / REGISTRATIONS))
+    results = Results(_settings(evaluation, plan, notes), entries)
+    write_results(output, results)
+    draw(results, curves, Path(output))
+    return results
+
+
+def _warn_memory(evaluation: Evaluation, plan: Plan) -> None:
+    settings = method_settings(evaluation.bundle, evaluation.recipe, evaluation.settings)
+    registers = not is_trained(evaluation.bundle) or evaluation.prior is not None
+    dims = 2 if needs_support(evaluation.bundle) else 3
+    for _, fold in plan.folds:
+        queries, supports = ([plan.scans[name] for name in names] for names in (fold.queries, fold.support))
+        warn_memory(queries, supports, len(plan.scored), settings.get("pixdim"), registers, dims)
+
+
+def _trials(
+    evaluation: Evaluation, plan: Plan, models: Path, registrations: Path
+) -> tuple[list[Entry], list[tuple[float, np.ndarray]], list[str]]:
+    """Train and test every fold, run and group: scores, curves of the threshold, and notes."""
+    from monai_fss.apps.evaluate.models import fold_model
+
+    trained = is_trained(evaluation.bundle)
+    entries: list[Entry] = []
+    curves: list[tuple[float, np.ndarray]] = []
+    notes = plan.notes(trained and evaluation.model is None)
+    for number, fold, run, group in plan.tests(evaluation.runs):
+        model = None
+        if trained:
+            without = plan.left_out(fold, group)
+            model = fold_model(evaluation, plan.data, fold, number, run, models, without)
+        test = FoldTrial(evaluation, plan.data, fold, plan.tested(group), model, registrations)
+        entries += test.entries(number, run)
+        curves += test.curve()
+        notes += [f"fold {number}: {name} is not in its support" for name in test.scorer.left_out]
+    return entries, curves, sorted(set(notes))
+
+
+def _settings(evaluation: Evaluation, plan: Plan, notes: list[str]) -> dict[str, Any]:
+    groups = [[plan.names[value] for value in group] for group in plan.groups]
+    return {
+        "bundle": evaluation.name,
+        "dataset": plan.data.name,
+        "split": evaluation.split,
+        "setting": evaluation.setting,
+        "groups": groups if evaluation.setting == 2 else "none",
+        "labels": {name: value for value, name in plan.scored.items()},
+        "protocol": evaluation.protocol,
+        "ways": evaluation.ways,
+        "runs": evaluation.runs,
+        "labelled_scans": "/".join(map(str, sorted({len(fold.support) for _, fold in plan.folds}))),
+        "labelled_slices": _labelled_slices(evaluation),
+        "prior": f"{evaluation.prior}, weight of the network {evaluation.prior_weight}" if evaluation.prior else "none",
+        "folds": [number for number, _ in plan.folds],
+        "support": [", ".join(fold.support) for _, fold in plan.folds],
+        "seed": evaluation.seed,
+        "model": evaluation.model or _model_note(evaluation.bundle),
+        "training_settings": evaluation.settings,
+        "command": evaluation.command,
+        "versions": versions(),
+        "notes": notes,
+    }
+
+
+def _labelled_slices(evaluation: Evaluation) -> int | str:
+    registered = evaluation.prior or not is_trained(evaluation.bundle)
+    return "all" if registered else protocol_of(evaluation).labelled_slices
+
+
+def _model_note(bundle: str) -> str:
+    return "trained for each fold and run, last checkpoint" if is_trained(bundle) else "none: not trained"

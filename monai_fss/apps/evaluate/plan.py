@@ -1,0 +1,133 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""What an evaluation does with a data set: which classes, folds and groups, and what cannot be tested."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.evaluate.groups import training_groups
+from monai_fss.data import DatasetFolder, Fold, Label, Scan, ScanError, make_folds
+
+__all__ = ["Plan", "make_plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an evaluation does with a data set.
+
+    Args:
+        data: data set.
+        scored: name of each label value that is scored.
+        names: name of each label value that occurs.
+        groups: label values that a training leaves out together, see
+            :func:`monai_fss.apps.evaluate.groups.training_groups`; one empty group in setting 1.
+        folds: with their numbers.
+        shown: label values of each labelled case.
+        scans: what is known of each case's image.
+    """
+
+    data: DatasetFolder
+    scored: Mapping[int, str]
+    names: Mapping[int, str]
+    groups: Sequence[tuple[int, ...]]
+    folds: Sequence[tuple[int, Fold]]
+    shown: Mapping[str, frozenset[int]]
+    scans: Mapping[str, Scan] = field(default_factory=dict)
+
+    def tested(self, group: Sequence[int]) -> dict[int, str]:
+        """The classes that are tested with the training of a group, by label value: those that are scored."""
+        return {value: name for value, name in self.scored.items() if not group or value in group}
+
+    def testable(self, fold: Fold, group: Sequence[int]) -> bool:
+        """Whether the support of a fold shows one of them. If not, there is nothing to train for."""
+        return bool(self._among(fold.support) & self.tested(group).keys())
+
+    def left_out(self, fold: Fold, group: Sequence[int]) -> tuple[int, ...]:
+        """The label values of a group that the training scans of a fold show: the others leave no slice out."""
+        return tuple(value for value in group if value in self._among(fold.train))
+
+    def tests(self, runs: int) -> Iterator[tuple[int, Fold, int, tuple[int, ...]]]:
+        """Number and fold, run, and group of each test, where the support shows a class of the group."""
+        for (number, fold), run, group in itertools.product(self.folds, range(runs), self.groups):
+            if self.testable(fold, group):
+                yield number, fold, run, group
+
+    def notes(self, trained: bool) -> list[str]:
+        """What is not done, or otherwise than asked, in words.
+
+        Args:
+            trained: whether models are trained.
+        """
+        notes = []
+        for number, fold in self.folds:
+            for group in self.groups:
+                names = list(self.tested(group).values())
+                if not self.testable(fold, group):
+                    what = f"none of {', '.join(names)} is" if len(names) > 1 else f"{names[0]} is not"
+                    notes.append(f"fold {number}: {what} in its support; not {'trained' if trained else 'tested'}")
+                elif trained and group and not self.left_out(fold, group):
+                    every = ", ".join(self.names[value] for value in group)
+                    notes.append(f"fold {number}: no training scan shows {every}; trained as in setting 1")
+        return notes
+
+    def _among(self, cases: Sequence[str]) -> frozenset[int]:
+        return frozenset[int]().union(*(self.shown[name] for name in cases))
+
+
+def make_plan(evaluation: Evaluation) -> Plan:
+    """Read the data set, and decide what is done with it.
+
+    Raises:
+        ScanError, UsageError: with every problem of the data, or where labels, groups or folds do not fit it.
+    """
+    data = DatasetFolder.read(evaluation.data)
+    summaries = data.check()
+    labels = {summary.name: summary.label for summary in summaries if summary.label}
+    occurring = sorted({value for label in labels.values() for value in label.counts})
+    scored = _scored(evaluation, data, occurring)
+    names = {value: name for name, value in data.names_for(occurring).items()}
+    groups = training_groups(evaluation, scored, names)
+    folds = _folds(evaluation, data)
+    _check_supports([labels[name] for _, fold in folds for name in fold.support])
+    shown = {name: frozenset(label.counts) for name, label in labels.items()}
+    scans = {summary.name: summary.scan for summary in summaries}
+    plan = Plan(data, scored, names, groups, folds, shown, scans)
+    if not any(plan.testable(fold, group) for _, fold in folds for group in groups):
+        raise UsageError(
+            f"--split {evaluation.split}: no support of a fold shows {', '.join(scored.values())}. Choose another "
+            "split, or other --labels."
+        )
+    return plan
+
+
+def _scored(evaluation: Evaluation, data: DatasetFolder, values: Sequence[int]) -> dict[int, str]:
+    """The classes that are scored: all that occur, or those that are wanted."""
+    missing = sorted(set(evaluation.labels or ()) - set(values))
+    if missing:
+        raise UsageError(f"--labels {missing}: occur in no label of {data.root}, which have {list(values)}.")
+    return {value: name for name, value in data.names_for(evaluation.labels or values).items()}
+
+
+def _check_supports(labels: Sequence[Label]) -> None:
+    empty = [
+        f"{label.path}: has no labelled voxel, but is the support of a fold. Label it, or choose another split."
+        for label in labels
+        if not label.counts
+    ]
+    if empty:
+        raise ScanError(empty)
+
+
+def _folds(evaluation: Evaluation, data: DatasetFolder) -> list[tuple[int, Fold]]:
+    labelled = [case.name for case in data.labelled]
+    folds = list(enumerate(make_folds(evaluation.split, labelled, data.folds, evaluation.supports)))
+    if evaluation.fold is None:
+        return folds
+    if not 0 <= evaluation.fold < len(folds):
+        raise ScanError(f"--fold {evaluation.fold}: the split has folds 0 to {len(folds) - 1}. Name one of them.")
+    return [folds[evaluation.fold]]

@@ -1,0 +1,50 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""A bundle's inference configuration with the settings that a model was trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monai_fss.apps.methods.bundles import bundle_path
+from monai_fss.data import ScanError
+from monai_fss.engines.workflows import parser_values
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
+
+__all__ = ["inference_parser"]
+
+
+def inference_parser(
+    bundle: str, trained: Mapping[str, Any], settings: Mapping[str, Any], source: str | Path = "model"
+) -> ConfigParser:
+    """Parse ``configs/inference.yaml`` of an installed bundle.
+
+    Args:
+        bundle: its name.
+        trained: settings of a model file, see :func:`monai_fss.data.read_model`.
+        settings: of the user; they go before the model's.
+        source: file that ``trained`` came from, for the message.
+
+    Returns:
+        the parser, with all of them set; nothing in their values is evaluated.
+
+    Raises:
+        ScanError: the model brings settings that the bundle does not know.
+    """
+    from monai.bundle import ConfigParser
+
+    folder = bundle_path(bundle)
+    parser = ConfigParser()
+    parser.read_config(str(folder / "configs" / "inference.yaml"))
+    parser.update(parser_values({"bundle_root": folder}))
+    strange = sorted(trained.keys() - set(parser.config.get("settings", ())))  # how scans are treated, nothing else
+    if strange:
+        raise ScanError(
+            f"{source}: brings settings that {bundle} does not know ({', '.join(strange)}). Name the bundle it is of."
+        )
+    parser.update(parser_values({**trained, **settings}))
+    return parser

@@ -1,0 +1,186 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""The tables of one evaluation: mean and deviation as the papers' tables define them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from monai_fss.apps.results.floors import is_floor
+from monai_fss.metrics import auroc, within_group_spearman
+
+if TYPE_CHECKING:
+    from monai_fss.apps.results.entries import Entry, Results
+
+__all__ = ["MEAN", "Cell", "format_results", "markdown_table", "summarize"]
+
+MEAN = "Mean"
+BAD = 0.6  # masks of a lower Dice score have to be drawn anew, not corrected
+DEFINITION = (
+    "Organ cells: mean ± population standard deviation (ddof 0) over the (fold, run) values, each the mean over that "
+    "fold's queries. Mean column: mean ± population standard deviation over the organ means."
+)
+
+
+class Cell(NamedTuple):
+    """One cell of a table: mean and deviation of n values (percent for Dice, mm for distances)."""
+
+    mean: float
+    sd: float
+    n: int
+
+    def __str__(self) -> str:
+        if self.n == 0:
+            return "-"
+        return f"{self.mean:.2f}" if self.n == 1 else f"{self.mean:.2f} ± {self.sd:.2f}"
+
+
+def summarize(results: Results, measure: str = "dice") -> dict[str, dict[str, Cell]]:
+    """Mean and deviation of each method and organ, as the papers' tables define them.
+
+    An organ's values are one for each (fold, run): the mean over that fold's queries; volumes where the measure is
+    undefined are left out. The organ's cell is mean and population standard deviation (ddof 0) over these values. The
+    cell "Mean" is mean and population standard deviation over the organ means. (The deviations of the Mean columns in
+    Tables 1 and 2 of the ADNet paper are reproduced by this.)
+
+    Args:
+        results: the scores.
+        measure: "dice" (in percent), "hd95" or "assd" (in mm).
+
+    Returns:
+        ``{method: {organ: Cell}}`` in the order of the scores, with "Mean" last. A cell of n = 0 has the mean nan.
+
+    Raises:
+        ValueError: for another measure.
+    """
+    if measure not in ("dice", "hd95", "assd"):
+        raise ValueError(f"measure: unknown measure {measure!r}. Use dice, hd95 or assd.")
+    organs = _unique(entry.name for entry in results.entries)
+    table = {}
+    for method in _unique(entry.method for entry in results.entries):
+        own = [entry for entry in results.entries if entry.method == method]
+        row = {organ: _organ_cell([entry for entry in own if entry.name == organ], measure) for organ in organs}
+        table[method] = {**row, MEAN: _cell([cell.mean for cell in row.values() if cell.n])}
+    return table
+
+
+def format_results(results: Results) -> str:
+    """The text of ``results.md``: settings, tables, and what is missing from them.
+
+    Args:
+        results: the scores.
+
+    Returns:
+        Markdown.
+    """
+    blocks = [_header(results), "## Dice (%)", _measure_table(results, "dice"), DEFINITION, _absent(results)]
+    blocks += ["## HD95 (mm)", _measure_table(results, "hd95"), "## ASSD (mm)", _measure_table(results, "assd")]
+    return "\n\n".join([*blocks, _undefined(results), *_quality(results)]) + "\n"
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table that also reads well as plain text: padded columns, numbers to the right.
+
+    Args:
+        head: column titles.
+        rows: one list of cells for each row, as long as ``head``.
+
+    Returns:
+        The table without a final line break.
+    """
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(head))]
+    lines = []
+    for row in cells:
+        first, *others = zip(row, widths, strict=True)
+        padded = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+        lines.append("| " + " | ".join(padded) + " |")
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join([lines[0], "| " + " | ".join(rule) + " |", *lines[1:]])
+
+
+def _unique(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def _cell(values: Sequence[float]) -> Cell:
+    return Cell(float(np.mean(values)), float(np.std(values)), len(values)) if values else Cell(math.nan, math.nan, 0)
+
+
+def _organ_cell(entries: Sequence[Entry], measure: str) -> Cell:
+    groups: dict[tuple[int, int], list[float]] = {}
+    for entry in entries:
+        value = getattr(entry, measure)
+        if not math.isnan(value):
+            groups.setdefault((entry.fold, entry.run), []).append(value)
+    scale = 100.0 if measure == "dice" else 1.0
+    return _cell([scale * float(np.mean(values)) for values in groups.values()])
+
+
+def _measure_table(results: Results, measure: str) -> str:
+    table = summarize(results, measure)
+    organs = list(next(iter(table.values()), {MEAN: None}))
+    shown = {method: row for method, row in table.items() if measure == "dice" or not is_floor(method)}
+    return markdown_table(["Method", *organs], [[method, *map(str, row.values())] for method, row in shown.items()])
+
+
+def _header(results: Results) -> str:
+    settings = results.settings
+    first = ("split", "protocol", "ways", "runs", "labelled_slices")
+    queries, cases = len({(entry.fold, entry.case) for entry in results.entries}), {e.case for e in results.entries}
+    lines = [f"# {settings['bundle']} on {settings['dataset']}", ""]
+    lines += [f"- {key.replace('_', ' ')}: {settings[key]}" for key in first]
+    lines.append(f"- queries: {queries}" + (f" (of {len(cases)} cases)" if queries != len(cases) else ""))
+    others = [key for key in settings if key not in (*first, "bundle", "dataset")]
+    return "\n".join([*lines, *(f"- {key.replace('_', ' ')}: {settings[key]}" for key in others)])
+
+
+def _where(entry: Entry) -> str:
+    return f"{entry.case} ({entry.name}; {entry.method}; fold {entry.fold}, run {entry.run})"
+
+
+def _absent(results: Results) -> str:
+    wrong = [_where(entry) for entry in results.entries if entry.state == "absent_predicted"]
+    right = sum(entry.state == "absent" for entry in results.entries)
+    text = f"Absent organs: {len(wrong)} predicted all the same (scored 0, in the means)"
+    listed = ":\n\n" + "\n".join(f"- {item}" for item in wrong) + "\n\n" if wrong else "; "
+    return f"{text}{listed}{right} neither present nor predicted (left out of the means)."
+
+
+def _undefined(results: Results) -> str:
+    """What is missing from the tables of distances: of the floors all of them, which are not measured."""
+    measured = [entry for entry in results.entries if not is_floor(entry.method)]
+    missing = [_where(entry) for entry in measured if entry.state == "scored" and math.isnan(entry.hd95)]
+    floors = _unique(entry.method for entry in results.entries if is_floor(entry.method))
+    text = f"Distances are undefined, and left out, where nothing was predicted of a present organ: {len(missing)}"
+    text += ":\n\n" + "\n".join(f"- {item}" for item in missing) if missing else "."
+    return f"{text}\n\nThe floors ({', '.join(floors)}) are compared by Dice alone." if floors else text
+
+
+def _quality(results: Results) -> list[str]:
+    """How well the label-free quality, and the mere volume, rank the masks; nothing where it was not measured."""
+    measured = [entry for entry in results.entries if not math.isnan(entry.quality)]
+    methods = _unique(entry.method for entry in measured)
+    if not methods:
+        return []
+    rows = []
+    for method in methods:
+        title = f"{method}: " if len(methods) > 1 else ""
+        rows += _quality_rows(title, [entry for entry in measured if entry.method == method])
+    head = ["Score", "Spearman (median over organs)", "organs", f"AUROC (Dice < {BAD})", "of these", "masks"]
+    return ["## Label-free quality against the Dice score", markdown_table(head, rows)]
+
+
+def _quality_rows(title: str, own: Sequence[Entry]) -> list[list[str]]:
+    """Two rows, of one method."""
+    dices, organs = [entry.dice for entry in own], [entry.name for entry in own]
+    rows = []
+    for name, scores in (("quality", [e.quality for e in own]), ("organ volume", [e.volume_ml for e in own])):
+        ranks, found = within_group_spearman(scores, dices, organs), auroc(scores, dices, BAD)
+        numbers = [f"{ranks.rho:.2f}", str(len(ranks.groups)), f"{found.value:.2f}", str(found.bad), str(len(own))]
+        rows.append([title + name, *numbers])
+    return rows

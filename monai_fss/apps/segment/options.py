@@ -1,0 +1,96 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Options of `monai-fss segment` that do not fit the method: refused, with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.methods.bundles import is_trained, needs_support
+from monai_fss.data import ScanError
+
+__all__ = ["check_labels", "check_support_options", "prior_setting", "prnet_problems", "prnet_setting"]
+
+
+def check_support_options(bundle: str, images: Sequence[str], labels: Sequence[str], slices: str | None) -> None:
+    """Refuse labelled scans where the method takes none, and their absence where it does.
+
+    Args:
+        bundle: the method.
+        images, labels, slices: values of ``--support-image``, ``--support-label`` and ``--support-slices``.
+
+    Raises:
+        UsageError: as said.
+    """
+    if needs_support(bundle):
+        if not images or not labels:
+            raise UsageError(
+                f"--support-image, --support-label: are needed, as {bundle} segments by a labelled scan. Give both."
+            )
+        return
+    options = {"--support-image": images, "--support-label": labels, "--support-slices": slices}
+    given = [option for option, value in options.items() if value]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)}: {bundle} has learnt what to segment and takes no labelled scan. Leave out."
+        )
+
+
+def check_labels(labels: Sequence[int] | None, parser: Any, model: str | Path | None) -> None:
+    """Refuse a label that a model has not learnt, where that is fixed.
+
+    Args:
+        labels: wanted.
+        parser: of the bundle's ``configs/inference.yaml``; ``values`` are those of a model that has learnt what to
+            segment.
+        model: its file, for the message.
+
+    Raises:
+        UsageError: as said.
+    """
+    known = parser.config.get("values")
+    strange = sorted(set(labels or ()) - set(known or labels or ()))
+    if strange:
+        raise UsageError(f"--labels {', '.join(map(str, strange))}: {model} knows {known} alone. Name some of these.")
+
+
+def prior_setting(bundle: str, prior: str | None) -> dict[str, Any]:
+    """The setting of ``--prior``.
+
+    Raises:
+        UsageError: the method is registration itself, or takes no labelled scan.
+    """
+    if prior and not is_trained(bundle):
+        raise UsageError(f"--prior {prior}: joins a trained model; {bundle} alone is registration. Leave it out.")
+    if prior and not needs_support(bundle):
+        raise UsageError(f"--prior {prior}: registers a labelled scan, and {bundle} takes none. Leave it out.")
+    return {"prior": prior} if prior else {}
+
+
+def prnet_setting(bundle: str, file: str | None) -> dict[str, Any]:
+    """The setting of ``--prnet``.
+
+    Raises:
+        UsageError: the method takes no labelled scan whose label masks could be compared with.
+    """
+    if file and not needs_support(bundle):
+        raise UsageError(
+            f"--prnet {file}: compares masks with those of a labelled scan, and {bundle} takes none. Leave it out; its "
+            "column quality is such a comparison."
+        )
+    return {"prnet": file} if file else {}
+
+
+def prnet_problems(file: str | Path | None) -> list[str]:
+    """What is wrong with a file of PRNet's networks; nothing where there is none to be used."""
+    from monai_fss.inferers import load_prnet
+
+    try:
+        if file:
+            load_prnet(file)
+    except ScanError as error:
+        return error.problems
+    return []

@@ -1,0 +1,285 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Checks for the ``initialize`` part of a bundle: bad input ends the program in plain words.
+
+MONAI reports an exception from deep inside a configuration some 45 lines above the last line; these functions print
+every problem, a line each, and leave with exit code 2 before anything is built or written.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monai_fss.data.cases import list_scans
+from monai_fss.data.checks.queries import check_queries
+from monai_fss.data.dataset import chosen_cases
+from monai_fss.data.items import support_items, training_items
+from monai_fss.data.problems import ScanError
+from monai_fss.data.reading.scans import Scan, check_label, check_scan, check_support
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = [
+    "Inputs",
+    "check_inference",
+    "check_left_out",
+    "check_located_inference",
+    "check_places",
+    "check_scans",
+    "check_training",
+    "inference_problems",
+    "look_at_inputs",
+    "query_problems",
+    "training_problems",
+]
+
+
+def training_problems(folder: str | Path, cases: Sequence[str] | None = None) -> list[str]:
+    """Every problem of the images to train on; their labels are not looked at."""
+    try:
+        chosen = chosen_cases(folder, cases)
+    except ScanError as error:
+        return error.problems
+    return [p for case in chosen for p in _problems(lambda path=case.image: check_scan(path))]  # type: ignore[misc]
+
+
+MONAI_COMMAND = ("monai", "bundle", "__main__.py")
+
+
+@dataclass
+class Inputs:
+    """
+    What is known of the scans of a run.
+
+    Args:
+        problems: every problem of every file; the scans are complete where there is none.
+        supports: the labelled scans.
+        values: label values that they show, or those of them that are wanted.
+        queries: the scans to segment, by case name.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    supports: list[Scan] = field(default_factory=list)
+    values: list[int] = field(default_factory=list)
+    queries: dict[str, Scan] = field(default_factory=dict)
+
+
+def look_at_inputs(
+    support_image: str | Sequence[str],
+    support_label: str | Sequence[str],
+    labels: Sequence[int] | None,
+    images: str | Path,
+    supported: bool = True,
+) -> Inputs:
+    """Read and judge the support scans and the scans to segment, each once.
+
+    Args:
+        support_image, support_label: one or several labelled scans.
+        labels: label values wanted, None for all.
+        images: folder of the scans to segment, or one scan.
+        supported: whether labelled scans are needed. If not, they are not looked at.
+    """
+    found = Inputs()
+    try:
+        pairs = support_items(support_image, support_label) if supported else []
+        queries = list_scans(images)
+    except ScanError as error:
+        return Inputs(error.problems)
+    values: set[int] = set()
+    for pair in pairs:
+        try:
+            scan, label = check_support(pair["image"], pair["label"], labels)
+            found.supports.append(scan)
+            values |= label.counts.keys()
+        except ScanError as error:
+            found.problems += error.problems
+    found.values = sorted(values if labels is None else labels)
+    try:
+        found.queries = check_queries(queries, found.supports)
+    except ScanError as error:
+        found.problems += error.problems
+    return found
+
+
+def inference_problems(
+    support_image: str | Sequence[str],
+    support_label: str | Sequence[str],
+    labels: Sequence[int] | None,
+    images: str | Path,
+) -> list[str]:
+    """Every problem of the support scans and of the scans to segment."""
+    return look_at_inputs(support_image, support_label, labels, images).problems
+
+
+def check_places(*places: Any) -> None:
+    """End the program with exit code 2 where MONAI's command line has changed a path on its way here.
+
+    ``python -m monai.bundle`` reads ``#`` in a value as ``::``, or as the beginning of a comment: results would lie in
+    a folder of another name, with no word of it. (What begins with ``$``, ``@`` or ``%`` it runs or replaces: that no
+    bundle can help.)
+
+    Args:
+        places: paths of the configuration, or lists of them.
+
+    Raises:
+        SystemExit: 2, after the problems have been printed.
+    """
+    if Path(sys.argv[0]).parts[-3:] != MONAI_COMMAND:
+        return
+    typed = {part for word in sys.argv for part in (word, word.partition("=")[2]) if "#" in part}
+    changed = {part.replace("#", "::"): part for part in typed}
+    changed |= {before: part for part in typed if (before := part.partition("#")[0].rstrip())}
+    paths = [str(path) for place in places for path in (place if isinstance(place, (list, tuple)) else [place])]
+    _end(
+        [
+            f"{path}: is not what was typed ({changed[path]}): MONAI's command does not take # for itself. Use a name "
+            "without it, or monai-fss."
+            for path in paths
+            if path in changed
+        ]
+    )
+
+
+def check_training(folder: str | Path, cases: Sequence[str] | None = None) -> None:
+    """End the program with exit code 2 if a scan to train on is bad.
+
+    Args:
+        folder: data set folder.
+        cases: names. Default: all.
+
+    Raises:
+        SystemExit: 2, after the problems have been printed.
+    """
+    _end(training_problems(folder, cases))
+
+
+def check_left_out(
+    folder: str | Path, cases: Sequence[str] | None, leave_out: Collection[int] | None, shortest: int = 2
+) -> None:
+    """End the program with exit code 2 if slices of test classes cannot be left out; for a bundle's ``initialize``.
+
+    Args:
+        folder: data set folder.
+        cases: names. Default: all.
+        leave_out: label values; None (setting 1): nothing is checked.
+        shortest: see :func:`slice_runs`.
+
+    Raises:
+        SystemExit: 2, after the problems have been printed: those of :func:`slice_runs`, and of labels that do not
+            belong to their images.
+    """
+    if leave_out is None:
+        return
+    problems: list[str] = []
+    for case in chosen_cases(folder, cases):
+        try:
+            if case.label is not None:
+                check_label(case.label, check_scan(case.image))
+        except ScanError as error:
+            problems += error.problems
+    try:
+        if not problems:
+            training_items(folder, cases, leave_out, shortest)
+    except ScanError as error:
+        problems = error.problems
+    _end(problems)
+
+
+def check_scans(
+    support_image: str | Sequence[str],
+    support_label: str | Sequence[str],
+    labels: Sequence[int] | None,
+    images: str | Path,
+    prnet: str | Path | None = None,
+) -> None:
+    """:func:`check_inference` for a method without a model."""
+    _end(inference_problems(support_image, support_label, labels, images) + _prnet_problems(prnet))
+
+
+def check_inference(
+    model: str | Path,
+    network: nn.Module,
+    support_image: str | Sequence[str],
+    support_label: str | Sequence[str],
+    labels: Sequence[int] | None,
+    images: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    prnet: str | Path | None = None,
+) -> None:
+    """Load the model, and end the program with exit code 2 if it, a support scan or a query is bad.
+
+    Args:
+        model: model file.
+        network: what it is loaded into.
+        support_image, support_label: one or several labelled scans.
+        labels: label values wanted, None for all.
+        images: folder of the scans to segment, or one scan.
+        settings: how the configuration treats scans. Where the model was trained with other values, its results would
+            be wrong without a word: that is refused. None: not compared.
+        prnet: file of PRNet's networks that the masks are compared by, None where they are not.
+
+    Raises:
+        SystemExit: 2, after the problems have been printed.
+    """
+    from monai_fss.data.files.models import load_model
+
+    problems = inference_problems(support_image, support_label, labels, images) + _prnet_problems(prnet)
+    problems += _problems(lambda: _check_settings(model, settings or {}))
+    _end(problems or _problems(lambda: load_model(model, network)))
+
+
+def query_problems(images: str | Path) -> list[str]:
+    """Every problem of the scans to segment, for a method that needs no labelled one any more."""
+    try:
+        queries = list_scans(images)
+    except ScanError as error:
+        return error.problems
+    return _problems(lambda: check_queries(queries, []))
+
+
+def check_located_inference(
+    model: str | Path, network: nn.Module, images: str | Path, settings: Mapping[str, Any] | None = None
+) -> None:
+    """:func:`check_inference` for a model that needs no labelled scan any more."""
+    from monai_fss.data.files.models import load_model
+
+    problems = query_problems(images) + _problems(lambda: _check_settings(model, settings or {}))
+    _end(problems or _problems(lambda: load_model(model, network)))
+
+
+def _prnet_problems(file: str | Path | None) -> list[str]:
+    from monai_fss.data.files.propagation import read_propagation
+
+    return _problems(lambda: read_propagation(file)) if file else []
+
+
+def _check_settings(model: str | Path, settings: Mapping[str, Any]) -> None:
+    from monai_fss.data.files.models import read_model
+
+    trained = read_model(model)["settings"]
+    other = [key for key in trained if key in settings and settings[key] != trained[key]]
+    if other:
+        raise ScanError(
+            f"{model}: was trained with {', '.join(f'{key} {trained[key]}' for key in other)}, but the configuration "
+            f"has {', '.join(f'{key} {settings[key]}' for key in other)}. Give the model's values, such as "
+            f'--{other[0]} "{trained[other[0]]}".'
+        )
+
+
+def _problems(check: Callable[[], object]) -> list[str]:
+    try:
+        check()
+    except ScanError as error:
+        return error.problems
+    return []
+
+
+def _end(problems: list[str]) -> None:
+    if problems:
+        print("\n".join(problems), file=sys.stderr)
+        raise SystemExit(2)

@@ -1,0 +1,97 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Output folders: nothing is overwritten unasked, and an interrupted run can go on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from monai_fss.data.files.atomic import write_json
+from monai_fss.data.problems import Findings
+
+__all__ = ["RUN_FILE", "check_output", "finish_run", "start_run"]
+
+RUN_FILE = ".run.json"
+
+
+def check_output(
+    folder: str | Path, names: Iterable[str], overwrite: bool = False, run: Mapping[str, Any] | None = None
+) -> list[str]:
+    """
+    Decide which files are to be written into ``folder``.
+
+    An existing file is refused, because it may be somebody's work, unless it is of this very run: :func:`start_run`
+    left a note with the same settings and :func:`finish_run` has not removed it. Every file there is whole, since
+    files are renamed only when they are complete, so the run goes on with those that are missing.
+
+    Args:
+        folder: where to write; it need not exist.
+        names: file names in it, such as ``case_07.nii.gz``.
+        overwrite: write all of them, whatever is there.
+        run: what the results depend on (method, support, checkpoint, ...), as JSON values; ``None`` never goes on.
+
+    Returns:
+        the names still to be written, in the order given.
+
+    Raises:
+        ScanError: ``folder`` is a file or cannot be written to; one problem for each file that exists.
+    """
+    folder, names = Path(folder), list(names)
+    found = Findings(folder)
+    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        found.refuse(f"cannot be an output folder: {nearest} is a file", "Give another folder")
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        found.refuse(f"cannot be written to ({nearest} is read-only)", "Give another folder")
+    found.settle()
+    if overwrite:
+        return names
+    existing = [name for name in names if (folder / name).exists()]
+    if run is not None and _unfinished(folder) == json.loads(json.dumps(run)):
+        return [name for name in names if name not in existing]
+    for name in existing:
+        exists = Findings(folder / name)
+        exists.refuse("exists already", "Give another output folder, or --overwrite")
+        found.problems += exists.problems
+    found.settle()
+    return names
+
+
+def start_run(folder: str | Path, run: Mapping[str, Any], todo: Iterable[str] = ()) -> None:
+    """
+    Leave a note that a run with these settings is under way.
+
+    Files of the names in ``todo`` that exist are removed first: with ``overwrite`` they are of another run, and a run
+    that goes on must not take them for its own.
+
+    Args:
+        folder: the output folder; made when missing.
+        run: see :func:`check_output`.
+        todo: what :func:`check_output` returned.
+    """
+    for name in todo:
+        (Path(folder) / name).unlink(missing_ok=True)
+    write_json(Path(folder) / RUN_FILE, dict(run))
+
+
+def finish_run(folder: str | Path) -> None:
+    """Remove the note of :func:`start_run`: from now on the results are refused to every rerun."""
+    (Path(folder) / RUN_FILE).unlink(missing_ok=True)
+
+
+def _unfinished(folder: Path) -> Any:
+    """Return the settings of the run that was interrupted in ``folder``; None if there was none."""
+    path = folder / RUN_FILE
+    if not path.exists():
+        return None
+    found = Findings(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        found.refuse(f"is not the note of an interrupted run ({e})", "Remove it, or give another output folder")
+    found.settle()
+    return None

@@ -1,0 +1,104 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""The reader of the checks as MONAI transforms: a pipeline computes on what was judged."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+from monai.utils import ensure_tuple_rep
+
+from monai_fss.data.problems import Findings
+from monai_fss.data.reading.volume import read_scan
+from monai_fss.data.reading.voxels import check_finite, check_labels
+
+__all__ = ["LoadScan", "LoadScand"]
+
+
+class LoadScan(Transform):
+    """
+    Read a scan or a label as :func:`monai_fss.data.check_scan` reads it.
+
+    MONAI's ``LoadImage`` takes the qform for the sform where ``pixdim`` disagrees with it, replaces ``~`` in names, and
+    goes on with another reader where one has failed: a scan could be checked at one place and segmented at another.
+
+    Args:
+        as_label: read whole numbers, as int16 or what they need; else float32.
+    """
+
+    def __init__(self, as_label: bool = False) -> None:
+        self.as_label = as_label
+
+    def __call__(self, path: str | PathLike[str]) -> MetaTensor:
+        """
+        Read one file, or a folder with one DICOM series.
+
+        Args:
+            path: see :func:`monai_fss.data.check_scan` for the formats.
+
+        Returns:
+            (1, H, W, D), its affine in mm and RAS+. ``meta`` has ``filename_or_obj``, ``original_affine``,
+            ``spatial_shape`` and ``space`` as MONAI's reader gives them.
+
+        Raises:
+            ScanError: it cannot be read, or is no label.
+        """
+        stored, affine = read_scan(Path(path))
+        if self.as_label:
+            found = Findings(path)
+            if check_finite(stored, found):
+                check_labels(stored, found)
+            found.settle()
+        array = np.array(stored, dtype=_label_type(stored) if self.as_label else np.float32, order="C")
+        meta = {
+            "filename_or_obj": str(path),
+            "original_affine": affine.copy(),
+            "spatial_shape": np.asarray(array.shape),
+            "original_channel_dim": float("nan"),  # MONAI's way to say that the file has none
+            "space": "RAS",
+        }
+        return MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(affine), meta=meta)
+
+
+class LoadScand(MapTransform):
+    """
+    Dictionary version of :class:`LoadScan`; what is no path any more stays as it is.
+
+    Args:
+        keys: files.
+        as_label: whether each of them is a label. Default: all but ``image``.
+        allow_missing_keys: whether an item may be without one of ``keys``.
+
+    Example::
+
+        LoadScand(["image", "label"])({"image": "case_01.nii.gz", "label": "case_01_seg.nii.gz"})
+    """
+
+    def __init__(
+        self, keys: KeysCollection, as_label: bool | Sequence[bool] | None = None, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        labels = [key != "image" for key in self.keys] if as_label is None else as_label
+        self.loaders = [LoadScan(bool(flag)) for flag in ensure_tuple_rep(labels, len(self.keys))]
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict:
+        """Read the files."""
+        result = dict(data)
+        for key, load in self.key_iterator(result, self.loaders):
+            if isinstance(result[key], (str, PathLike)):
+                result[key] = load(result[key])
+        return result
+
+
+def _label_type(array: np.ndarray) -> np.dtype:
+    """The smallest signed type, of 16 bits or more, that holds all values."""
+    most = int(array.max(initial=0))
+    return np.dtype(next(kind for kind in (np.int16, np.int32, np.int64) if most <= np.iinfo(kind).max))

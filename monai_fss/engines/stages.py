@@ -1,0 +1,99 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Workflows that run before another one, each once: a stage that is done is found again by what it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai_fss.data import scribble_item, sha256_of, training_items, write_json
+from monai_fss.engines.workflows import parser_values, quiet_monai
+
+__all__ = ["run_stage", "stage_folder"]
+
+DONE = "stage.json"
+PLACES = ("dataset_dir", "cases", "cache_dir", "scribbles")
+"""Settings that stand for files: what these hold counts."""
+BEFORE = {"propagate": ("pretrain",)}
+"""Stages that another one runs first, and so depends on."""
+
+
+def stage_folder(bundle_root: str | Path, config: str, root: str | Path, settings: Mapping[str, Any]) -> Path:
+    """Where a stage keeps its results: named by what they depend on, so that another stage never finds them.
+
+    Args:
+        bundle_root: folder of the bundle.
+        config: name of the stage's file in the bundle's ``configs``, without ".yaml".
+        root: folder of all stages.
+        settings: plain values that go before the file's. ``dataset_dir`` and ``cases`` stand for the scans themselves:
+            their names, sizes and times of change count, where they lie does not; ``scribbles`` for what is marked, or
+            for the label that scribbles are simulated from.
+    """
+    scans = [
+        [Path(item["image"]).name, item["stamp"]] for item in training_items(settings["dataset_dir"], settings["cases"])
+    ]
+    marks = _marks(settings) if "scribbles" in settings else None
+    depends = {key: value for key, value in settings.items() if key not in PLACES}
+    files = [Path(bundle_root) / "configs" / f"{name}.yaml" for name in (config, *BEFORE.get(config, ()))]
+    contents = [sha256_of(file) for file in files]
+    words = json.dumps([depends, scans, marks, contents], sort_keys=True)
+    name = str(settings.get("level", config))
+    return Path(root) / f"{name}-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
+
+
+def _marks(settings: Mapping[str, Any]) -> list[Any]:
+    item = scribble_item(settings["dataset_dir"], settings["support"], settings["scribbles"])
+    return [item["case"], item["simulated"], sha256_of(item["scribbles"])]
+
+
+def run_stage(
+    bundle_root: str | Path,
+    config: str,
+    root: str | Path,
+    settings: Mapping[str, Any],
+    device: Any = "cpu",
+    first: bool = True,
+) -> str:
+    """Run a workflow of a bundle, or find that it is done.
+
+    An interrupted one goes on where it stopped: a training from its newest checkpoint, anything else with the scans
+    that are not done.
+
+    Args:
+        bundle_root, config, root, settings: see :func:`stage_folder`.
+        device: that it runs on; the result does not depend on it.
+        first: whether this is the process that runs it, of a distributed training; others wait until it is done.
+
+    Returns:
+        the stage's folder.
+    """
+    from monai.bundle import ConfigWorkflow
+
+    folder = stage_folder(bundle_root, config, root, settings).absolute()
+    while not first and not (folder / DONE).is_file():  # a launcher ends this process where the first one fails
+        time.sleep(1)
+    if (folder / DONE).is_file():
+        return str(folder)
+    print(f"{folder.name}: running {config}.yaml", flush=True)
+    quiet_monai()
+    path = Path(bundle_root) / "configs"
+    trains = config == "pretrain"
+    places = {"bundle_root": bundle_root, "output_dir": folder, "device": str(device)}
+    places |= {"cache_dir": Path(root).absolute() / "cache" if trains else Path(root).absolute()}
+    workflow = ConfigWorkflow(
+        config_file=str(path / f"{config}.yaml"),
+        meta_file=str(path / "metadata.json"),
+        logging_file=False,
+        workflow_type="train" if trains else "infer",
+        **parser_values({**places, **settings, **({"resume": True} if trains else {})}),
+    )
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+    write_json(folder / DONE, {"config": config, "settings": dict(settings)})
+    return str(folder)
