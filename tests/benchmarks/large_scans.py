@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -45,7 +46,8 @@ def scene(folder: Path, organs: int, slices: int) -> list[str]:
         shape = (512, 512, slices)
         write_ct(folder / "support.nii.gz", folder / "label.nii.gz", shape, organs=organs, seed=1)
         write_ct(query, None, shape, organs=organs, shift=0.04, seed=2)
-    return ["--images", str(query.parent), "--output", str(folder / "masks"), "--overwrite"]
+    shutil.rmtree(folder / "masks", ignore_errors=True)  # with the registrations that an earlier run has kept there
+    return ["--images", str(query.parent), "--output", str(folder / "masks")]
 
 
 def support(folder: Path) -> list[str]:
