@@ -3,7 +3,7 @@
 """
 Peak memory and CPU seconds of `monai-fss segment` on CT of everyday size, quality and pictures included.
 
-Run: ``PYTHONPATH=tests/fixtures python tests/benchmarks/large_scans.py FOLDER [--slices 400]``. It writes synthetic scans
+Run: ``PYTHONPATH=tests/fixtures python tests/benchmarks/large_scans.py FOLDER``. It writes synthetic scans
 of 512 x 512 x 400 (0.7 x 0.7 x 1.3 mm) to FOLDER, trains ADNet and PRNet for a few steps on small ones (what a model
 has learnt changes neither), and prints one line for each of: the atlas with 13 and with 104 organs (``preset=fast``),
 ADNet, PRNet. Exit code 1 if a peak, or the seconds of the first, are above the limit.
