@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from monai_fss.apps.results.compare import compare, format_comparison
-    from monai_fss.apps.results.files import read_results
     from monai_fss.data import check_output, write_text_atomic
+    from monai_fss.results.files import read_results
 
     file = Path(args.output) if args.output else None
     if file is not None:

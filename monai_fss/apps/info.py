@@ -8,9 +8,10 @@ import argparse
 import json
 from typing import Any
 
-from monai_fss.apps.methods.bundles import bundle_names, bundle_path, is_trained
-from monai_fss.apps.results.tables import markdown_table
+from monai_fss.apps.methods.bundles import bundle_names, bundle_path
+from monai_fss.apps.methods.method import Method
 from monai_fss.apps.versions import versions
+from monai_fss.results.tables import markdown_table
 
 __all__ = ["add_arguments", "bundle_facts", "devices", "run"]
 
@@ -65,7 +66,7 @@ def _text(facts: dict[str, Any]) -> str:
             bundle["name"],
             bundle["version"] or "-",
             bundle["task"] or bundle["description"] or "(no metadata.json)",
-            bundle["weights"] or ("none: train first" if is_trained(bundle["name"]) else "not needed"),
+            bundle["weights"] or ("none: train first" if Method(bundle["name"]).is_trained else "not needed"),
             bundle["configs"],
         ]
         for bundle in facts["bundles"]

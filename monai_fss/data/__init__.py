@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from monai_fss.data.cases import SCAN_SUFFIXES, case_name, list_scans, natural_key
 from monai_fss.data.checks.preflight import (
+    check_fold,
     check_inference,
     check_left_out,
     check_located_inference,
@@ -33,6 +34,7 @@ from monai_fss.data.files.dicom_codes import CodedName, coded_name
 from monai_fss.data.files.dicom_seg import dicom_seg_problems, write_dicom_seg
 from monai_fss.data.files.digests import sha256_of
 from monai_fss.data.files.output import check_output, finish_run, start_run
+from monai_fss.data.fold_items import FoldItems, fold_items
 from monai_fss.data.items import (
     case_item,
     labelled_items,
@@ -74,6 +76,7 @@ __all__ = [
     "EpisodeDataset",
     "EpisodeSampler",
     "Fold",
+    "FoldItems",
     "InputWarning",
     "Label",
     "LoadNoisyLabel",
@@ -86,6 +89,7 @@ __all__ = [
     "atomic_path",
     "case_item",
     "case_name",
+    "check_fold",
     "check_inference",
     "check_left_out",
     "check_scans",
@@ -107,6 +111,7 @@ __all__ = [
     "dicom_seg_problems",
     "draws",
     "finish_run",
+    "fold_items",
     "inference_problems",
     "is_written",
     "label_names",

@@ -7,5 +7,7 @@ from __future__ import annotations
 from .label_correction import LabelCorrection
 from .progress import TrainingProgress
 from .reseed import Reseed
+from .threshold_scores import ThresholdScores
+from .volume_scores import VolumeScores
 
-__all__ = ["LabelCorrection", "Reseed", "TrainingProgress"]
+__all__ = ["LabelCorrection", "Reseed", "ThresholdScores", "TrainingProgress", "VolumeScores"]

@@ -17,7 +17,7 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 
 from monai_fss.data import InputWarning, atomic_path, case_name, write_text_atomic
-from monai_fss.inferers import ScribblePropagation
+from monai_fss.inferers import LocatedPoints, ScribblePropagation, found_in
 from monai_fss.visualize import propagation_panels, to_png
 
 __all__ = ["PROPAGATION_COLUMNS", "PropagationReport"]
@@ -67,7 +67,7 @@ class PropagationReport:
             self._report(case, output)
 
     def _draw(self, case: str, output: Any, support: MetaTensor) -> None:
-        points, found = self.inferer.support, self.inferer.located[case]
+        points, found = self.inferer.support, _located(output)
         scribbles = np.zeros(support.shape[1:], np.int16)
         drawn = np.clip(np.rint(points.voxels).astype(int), 0, np.array(scribbles.shape) - 1)
         scribbles[tuple(drawn.T)] = points.values
@@ -93,7 +93,7 @@ class PropagationReport:
             temporary.write_bytes(to_png(figure))
 
     def _report(self, case: str, output: Any) -> None:
-        found = self.inferer.located[case]
+        found = _located(output)
         mask = np.asarray(output["pred"][0])
         ml = abs(float(np.linalg.det(np.asarray(output["pred"].affine)[:3, :3]))) / 1000
         file = self.output_dir / "propagation.csv"
@@ -109,7 +109,7 @@ class PropagationReport:
         writer.writeheader()
         writer.writerows(rows)
         write_text_atomic(file, text.getvalue())
-        if missing := self.inferer.missing[case]:
+        if missing := found_in(output["pred"])["missing"]:
             names = ", ".join(map(str, missing))
             warnings.warn(
                 f"{case}: no point of label {names} is more similar than tau={self.inferer.tau:g}; it has no "
@@ -117,6 +117,10 @@ class PropagationReport:
                 InputWarning,
                 stacklevel=2,
             )
+
+
+def _located(output: Any) -> LocatedPoints:
+    return LocatedPoints.from_state(found_in(output["pred"])["located"])
 
 
 def _spacing(image: MetaTensor) -> list[float]:

@@ -14,6 +14,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 
 from monai_fss.data import atomic_path, case_name, count_values, read_scan, write_text_atomic
+from monai_fss.inferers import found_in
 from monai_fss.visualize import overlay, to_png
 
 __all__ = ["QUALITY_COLUMNS", "SegmentReport", "read_quality"]
@@ -35,9 +36,9 @@ class SegmentReport:
     """Handler of the inference evaluator that reports on each segmented scan.
 
     `quality.csv` gets a row for each scan and class: its volume in ml, its label-free quality (empty where switched
-    off, 0 where nothing was found) and why nothing was found; where masks are compared with the labelled one, also how
-    similar they are. `overlays/<case>.png` shows the contours. Every file is whole at any time, so an interrupted run
-    goes on with the scans that have no row.
+    off, 0 where nothing was found) and why nothing was found, as far as the inferer knows; where masks are compared
+    with the labelled one, also how similar they are. `overlays/<case>.png` shows the contours. Every file is whole at
+    any time, so an interrupted run goes on with the scans that have no row.
 
     Args:
         output_dir: folder of the masks.
@@ -46,8 +47,6 @@ class SegmentReport:
         quality: gives the quality of each value from the evaluator's output for one scan, such as
             :class:`monai_fss.inferers.ReverseAccuracy`. None: no quality.
         overlays: draw the pictures.
-        left_out: why a class is empty, {name of the scan: {value: reason}}, filled while the scans are segmented. Where
-            it is silent, an empty class has the note "nothing found".
         similarity: gives the similarity of each value's mask with the labelled one, as ``quality`` gives that, such as
             :class:`monai_fss.inferers.MaskSimilarity`. None: the table has no such column, unless scans of an earlier
             run have it.
@@ -60,7 +59,6 @@ class SegmentReport:
         names: Mapping[int, str] | None = None,
         quality: Callable[[Mapping[str, Any]], Mapping[int, float]] | None = None,
         overlays: bool = True,
-        left_out: Mapping[str, Mapping[int, str]] | None = None,
         similarity: Callable[[Mapping[str, Any]], Mapping[int, float]] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
@@ -68,7 +66,6 @@ class SegmentReport:
         self.names = {v: str((names or {}).get(v, f"label_{v}")) for v in self.values}
         self.quality = quality
         self.overlays = overlays
-        self.left_out = {} if left_out is None else left_out
         self.similarity = similarity
 
     def attach(self, engine: Engine) -> None:
@@ -87,13 +84,14 @@ class SegmentReport:
     def _rows(self, case: str, output: Mapping[str, Any]) -> None:
         quality = self.quality(output) if self.quality else {}
         similarity = self.similarity(output) if self.similarity else {}
+        left_out = found_in(output["pred"]).get("left_out", {})
         counts = count_values(np.asarray(output["pred"][0]))
         ml = abs(float(np.linalg.det(np.asarray(output["pred"].affine)[:3, :3]))) / 1000
         rows = [row for row in read_quality(self.output_dir / "quality.csv") if row["case"] != case]
         for value in self.values:
             voxels = counts.get(value, 0)
             score = f"{quality[value]:.4f}" if self.quality else ""
-            note = self.left_out.get(case, {}).get(value, "" if voxels else "nothing found")
+            note = left_out.get(str(value), "" if voxels else "nothing found")
             alike = f"{similarity[value]:.4f}" if self.similarity else ""
             row = (case, value, self.names[value], f"{voxels * ml:.2f}", score, note, alike)
             rows.append(dict(zip(ALL_COLUMNS, map(str, row), strict=True)))

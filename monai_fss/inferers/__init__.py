@@ -14,11 +14,12 @@ from monai_fss.inferers.points.propagation import ScribblePropagation, scribble_
 
 from .atlas import Atlas
 from .atlas_inferer import AtlasInferer, CarriedBack
+from .ep1 import EP1Inferer, QueryLabels, chunks, shown_slices
 from .few_shot import FewShotInferer, conditioned
-from .native import NativeLabeld, SaveProbabilitiesd
+from .found import found_in, with_found
+from .native import NativeLabeld, SaveProbabilitiesd, way_probabilities
 from .on_grid import WaysOnGrid, native_grid, without_padding
-from .prior import PriorInferer, PriorProtocol, with_weight
-from .protocols import EP1, EP2, AtlasProtocol, LocatedProtocol, Protocol, chunks, told_slices
+from .prior import PriorInferer, with_weight
 from .quality import ReverseAccuracy, reverse_accuracy
 from .support import SupportSet, select_slices
 from .support_volumes import support_of, volume_support
@@ -27,15 +28,12 @@ from .volume import FewShotVolumeInferer
 __all__ = [
     "Atlas",
     "AtlasInferer",
-    "AtlasProtocol",
     "CarriedBack",
-    "EP1",
-    "EP2",
+    "EP1Inferer",
     "FewShotInferer",
     "FewShotVolumeInferer",
     "LocatedInferer",
     "LocatedPoints",
-    "LocatedProtocol",
     "LocatedQuality",
     "MATCH_LEVELS",
     "MaskSimilarity",
@@ -44,8 +42,7 @@ __all__ = [
     "PointLocaliser",
     "PointMatcher",
     "PriorInferer",
-    "PriorProtocol",
-    "Protocol",
+    "QueryLabels",
     "ReverseAccuracy",
     "SaveProbabilitiesd",
     "ScribblePropagation",
@@ -56,6 +53,7 @@ __all__ = [
     "centres_of",
     "chunks",
     "conditioned",
+    "found_in",
     "load_prnet",
     "mask_landmarks",
     "native_grid",
@@ -63,9 +61,11 @@ __all__ = [
     "reverse_accuracy",
     "scribble_points",
     "select_slices",
+    "shown_slices",
     "support_of",
-    "told_slices",
     "volume_support",
     "with_weight",
+    "way_probabilities",
+    "with_found",
     "without_padding",
 ]

@@ -13,7 +13,8 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 
 from .atlas import Atlas
-from .scans import each_scan, scan_name
+from .found import with_found
+from .scans import each_scan
 
 __all__ = ["AtlasInferer", "CarriedBack"]
 
@@ -27,39 +28,36 @@ class AtlasInferer(Inferer):
     Args:
         atlas: the labelled scans.
         ahead: whether :class:`CarriedBack` will be asked too: then its registration runs beside the other one.
-
-    Attributes:
-        left_out: why a class is empty in a scan, {name of the scan: {value: reason}}.
     """
 
     def __init__(self, atlas: Atlas, ahead: bool = False) -> None:
         self.atlas = atlas
         self.ahead = ahead
-        self.left_out: dict[str, dict[int, str]] = {}
 
     def __call__(self, inputs: torch.Tensor, network: Any = None, *args: Any, **kwargs: Any) -> torch.Tensor:
         """(B, C, H, W, D) MetaTensor -> logits (B, 1 + W, h, w, d), background 0, on the grids that the atlas works on.
 
         The affines of the result say where these lie; of a batch, smaller ones are filled up at the far end. The other
         meta data are those of the scans: what follows names results by them, and finds the scan's own grid there, see
-        :class:`monai_fss.inferers.NativeLabeld`.
+        :class:`monai_fss.inferers.NativeLabeld`. :func:`monai_fss.inferers.found_in` has ``left_out``: why a class is
+        empty, {value: reason}.
         """
         if not isinstance(inputs, MetaTensor):
             raise TypeError("the atlas needs to know where the scan lies: give a MetaTensor, as LoadImage makes it.")
         images = each_scan(inputs)
-        results = []
+        results, found = [], []
         for image, evidence in zip(images, self.evidence(inputs, network), strict=True):
             result = self.atlas(image.cpu(), evidence, self.ahead)
-            self.left_out[scan_name(image)] = result.meta["left_out"]
+            found.append({"left_out": result.meta["left_out"]})
             results.append(_logits(result))
         size = [max(result.shape[axis] for result in results) for axis in (1, 2, 3)]
         affines = torch.stack([torch.as_tensor(result.affine) for result in results])
         stacked = torch.stack([_filled(result, size) for result in results]).to(inputs.device)
         batched = inputs.affine.ndim == 3
         made = MetaTensor(stacked)  # its constructor takes meta data of one scan alone
-        made.meta = {**inputs.meta, "affine": affines if batched else affines[0]}
+        made.meta = {"affine": affines if batched else affines[0]}
         made.is_batch = inputs.is_batch
-        return made
+        return with_found(made, inputs, found)
 
     def evidence(self, inputs: MetaTensor, network: Any) -> Sequence[MetaTensor | None]:
         """What else speaks for each class in each scan: here nothing."""

@@ -15,6 +15,7 @@ from monai.transforms import MapTransform
 from monai_fss.data import write_probabilities
 from monai_fss.registration import Grid
 
+from .found import FOUND
 from .on_grid import WaysOnGrid, native_grid, slabs_on_grid, without_padding
 
 __all__ = ["NativeLabeld", "SaveProbabilitiesd", "way_probabilities"]
@@ -83,7 +84,8 @@ class NativeLabeld(MapTransform):
         seen, source = without_padding(logits, image)
         ways = WaysOnGrid(way_probabilities(seen), source, grid, self.threshold)
         label = torch.from_numpy(ways.label(self.values))[None]
-        return MetaTensor(label, meta={**image.meta, "affine": torch.from_numpy(grid.affine)})
+        found = {FOUND: logits.meta[FOUND]} if FOUND in logits.meta else {}
+        return MetaTensor(label, meta={**image.meta, **found, "affine": torch.from_numpy(grid.affine)})
 
 
 class SaveProbabilitiesd(MapTransform):

@@ -12,15 +12,13 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
-from monai_fss.networks.nets import FewShotNet
 from monai_fss.registration import AppearanceRefinement
 
 from .atlas import Atlas
 from .atlas_inferer import AtlasInferer
-from .protocols import Item, Protocol
 from .scans import each_scan
 
-__all__ = ["PriorInferer", "PriorProtocol", "with_weight"]
+__all__ = ["PriorInferer", "with_weight"]
 
 LARGEST = 4.0  # log-odds: a network that is sure of itself must not overrule any distance
 
@@ -37,12 +35,6 @@ def with_weight(settings: Mapping[str, Any], weight: float) -> dict[str, Any]:
     if refinement is None:
         raise ValueError("the network's say is added in the refinement: leave it on to use a prior.")
     return {**settings, "refinement": replace(refinement, evidence_weight=weight)}
-
-
-def as_evidence(image: MetaTensor, probabilities: torch.Tensor) -> MetaTensor:
-    """Log-odds of each class (W, H, W, D) from a network's probabilities, bounded, on the grid of the scan."""
-    odds = torch.logit(probabilities.float().cpu(), eps=1e-6).clamp(-LARGEST, LARGEST)
-    return MetaTensor(odds, affine=image.affine)
 
 
 class PriorInferer(AtlasInferer):
@@ -69,32 +61,3 @@ class PriorInferer(AtlasInferer):
             MetaTensor((answer[1:] - answer[:1]).float().cpu().clamp_(-LARGEST, LARGEST), affine=image.affine)
             for image, answer in zip(each_scan(inputs), logits, strict=True)
         ]
-
-
-class PriorProtocol(Protocol):
-    """A protocol whose answer is combined with an atlas of the whole labelled scan.
-
-    Args:
-        protocol: EP1 or EP2.
-        settings: arguments of :class:`Atlas`.
-        weight: of the network's log-odds.
-    """
-
-    def __init__(self, protocol: Protocol, settings: Mapping[str, Any], weight: float) -> None:
-        super().__init__(protocol.batch)
-        self.protocol = protocol
-        self.name = protocol.name
-        self.settings = with_weight(settings, weight)
-
-    @property
-    def labelled_slices(self) -> str:
-        """All: the atlas uses them."""
-        return "all"
-
-    def __call__(
-        self, network: FewShotNet, support: Sequence[Item], query: Item, values: Sequence[int]
-    ) -> torch.Tensor:
-        """Segment by the network, then combine."""
-        alone = self.protocol(network, support, query, values)
-        image = query["image"]
-        return Atlas(support, values, **self.settings)(image, as_evidence(image, alone))

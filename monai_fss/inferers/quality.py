@@ -12,8 +12,12 @@ import torch
 from monai_fss.metrics import strict_dice
 from monai_fss.networks.nets import FewShotNet
 
-from .protocols import EP2, Item
+from .few_shot import FewShotInferer, conditioned
+from .support import SupportSet
+from .support_volumes import support_of
 from .volume import FewShotVolumeInferer
+
+Item = Mapping[str, torch.Tensor]
 
 __all__ = ["ReverseAccuracy", "reverse_accuracy"]
 
@@ -24,8 +28,7 @@ def reverse_accuracy(
     support: Sequence[Item],
     values: Sequence[int],
     slices: int | str = "middle",
-    batch: int = 8,
-    windows: FewShotVolumeInferer | None = None,
+    inferer: FewShotInferer | None = None,
 ) -> dict[int, float]:
     """Reverse accuracy of a segmented query, for each class (Valindria et al. 2017, https://arxiv.org/abs/1702.03407).
 
@@ -38,7 +41,7 @@ def reverse_accuracy(
         support: preprocessed labelled scans.
         values: label values of the classes.
         slices: rule for the slices of the query that become support, see :func:`select_slices`.
-        batch, windows: see :class:`monai_fss.inferers.Protocol`.
+        inferer: runs the network, see :meth:`FewShotInferer.segment`. Default: a new one of the kind it takes.
 
     Returns:
         Dice for each value, the mean over support scans that show the class, between 0 and 1; 0 where nothing was
@@ -47,8 +50,12 @@ def reverse_accuracy(
     label = torch.as_tensor(query["label"])
     found = [int(v) for v in values if bool((label == v).any())]
     scores: dict[int, list[float]] = {int(v): [] for v in values}
-    for scan in support if found else []:
-        probability = EP2(slices, batch, windows)(network, [query], scan, found)
+    if not found:
+        return {value: 0.0 for value in scores}
+    run = inferer or (FewShotVolumeInferer() if getattr(network, "spatial_dims", 2) == 3 else FewShotInferer())
+    shown = support_of(network, [query], found, slices)
+    for scan in support:
+        probability = _probabilities(network, run, shown, scan["image"])
         known = torch.as_tensor(scan["label"])[0]
         best, way = probability.max(0)
         for index, value in enumerate(found):
@@ -58,11 +65,22 @@ def reverse_accuracy(
     return {value: sum(s) / len(s) if s else 0.0 for value, s in scores.items()}
 
 
+@torch.no_grad()
+def _probabilities(
+    network: FewShotNet, inferer: FewShotInferer, shown: SupportSet, image: torch.Tensor
+) -> torch.Tensor:
+    """(W, H, W, D), of each way against the background, on the CPU."""
+    device = next(network.parameters()).device
+    with conditioned(network, shown) as net:
+        logits = inferer.segment(torch.as_tensor(image).as_subclass(torch.Tensor)[None].to(device), net)[0].float()
+    return torch.sigmoid(logits[1:] - logits[:1]).cpu()
+
+
 class ReverseAccuracy:
     """:func:`reverse_accuracy` for what an inference evaluator puts out.
 
     Args:
-        network, support, values, slices, windows: see there.
+        network, support, values, slices, inferer: see there.
     """
 
     def __init__(
@@ -71,15 +89,15 @@ class ReverseAccuracy:
         support: Sequence[Item],
         values: Sequence[int],
         slices: int | str = "middle",
-        windows: FewShotVolumeInferer | None = None,
+        inferer: FewShotInferer | None = None,
     ) -> None:
         self.network = network
         self.support = support
         self.values = values
         self.slices = slices
-        self.windows = windows
+        self.inferer = inferer
 
     def __call__(self, output: Mapping[str, Any]) -> dict[int, float]:
         """Score one scan: ``image`` as preprocessed, and the result ``working`` (1, H, W, D) on the same grid."""
         query = {"image": output["image"].as_tensor().cpu(), "label": output["working"].cpu()}
-        return reverse_accuracy(self.network, query, self.support, self.values, self.slices, windows=self.windows)
+        return reverse_accuracy(self.network, query, self.support, self.values, self.slices, self.inferer)

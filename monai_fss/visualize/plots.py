@@ -64,7 +64,7 @@ def dice_bars(table: Mapping[str, Mapping[str, Sequence[float]]], title: str = "
     """Plot grouped bars: one group for each organ, one bar for each method, whiskers of one standard deviation.
 
     Args:
-        table: ``{method: {organ: (mean, sd, ...)}}`` in percent, as ``monai_fss.apps.results.tables.summarize`` makes
+        table: ``{method: {organ: (mean, sd, ...)}}`` in percent, as ``monai_fss.results.tables.summarize`` makes
             it; a nan mean leaves its place empty and marks it "n/a".
         title: title of the figure.
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from monai_fss.apps.results.combine import against_first, combine, training_table
-from monai_fss.apps.results.entries import Entry, Results
-from monai_fss.apps.results.floors import MASK_PASTE, UNTRAINED, is_floor, untrained_name
+from monai_fss.results.entries import Entry, Results
+from monai_fss.results.floors import MASK_PASTE, UNTRAINED, is_floor, untrained_name
 
 
 def entries(method: str, scores: dict[str, float], name: str = "liver", label: int = 1) -> list[Entry]:

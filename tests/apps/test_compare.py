@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from monai_fss.apps.results.compare import compare, format_comparison
-from monai_fss.apps.results.entries import Entry, Results
+from monai_fss.results.entries import Entry, Results
 
 SETTINGS: dict[str, Any] = {
     "bundle": "adnet",

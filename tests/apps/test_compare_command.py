@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from monai_fss.apps.cli import main
-from monai_fss.apps.results.entries import Entry, Results
-from monai_fss.apps.results.files import write_results
+from monai_fss.results.entries import Entry, Results
+from monai_fss.results.files import write_results
 
 SETTINGS: dict[str, Any] = {
     "bundle": "adnet",

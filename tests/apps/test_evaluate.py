@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from monai_fss.apps.cli import main
-from monai_fss.apps.results.entries import Entry, Results
-from monai_fss.apps.results.files import read_results
+from monai_fss.results.entries import Entry, Results
+from monai_fss.results.files import read_results
 
 SETTINGS = ["steps=2", "steps_per_epoch=1", "batch_size=1", "size=[64, 64]", "pixdim=5", "supervoxel_ml=40"]
 ORGANS = 5

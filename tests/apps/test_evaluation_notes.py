@@ -14,8 +14,8 @@ from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate import models as fold_models
 from monai_fss.apps.evaluate import several as many
 from monai_fss.apps.evaluate.evaluation import Evaluation
-from monai_fss.apps.results.entries import Entry, Results
-from monai_fss.apps.results.files import read_results, write_results
+from monai_fss.results.entries import Entry, Results
+from monai_fss.results.files import read_results, write_results
 from monai_fss.apps.results.plots import draw
 
 

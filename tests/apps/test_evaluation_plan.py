@@ -16,8 +16,8 @@ from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate import models as fold_models
 from monai_fss.apps.evaluate import one as evaluating
 from monai_fss.apps.evaluate.evaluation import Evaluation
-from monai_fss.apps.results.entries import Entry, Results
-from monai_fss.apps.results.files import read_results
+from monai_fss.results.entries import Entry, Results
+from monai_fss.results.files import read_results
 
 # Phantoms: 1 liver, 2 right kidney, 3 left kidney, 4 spleen, 5 aorta. Fold 0 has the cases 1 and 2, its support is 2.
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from monai_fss.apps.results.entries import Entry, Results
-from monai_fss.apps.results.files import read_results, write_results
-from monai_fss.apps.results.tables import markdown_table, summarize
+from monai_fss.results.entries import Entry, Results
+from monai_fss.results.files import read_results, write_results
+from monai_fss.results.tables import markdown_table, summarize
 
 SETTINGS: dict[str, Any] = {
     "bundle": "adnet",

@@ -13,13 +13,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
+from protocol_scans import by_ep2
 from segment_scene import CASES, Scene, make_scene, tree
 
 from monai_fss.apps.cli import main
 from monai_fss.apps.methods.inference import inference_parser
+from monai_fss.apps.methods.method import Method
 from monai_fss.data import load_model, phantom, read_model
 from monai_fss.handlers.segment_report import QUALITY_COLUMNS, SegmentReport
-from monai_fss.inferers import EP2
 
 VALUES = [1, 2, 3, 4, 5]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -89,12 +90,12 @@ def test_probability_maps_explain_the_mask(done: Scene, case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_masks_are_those_of_the_trained_network(done: Scene, case: str) -> None:
     """Without the bundle's evaluator. The working grid is the scan's own here, but for left and right."""
-    parser = inference_parser("adnet", read_model(done.model)["settings"], {})
+    parser = inference_parser(Method("adnet"), read_model(done.model)["settings"], {})
     network = load_model(done.model, parser.get_parsed_content("network_def"))
     before = parser.get_parsed_content("preprocessing")
     support = before({"image": str(done.support), "label": str(done.label)})
     query = before({"image": str(done.images / f"{case}.nii.gz")})
-    probability = EP2()(network, [support], query, VALUES).numpy()[:, ::-1]
+    probability = by_ep2(network, [support], query, VALUES).numpy()[:, ::-1]
     written = read(done.root / "out" / "probabilities" / f"{case}.nii.gz")
     np.testing.assert_allclose(written, np.moveaxis(probability, 0, -1), atol=1e-4)
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from family import FOLDER, METHODS, ORGANS, add, cells, name_parts, read_scores, with_table
 
-from monai_fss.apps.results.entries import Entry
-from monai_fss.apps.results.floors import untrained_name
-from monai_fss.apps.results.tables import MEAN, markdown_table
+from monai_fss.results.entries import Entry
+from monai_fss.results.floors import untrained_name
+from monai_fss.results.tables import MEAN, markdown_table
 
 ABLATIONS = FOLDER / "ablations"
 

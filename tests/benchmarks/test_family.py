@@ -11,8 +11,8 @@ import pytest
 from ablations import ABLATIONS, ablation_table
 from family import FOLDER, add, read_scores, table, with_table
 
-from monai_fss.apps.results.entries import Entry, Results
-from monai_fss.apps.results.files import write_results
+from monai_fss.results.entries import Entry, Results
+from monai_fss.results.files import write_results
 
 DATASETS = sorted({path.stem.split("_setting")[0] for path in FOLDER.glob("*.csv")})
 SETTINGS = {"dataset": "set", "split": "within", "protocol": "ep1", "ways": "independent", "runs": 1}

@@ -18,7 +18,7 @@ from segment_scene import CASES, Scene, make_scene
 from monai_fss.apps.cli import main
 from monai_fss.apps.methods.bundles import config_keys
 from monai_fss.apps.methods.inference import inference_parser
-from monai_fss.apps.results.files import read_results
+from monai_fss.results.files import read_results
 from monai_fss.apps.train.workflow import train
 from monai_fss.data import read_model, save_model
 from monai_fss.handlers.segment_report import read_quality

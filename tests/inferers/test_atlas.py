@@ -16,7 +16,7 @@ from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch, list_da
 from monai.transforms import Compose, ScaleIntensityd
 
 from monai_fss.data import ContentCache, InputWarning, LoadScand
-from monai_fss.inferers import Atlas, AtlasInferer, AtlasProtocol, CarriedBack, NativeLabeld, told_slices
+from monai_fss.inferers import Atlas, AtlasInferer, CarriedBack, NativeLabeld, found_in
 from monai_fss.inferers.atlas import FUSIONS
 from monai_fss.registration import DisplacementField, Grid, RegistrationError, resample
 
@@ -162,7 +162,7 @@ def test_scans_of_a_loader_s_batch_keep_their_own_grids(
     (batch,) = DataLoader(Dataset(items, chain), batch_size=2)
     inferer = AtlasInferer(Atlas([scan(0)], spacing=SPACING, refinement=None))
     logits = inferer(batch["image"])
-    assert logits.shape[:2] == (2, 3) and set(inferer.left_out) == {"a", "b"}
+    assert logits.shape[:2] == (2, 3)
     both = decollate_batch({"image": batch["image"], "pred": logits})
     for item, path in zip(both, ("a", "b"), strict=True):
         alone = chain({"image": str(tmp_path / f"{path}.nii.gz")})["image"]
@@ -171,22 +171,6 @@ def test_scans_of_a_loader_s_batch_keep_their_own_grids(
         masks = [NativeLabeld("pred", [1, 3])(each)["pred"] for each in (item, one)]
         assert torch.equal(masks[0].as_tensor(), masks[1].as_tensor()) and int((masks[0] == 3).sum()) > 100
         assert masks[0].meta["filename_or_obj"].endswith(f"{path}.nii.gz")
-
-
-def test_protocols_use_the_whole_support(registrations: list[tuple[float, float]]) -> None:
-    support, query = scan(0), scan(2)
-    query["truth"] = query["label"]
-    settings = {"spacing": SPACING, "refinement": None}
-    whole = AtlasProtocol("ep2", settings)
-    told = AtlasProtocol("ep1", settings)
-    assert whole.labelled_slices == told.labelled_slices == "all"
-    everywhere, within = (p(None, [support], query, [1, 3]) for p in (whole, told))  # type: ignore[arg-type]
-    torch.testing.assert_close(within, everywhere)
-    slices = told_slices(query["truth"], [1, 3])
-    assert [np.flatnonzero(own).tolist() for own in slices] == [list(range(2, 8))] * 2
-    assert not any(own.any() for own in told_slices(query["truth"].to(torch.int16), [1 + 2**16, 3 + 2**16]))
-    with pytest.raises(ValueError, match="ep1 or ep2, got 'ep3'"):
-        AtlasProtocol("ep3")
 
 
 def test_refusals() -> None:
@@ -232,7 +216,7 @@ def test_an_organ_outside_the_query_is_left_out_in_words(registrations: list[tup
     inferer = AtlasInferer(Atlas([support], spacing=SPACING))
     with pytest.warns(InputWarning, match=r"case_07: label value\(s\) 3 left out: the organ lies outside the scan"):
         logits = inferer(list_data_collate([{"image": cut}])["image"])
-    assert list(inferer.left_out["case_07"]) == [3]
+    assert list(found_in(decollate_batch(logits)[0])["left_out"]) == ["3"]
     assert bool((logits[0, 1] > 0).any()) and float(logits[0, 2].max()) < -10
 
 

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor, list_data_collate
+from monai.data import MetaTensor, decollate_batch, list_data_collate
 from torch import nn
 
 from monai_fss.inferers import (
     LocatedInferer,
     LocatedPoints,
-    LocatedProtocol,
     LocatedQuality,
     PointLocaliser,
     ScribblePropagation,
 )
+from monai_fss.inferers import found_in
 from monai_fss.inferers.points import located
 from monai_fss.networks.nets import LocatedSegmenter, PRNet
 
@@ -93,7 +93,7 @@ def test_only_the_surroundings_of_the_points_are_segmented(monkeypatch: pytest.M
     assert torch.equal(winner, expected), "the bright box far away was not looked at"
     assert set(net.segmenter.seen) == {(16, 16, 16)}
     assert logits[0, 0, 36, 28, 20] == 0 and logits[0, 1, 36, 28, 20] == -20
-    assert found.located["query"].values.tolist() == [1, 1, 1, 9]
+    assert set(found_in(decollate_batch(logits)[0])["similarity"]) == {"1", "9"}
 
 
 def test_what_grows_from_the_points_has_a_say(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,24 +142,18 @@ def test_a_lower_tau_looks_further(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (winner[30:36, 24:30, 18:22] == 2).all()
 
 
-def test_the_protocol_gives_the_classes_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    protocol = LocatedProtocol(inferer(monkeypatch, points()), values=[1, 4])
-    probabilities = protocol(network(), [], {"image": scan()}, [4, 7, 1])  # type: ignore[arg-type]
-    assert tuple(probabilities.shape) == (3, *SHAPE) and protocol.labelled_slices == "scribbles"
-    assert probabilities[2, 10, 10, 10] == pytest.approx(1 / (1 + np.exp(-2.0)), abs=1e-4)
-    assert probabilities[0, 10, 10, 10] == pytest.approx(1 / (1 + np.exp(10.0)), abs=1e-4), (
-        "against way 1, not the ground"
-    )
-    assert not probabilities[1].any(), "what it has not learnt is nowhere"
+def masked(logits: torch.Tensor, voxel: tuple[int, int, int]) -> MetaTensor:
+    """A label map of value 1 in one voxel, with what was found out."""
+    (answer,) = decollate_batch(logits)
+    label = torch.zeros(1, *SHAPE)
+    label[(0, *voxel)] = 1
+    return MetaTensor(label, meta=answer.meta)
 
 
 def test_quality_is_the_mean_similarity_of_a_class_that_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
     made = inferer(monkeypatch, points((0.9, 0.7, -0.4, 0.9)))
-    made(batch(scan()), network())
-    mask = torch.zeros(1, *SHAPE)
-    mask[0, 0, 0, 0] = 1
-    output = {"image": scan(), "working": mask}
-    assert LocatedQuality(made, [1, 4])(output) == {1: pytest.approx(1.6 / 3), 4: 0.0}
+    mask = masked(made(batch(scan()), network()), (0, 0, 0))
+    assert LocatedQuality([1, 4])({"working": mask}) == {1: pytest.approx(1.6 / 3), 4: 0.0}
 
 
 def test_quality_is_how_much_the_network_and_what_grew_agree(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,11 +161,9 @@ def test_quality_is_how_much_the_network_and_what_grew_agree(monkeypatch: pytest
     grown[8:16, 8:16, 8:12] = 1  # half of what the network sees
     monkeypatch.setattr(LocatedInferer, "_grow", lambda *_: grown)
     made = inferer(monkeypatch, points(), values=[1], grown=0.5)
-    made(batch(scan()), network())
-    mask = torch.zeros(1, *SHAPE)
-    mask[0, 10, 10, 10] = 1
-    assert LocatedQuality(made, [1])({"image": scan(), "working": mask}) == {1: pytest.approx(2 / 3)}
-    assert LocatedQuality(made, [1])({"image": scan(), "working": mask * 0}) == {1: 0.0}
+    mask = masked(made(batch(scan()), network()), (10, 10, 10))
+    assert LocatedQuality([1])({"working": mask}) == {1: pytest.approx(2 / 3)}
+    assert LocatedQuality([1])({"working": mask * 0}) == {1: 0.0}
     assert located.agreement(torch.ones(2, *SHAPE), np.zeros(SHAPE), [4]) == {4: 0.0}, "it did not grow"
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from monai.data import MetaTensor, list_data_collate
 
-from monai_fss.inferers import Atlas, PriorInferer, PriorProtocol, Protocol, with_weight
-from monai_fss.inferers.prior import as_evidence
+from monai_fss.inferers import Atlas, PriorInferer, with_weight
+from monai_fss.inferers.prior import LARGEST
 from monai_fss.registration import AppearanceRefinement, DisplacementField, Grid
 
 SHAPE, SPACING = (32, 32, 10), (4.0, 4.0, 8.0)
@@ -37,6 +37,11 @@ def scan() -> dict[str, Any]:
     label = torch.zeros(1, *SHAPE)
     label[(0, *BOX)] = 1
     return {"image": MetaTensor(image, affine=AFFINE), "label": MetaTensor(label, affine=AFFINE)}
+
+
+def as_evidence(image: MetaTensor, probabilities: torch.Tensor) -> MetaTensor:
+    """What the inferer makes of a network's answer."""
+    return MetaTensor(torch.logit(probabilities, eps=1e-6).clamp(-LARGEST, LARGEST), affine=image.affine)
 
 
 def says(*columns: int) -> torch.Tensor:
@@ -67,22 +72,9 @@ def test_what_the_network_sees_far_away_is_not_the_organ() -> None:
     assert not bool((both[0, 28] > 0.5).any())
 
 
-def test_inferer_and_protocol_combine_the_same() -> None:
-    item = scan() | {"truth": scan()["label"]}
-
-    class Known(Protocol):
-        name = "ep1"
-        labelled_slices = 1
-
-        def __call__(self, *args: Any) -> torch.Tensor:
-            return says(20)
-
+def test_the_inferer_adds_what_the_network_says() -> None:
+    item = scan()
     expected = atlas(1.0)(item["image"], as_evidence(item["image"], says(20))).as_tensor()
-    told = PriorProtocol(Known(), {"spacing": SPACING}, 1.0)
-    assert told.name == "ep1" and told.labelled_slices == "all"
-    result = told(None, [item], item, [1])  # type: ignore[arg-type]
-    torch.testing.assert_close(result.as_tensor(), expected)  # type: ignore[attr-defined]
-
     def network_inferer(inputs: torch.Tensor, network: Any) -> torch.Tensor:
         odds = torch.logit(says(20))
         return torch.cat([torch.zeros_like(odds), odds])[None]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor, list_data_collate
+from monai.data import MetaTensor, decollate_batch, list_data_collate
 
-from monai_fss.inferers import LocatedPoints, ScribblePropagation, SupportPoints, scribble_points
+from monai_fss.inferers import LocatedPoints, ScribblePropagation, SupportPoints, found_in, scribble_points
 from monai_fss.transforms import grow_scribbles, remove_leaks
 
 SHAPE, SPACING = (24, 20, 8), (2.0, 2.0, 4.0)
@@ -88,32 +88,35 @@ def test_a_pseudo_mask_is_what_grows_from_the_points() -> None:
     expected, _ = grow_scribbles(np.asarray(image[0]), scribbles, SPACING, 9, **GROWTH)
     assert np.array_equal(np.asarray(mask[0, 0]), expected)
     assert (expected[4:12, 4:14, 2:6] == 1).all() and (expected[15:20, 4:14, 2:6] == 2).all()
-    assert inferer.missing == {"query": []} and inferer.values == [1, 2]
-    cleaned = propagation(tolerance=0.1).pseudo_mask(image)[0].numpy()
+    found = found_in(decollate_batch(mask)[0])
+    assert found["missing"] == [] and inferer.values == [1, 2]
+    cleaned = propagation(tolerance=0.1).pseudo_mask(image)[0][0].numpy()
     assert np.array_equal(cleaned, remove_leaks(expected, np.asarray(image[0]), scribbles, 0.1))
     assert 0 < (cleaned != expected).sum() < 200, "edges are rounded"
-    assert inferer.located["query"].values.tolist() == VALUES.tolist()
+    assert found["located"]["values"] == VALUES.tolist()
 
 
 def test_points_of_organs_must_be_alike_those_of_the_background_need_not() -> None:
     inferer = propagation((0.9, 0.9, 0.4, 0.0, 0.0, 0.0))
-    mask = np.asarray(inferer.pseudo_mask(scan())[0])
-    assert set(np.unique(mask)) == {0, 1} and inferer.missing["query"] == [2]
+    made, found = inferer.pseudo_mask(scan())
+    mask = np.asarray(made[0])
+    assert set(np.unique(mask)) == {0, 1} and found["missing"] == [2]
     assert mask[1, 1, 0] == 0 and mask[13, 17, 4] == 0, "the background's points hold it back"
     alone = propagation((0.9, 0.9, 0.4, 0.0, 0.0, 0.0), tau=0.3)
-    assert set(np.unique(np.asarray(alone.pseudo_mask(scan())))) == {0, 1, 2}
+    assert set(np.unique(np.asarray(alone.pseudo_mask(scan())[0]))) == {0, 1, 2}
 
 
 def test_where_nothing_is_alike_there_is_no_mask() -> None:
     inferer = propagation((0.1,) * 6)
-    assert not inferer.pseudo_mask(scan()).any() and inferer.missing["query"] == [1, 2]
+    mask, found = inferer.pseudo_mask(scan())
+    assert not mask.any() and found["missing"] == [1, 2]
 
 
 def test_the_scan_with_the_scribbles_is_not_searched() -> None:
     inferer: Any = propagation((0.0,) * 6)
-    mask = inferer.pseudo_mask(scan("own"))
+    mask, found = inferer.pseudo_mask(scan("own"))
     assert inferer.localiser.asked == 0 and set(np.unique(np.asarray(mask))) == {0, 1, 2}
-    assert (inferer.located["own"].similarity == 1).all()
+    assert set(found["located"]["similarity"]) == {1.0}
     inferer.pseudo_mask(scan())
     assert inferer.localiser.asked == 1
 

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import math
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from known_features import directions
 from monai.data import MetaTensor
-from protocol_scans import probability, query_scan, support_scan
+from protocol_scans import by_ep1, by_ep2, probability, query_scan, support_scan
 from torch import nn
 
 from monai_fss.inferers import (
-    EP1,
-    EP2,
     FewShotVolumeInferer,
     ReverseAccuracy,
     SupportSet,
@@ -111,12 +111,12 @@ def test_a_small_scan_beside_a_large_one_counts_as_by_itself() -> None:
 def test_the_protocols_look_at_the_query_through_their_windows(windows: tuple[int, int, int] | None) -> None:
     net = ADNet(Directions()).eval()
     query, sizes = query_scan()[0], (4, 5, 14) if windows is None else windows
-    own = {} if windows is None else {"windows": FewShotVolumeInferer(roi_size=windows, overlap=0)}
-    for protocol in (EP2("all", **own), EP1(**own)):
-        protocol(net, [support_scan()], query, [1, 4])
+    own: dict[str, Any] = {} if windows is None else {"roi_size": windows, "overlap": 0}
+    for protocol in (by_ep2, by_ep1):
+        protocol(net, [support_scan()], query, [1, 4], **own)
         assert {shape[1:] for shape in net.encoder.shapes} == {(4, 5, 12), sizes}, "the support is seen whole"
         net.encoder.shapes.clear()
-    reverse_accuracy(net, support_scan(), [support_scan()], [1], **own)
+    reverse_accuracy(net, support_scan(), [support_scan()], [1], inferer=FewShotVolumeInferer(**own))
     assert net.encoder.shapes[-1][1:] == (windows or (4, 5, 12))
 
 
@@ -191,7 +191,7 @@ def test_windows_must_have_three_sides_and_a_network_a_condition() -> None:
 )
 def test_ep2_of_a_3d_network(slices: str, angles: tuple[float, float]) -> None:
     net, (query, seen) = ADNet(Directions()), query_scan()
-    got = EP2(slices)(net, [support_scan()], query, [1, 4])
+    got = by_ep2(net, [support_scan()], query, [1, 4], slices)
     assert got.shape == (2, 4, 5, 14) and not got.requires_grad
     for w, y, x, z in np.ndindex(*got.shape):
         assert got[w, y, x, z].item() == pytest.approx(probability(seen[y, x, z], angles[w]), abs=1e-4)
@@ -200,8 +200,8 @@ def test_ep2_of_a_3d_network(slices: str, angles: tuple[float, float]) -> None:
 
 def test_ep1_of_a_3d_network_uses_the_middle_slice_of_the_part() -> None:
     query, seen = query_scan()
-    got = EP1()(ADNet(Directions()), [support_scan()], query, [1, 4])
-    one = {3: 30, 4: 30, 5: 60, 6: 60, 7: 90, 8: 90, 9: 90}  # as in 2-D, see test_protocols
+    got = by_ep1(ADNet(Directions()), [support_scan()], query, [1, 4])
+    one = {3: 30, 4: 30, 5: 60, 6: 60, 7: 90, 8: 90, 9: 90}  # as in 2-D, see test_ep1
     four = {8: 180 + 30, 9: 180 + 50}
     for w, used in enumerate((one, four)):
         for y, x, z in np.ndindex(4, 5, 14):

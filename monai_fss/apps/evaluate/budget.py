@@ -12,8 +12,6 @@ from pathlib import Path
 
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate.evaluation import Evaluation
-from monai_fss.apps.methods.bundles import is_trained
-from monai_fss.apps.methods.recipes import method_settings
 from monai_fss.apps.train.workflow import train
 from monai_fss.data.files.writer import write_json
 
@@ -40,7 +38,7 @@ def within_budget(evaluation: Evaluation, budget: str | None, models: Path) -> E
         UsageError: the budget is neither, or contradicts ``--set steps`` or ``--model``.
     """
     minutes = check_budget(evaluation, budget)
-    if budget is None or not is_trained(evaluation.bundle):
+    if budget is None or not evaluation.method.is_trained:
         return evaluation
     steps = int(budget) if minutes is None else _steps(evaluation, minutes, models)
     return replace(evaluation, settings={**evaluation.settings, "steps": steps})
@@ -49,7 +47,7 @@ def within_budget(evaluation: Evaluation, budget: str | None, models: Path) -> E
 def known_budget(evaluation: Evaluation, budget: str | None, models: Path) -> Evaluation | None:
     """What :func:`within_budget` returns; None where minutes would have to be measured first. Nothing is trained."""
     minutes = check_budget(evaluation, budget)
-    if minutes is not None and is_trained(evaluation.bundle) and not (models / PACE).exists():
+    if minutes is not None and evaluation.method.is_trained and not (models / PACE).exists():
         return None
     return within_budget(evaluation, budget, models)
 
@@ -64,7 +62,7 @@ def check_budget(evaluation: Evaluation, budget: str | None) -> float | None:
     if "steps" in evaluation.settings or evaluation.model is not None:
         other = "--model" if evaluation.model is not None else "--set steps"
         raise UsageError(f"--budget {budget}, {other}: contradict each other. Leave one of them out.")
-    if minutes is None and is_trained(evaluation.bundle) and int(budget) % _epoch(evaluation):
+    if minutes is None and evaluation.method.is_trained and int(budget) % _epoch(evaluation):
         raise UsageError(
             f"--budget {budget}: is not a multiple of {evaluation.name}'s steps_per_epoch={_epoch(evaluation)}. Give "
             "one, or --set steps_per_epoch."
@@ -101,10 +99,9 @@ def _pace(evaluation: Evaluation, models: Path) -> float:
         settings |= {"cache_dir": str((models / "cache").absolute()), "seed": evaluation.seed}
         start = time.perf_counter()
         train(
-            evaluation.bundle,
+            evaluation.method,
             evaluation.data,
             models / "pace",
-            recipe=evaluation.recipe,
             settings=settings,
             device=evaluation.device,
             overwrite=True,
@@ -119,5 +116,4 @@ def _pace(evaluation: Evaluation, models: Path) -> float:
 
 
 def _epoch(evaluation: Evaluation) -> int:
-    settings = method_settings(evaluation.bundle, evaluation.recipe, evaluation.settings)
-    return int(settings["steps_per_epoch"])
+    return int(evaluation.known["steps_per_epoch"])

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate.evaluation import Evaluation
-from monai_fss.apps.methods.bundles import device_setting, is_trained, needs_support
-from monai_fss.apps.methods.recipes import cancelled_keys
+from monai_fss.apps.methods.settings import device_setting
 
 __all__ = ["check_evaluation"]
 
@@ -19,6 +18,7 @@ def check_evaluation(evaluation: Evaluation) -> None:
         UsageError: with every problem.
     """
     problems = []
+    method = evaluation.method
     if evaluation.runs < 1:
         problems.append(f"--runs {evaluation.runs}: is less than 1. Give at least 1.")
     if evaluation.seed < 0:
@@ -29,14 +29,14 @@ def check_evaluation(evaluation: Evaluation) -> None:
         problems.append("--set: changes a training, but --model is given. Leave one of them out.")
     if evaluation.groups and evaluation.setting != 2:
         problems.append("--groups: is of setting 2. Leave it out, or give --setting 2.")
-    if evaluation.recipe is not None and evaluation.model is not None:
+    if method.recipe is not None and evaluation.model is not None:
         problems.append(f"--bundle {evaluation.name}: changes a training, but --model is given. Leave the recipe out.")
     problems += _recipe(evaluation)
     if evaluation.setting == 2 and evaluation.model is not None:
         problems.append("--setting 2: trains without the test classes, but --model is given. Leave one of them out.")
-    if is_trained(evaluation.bundle) and not needs_support(evaluation.bundle):
+    if method.is_trained and not method.needs_support:
         problems += _scribbled(evaluation)
-    if not is_trained(evaluation.bundle):
+    if not method.is_trained:
         problems += _untrainable(evaluation)
     elif evaluation.protocol == "ep1" and evaluation.support_slices != "middle":
         problems.append("--support-slices: is of ep2; ep1 uses three slices. Leave it out, or give --protocol ep2.")
@@ -46,22 +46,20 @@ def check_evaluation(evaluation: Evaluation) -> None:
 
 
 def _recipe(evaluation: Evaluation) -> list[str]:
-    """A recipe that is not there, or of which the settings leave nothing."""
-    try:
-        lost = cancelled_keys(evaluation.bundle, evaluation.recipe, evaluation.settings)
-    except UsageError as error:
-        return error.problems
+    """A recipe of which the settings leave nothing."""
+    method = evaluation.method
+    lost = method.cancelled_keys(evaluation.settings)
     if not lost:
         return []
     return [
-        f"--set {', '.join(lost)}: sets all that the recipe {evaluation.recipe} of {evaluation.bundle} changes, so "
+        f"--set {', '.join(lost)}: sets all that the recipe {method.recipe} of {method.bundle} changes, so "
         f"nothing is left of it. Leave --set or {evaluation.name} out."
     ]
 
 
 def _scribbled(evaluation: Evaluation) -> list[str]:
     """What does not go with a method that learns from the scribbles of one scan."""
-    name = evaluation.bundle
+    name = evaluation.method.bundle
     problems = []
     if evaluation.protocol == "ep1":
         problems.append(f"--protocol ep1: tells slices, and {name} segments whole scans. Give --protocol ep2.")
@@ -82,7 +80,7 @@ def _scribbled(evaluation: Evaluation) -> list[str]:
 
 
 def _untrainable(evaluation: Evaluation) -> list[str]:
-    name = evaluation.bundle
+    name = evaluation.method.bundle
     problems = []
     if evaluation.prior is not None:
         problems.append(f"--prior {evaluation.prior}: joins a trained network; {name} is none. Leave it out.")

@@ -13,8 +13,8 @@ from typing import Any
 from monai_fss.apps.arguments import add_bundle_arguments
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate.evaluation import Evaluation
-from monai_fss.apps.methods.bundles import config_keys, is_trained, parse_settings
-from monai_fss.apps.methods.recipes import method_files
+from monai_fss.apps.methods.method import Method
+from monai_fss.apps.methods.settings import parse_settings
 from monai_fss.apps.segment.command import label_values, support_slices
 
 __all__ = ["add_arguments", "run"]
@@ -79,15 +79,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
-    methods = [_method(name) for name in args.bundle]
-    twice = sorted({":".join(filter(None, method)) for method in methods if methods.count(method) > 1})
+    methods = [Method.parse(name, RESERVED) for name in args.bundle]
+    names = [method.name for method in methods]
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(f"--bundle {', '.join(twice)}: is given twice. Name each method once.")
     labels = label_values(args.labels)
     return [
         Evaluation(
-            bundle=bundle,
-            recipe=recipe,
+            method=method,
             data=args.data,
             protocol=args.protocol,
             split=args.split,
@@ -98,7 +98,7 @@ def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
             groups=tuple(tuple(label_values(group, "--groups") or ()) for group in args.groups),
             labels=None if labels is None else tuple(labels),
             supports=args.supports,
-            support_slices=_slices(bundle, args.support_slices, len(args.bundle)),
+            support_slices=_slices(method, args.support_slices, len(args.bundle)),
             model=args.model,
             prior=args.prior,
             prior_weight=args.prior_weight,
@@ -109,28 +109,21 @@ def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
             settings=settings,
             command=" ".join(["monai-fss", *sys.argv[1:]]),
         )
-        for (bundle, recipe), settings in zip(methods, _settings(args.set, methods), strict=True)
+        for method, settings in zip(methods, _settings(args.set, methods), strict=True)
     ]
 
 
-def _method(name: str) -> tuple[str, str | None]:
-    """ "crapnet:blocks_7" is a bundle and a recipe, "crapnet" a bundle."""
-    bundle, _, recipe = name.partition(":")
-    return bundle, recipe or None
-
-
-def _settings(pairs: Sequence[str], methods: Sequence[tuple[str, str | None]]) -> list[dict[str, Any]]:
+def _settings(pairs: Sequence[str], methods: Sequence[Method]) -> list[dict[str, Any]]:
     """``KEY=VALUE`` is for every method that has the key; ``BUNDLE.KEY=VALUE`` for those of a bundle, and goes before.
 
     The keys of a method are those of its bundle's file and of its recipe's.
     """
-    files = [method_files(*method) for method in methods]
-    known = [config_keys(own) for own in files]
+    files, known = [method.files for method in methods], [method.known for method in methods]
     common: list[list[str]] = [[] for _ in methods]
     special: list[list[str]] = [[] for _ in methods]
     for pair in pairs:
         first, _, rest = pair.partition(".")
-        asked = [number for number, (bundle, _) in enumerate(methods) if bundle == first]
+        asked = [number for number, method in enumerate(methods) if method.bundle == first]
         target, text = (special, rest) if asked else (common, pair)
         asked, key = asked or [*range(len(methods))], text.partition("=")[0].strip().replace("#", "::")
         # A key that none of them has is given to the first one, whose refusal names the nearest key.
@@ -142,9 +135,9 @@ def _settings(pairs: Sequence[str], methods: Sequence[tuple[str, str | None]]) -
     ]
 
 
-def _slices(bundle: str, text: str | None, count: int) -> int | str:
-    if is_trained(bundle):
+def _slices(method: Method, text: str | None, count: int) -> int | str:
+    if method.is_trained:
         return support_slices(text or "middle")
     if text not in (None, "all") and count == 1:
-        raise UsageError(f"--support-slices {text}: {bundle} uses all slices of a labelled scan. Leave it out.")
+        raise UsageError(f"--support-slices {text}: {method.bundle} uses all slices of a labelled scan. Leave it out.")
     return "all"

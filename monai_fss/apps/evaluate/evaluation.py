@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from monai_fss.apps.methods.method import Method
+
 __all__ = ["Evaluation"]
 
 
@@ -15,9 +17,8 @@ class Evaluation:
     """What is evaluated, and how.
 
     Args:
-        bundle: method.
+        method: what is evaluated.
         data: data set folder.
-        recipe: file of the bundle's configs/ to lay over train.yaml: an ablation.
         protocol: "ep1" or "ep2".
         split: see :func:`monai_fss.data.make_folds`.
         ways: "independent" or "compete".
@@ -34,16 +35,15 @@ class Evaluation:
         prior: "atlas": combine the network with the registered labelled scan. Default: the network alone.
         prior_weight: of the network's log-odds then.
         quality: also measure the label-free quality of each mask, to compare it with the Dice score.
-        floors: also measure what a method must be better than, see :mod:`monai_fss.apps.results.floors`.
+        floors: also measure what a method must be better than, see :mod:`monai_fss.results.floors`.
         seed: of the first run.
         device: "cpu" or "cuda"; None: cuda where there is one.
-        settings: of the bundle's ``configs/train.yaml``.
+        settings: of the bundle's ``configs/train.yaml``; they go before the method's own values.
         command: as typed, for the result file.
     """
 
-    bundle: str
+    method: Method
     data: str
-    recipe: str | None = None
     protocol: str = "ep2"
     split: str = "within"
     ways: str = "independent"
@@ -64,7 +64,15 @@ class Evaluation:
     settings: dict[str, Any] = field(default_factory=dict)
     command: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", {**self.method.values, **self.settings})
+
     @property
     def name(self) -> str:
-        """The method: the bundle, and the recipe where there is one, such as "crapnet:blocks_7"."""
-        return ":".join(filter(None, [self.bundle, self.recipe]))
+        """The method's, such as "crapnet:blocks=7"."""
+        return self.method.name
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """Every setting of the method's configuration, as it is evaluated."""
+        return self.method.settings(self.settings)

@@ -1,172 +1,195 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""One fold of an evaluation: the method, its floors, and what is scored."""
+"""One fold of an evaluation: the bundle's own evaluator, and what a method must be better than."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from monai_fss.apps.evaluate.evaluation import Evaluation
-from monai_fss.apps.methods.bundles import device_setting, is_trained, needs_support
-from monai_fss.apps.methods.ct_window import ct_window
+from monai_fss.apps.methods.ct_window import guessed_window
 from monai_fss.apps.methods.inference import inference_parser
-from monai_fss.apps.results.entries import Entry
-from monai_fss.apps.results.floors import MASK_PASTE, UNTRAINED
-from monai_fss.data import DatasetFolder, Fold, case_item
-from monai_fss.engines.workflows import parser_values
+from monai_fss.apps.methods.settings import device_setting
+from monai_fss.data import FoldItems, Scan, support_items
+from monai_fss.results import MASK_PASTE, UNTRAINED, Entry
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
+    from monai.inferers import Inferer
 
-    from monai_fss.apps.evaluate.scorer import QualityFunction
-    from monai_fss.inferers import FewShotVolumeInferer, Protocol
+    from monai_fss.handlers import VolumeScores
 
-__all__ = ["FoldTrial", "protocol_of"]
+__all__ = ["FoldTrial"]
 
 
 class FoldTrial:
-    """One model, or a method without one, on one fold.
+    """One model, or a method without one, on one fold: what ``segment`` would write, scored.
 
     Args:
         evaluation: what is evaluated.
-        data: data set.
-        fold: its support and queries.
-        names: of the label values that are tested.
+        files: of the fold.
+        names: label value to name of the classes that are tested and that the support shows.
         model: model file, or None for a method without.
         registrations: folder in which registrations are kept, by content.
+        support: what is known of the first labelled scan, by which a method without a model chooses its window.
     """
 
     def __init__(
         self,
         evaluation: Evaluation,
-        data: DatasetFolder,
-        fold: Fold,
+        files: FoldItems,
         names: dict[int, str],
         model: Path | None,
         registrations: Path,
+        support: Scan | None = None,
     ) -> None:
-        from monai_fss.apps.evaluate.scorer import FoldScorer
         from monai_fss.data import load_model
-        from monai_fss.inferers import PriorProtocol
 
         self.evaluation = evaluation
+        self.files = files
+        self.names = names
         self.model = model
-        parser = self._parser(data, registrations)
-        parser.update(parser_values(device_setting(evaluation.device)))
-        self.network = parser.get_parsed_content("network")
-        protocol = protocol_of(evaluation, parser)
-        if model is None:
-            protocol = _atlas_protocol(evaluation, parser)
-        else:
-            self.network = load_model(model, self.network)
-            if not needs_support(evaluation.bundle):
-                protocol = _located_protocol(parser)
-        if evaluation.prior:
-            settings = parser.get_parsed_content("atlas_settings")
-            protocol = PriorProtocol(protocol, settings, evaluation.prior_weight)
-        support = [case_item(data.cases[name]) for name in fold.support]
-        queries = [case_item(data.cases[name]) for name in fold.queries]
-        before = parser.get_parsed_content("preprocessing")
-        quality = _quality(evaluation, parser) if evaluation.quality else None
-        self.scorer = FoldScorer(before, support, queries, names, protocol, evaluation.ways, quality)
-
-    def _parser(self, data: DatasetFolder, registrations: Path) -> Any:
-        from monai_fss.data import read_model
-
-        kept = {"cache_dir": str(registrations)}
-        if self.model is not None:
-            return inference_parser(self.evaluation.bundle, read_model(self.model)["settings"], kept, self.model)
-        settings = {**kept, **ct_window(data.modality), **self.evaluation.settings}
-        return inference_parser(self.evaluation.bundle, {}, settings, self.evaluation.bundle)
+        self.registrations = registrations
+        self.support = support
+        self.parser = self._parser(self._given())
+        if model is not None:
+            load_model(model, self.parser.get_parsed_content("network_def"))
 
     @property
     def method(self) -> str:
         """Its name in the tables."""
         return " + ".join(filter(None, [self.evaluation.name, self.evaluation.prior]))
 
-    def entries(self, fold: int, repetition: int) -> list[Entry]:
-        """The network's scores; in the first run those of the floors too, where they are wanted."""
-        from monai_fss.inferers import EP1, EP2
-        from monai_fss.networks.nets import MaskPaste
-
-        found = self.scorer.entries(self.network, self.method, fold, repetition)
-        if repetition > 0 or not self.evaluation.floors:
+    def entries(self, fold: int, run: int) -> list[Entry]:
+        """The method's scores; in the first run those of the baselines too, where they are wanted."""
+        if not self.names:
+            return []
+        self.parser.get_parsed_content("evaluator").run()
+        found = [replace(entry, fold=fold, run=run) for entry in self._scores.entries]
+        if run > 0 or not self.evaluation.floors:
             return found
-        if self.model is not None and needs_support(self.evaluation.bundle):
-            found += self.scorer.entries(self._untrained(), UNTRAINED, fold, repetition, surface=False)
-        self.scorer.protocol = EP1() if self.evaluation.protocol == "ep1" else EP2(_pasted(self.evaluation))
-        return found + self.scorer.entries(MaskPaste(), MASK_PASTE, fold, repetition, surface=False)
+        if self.model is not None and self.evaluation.method.needs_support:
+            inferer = self.parser.get_parsed_content("inferer")
+            found += self._baseline(UNTRAINED, inferer, self._untrained(), fold, run)
+        return found + self._baseline(MASK_PASTE, *self._pasting(), fold, run)
 
     def curve(self) -> list[tuple[float, np.ndarray]]:
         """Learned threshold and Dice over thresholds around it; none for a method that learns no threshold, where the
         support shows no class, or where a prior joins the network: its threshold alone decides nothing then.
         """
-        from monai_fss.apps.evaluate.scorer import threshold_scores
         from monai_fss.apps.results.plots import OFFSETS
+        from monai_fss.handlers import ThresholdScores
         from monai_fss.networks.nets import ADNet
 
-        if not isinstance(self.network, ADNet) or not self.scorer.names or self.evaluation.prior:
+        if not self.evaluation.method.is_few_shot or not self.names or self.evaluation.prior:
             return []
-        return [(float(self.network.threshold.detach()), threshold_scores(self.scorer, self.network, OFFSETS))]
+        network = self.parser.get_parsed_content("network_def")
+        if not isinstance(network, ADNet):
+            return []
+        scores = ThresholdScores(OFFSETS, network.kappa, list(self.names))
+        pairs = zip(self.files.items, self.files.labels, strict=True)
+        labelled = [{**item, "label": label} for item, label in pairs]
+        self._evaluate(labelled, self.parser.get_parsed_content("inferer"), network, scores)
+        return [(float(network.threshold.detach()), scores.means())]
+
+    @property
+    def _scores(self) -> VolumeScores:
+        return cast("VolumeScores", self.parser.get_parsed_content("scores"))
+
+    def _given(self) -> dict[str, Any]:
+        """Settings of the evaluation: those of ``segment``, and what it is scored by."""
+        one, files = self.evaluation, self.files
+        given = {
+            "items": files.items,
+            "names": self.names,
+            "labels": list(self.names),
+            "query_labels::files": files.labels,
+            "cache_dir": str(self.registrations),
+            "protocol": one.protocol,
+            "ways": one.ways,
+            "quality": one.quality,
+            "method": self.method,
+        }
+        if one.method.needs_support:
+            given |= {"support_image": files.support_images, "support_label": files.support_labels}
+        if one.method.is_few_shot:
+            given |= {"support_slices": one.support_slices, "prior": one.prior, "prior_weight": one.prior_weight}
+        return given | device_setting(one.device)
+
+    def _parser(self, given: dict[str, Any]) -> ConfigParser:
+        from monai_fss.data import read_model
+
+        method = self.evaluation.method
+        if self.model is not None:
+            return inference_parser(method, read_model(self.model)["settings"], given, self.model, evaluates=True)
+        settings = self.evaluation.settings
+        if "window" not in settings and self.support is not None:
+            settings = {**settings, **guessed_window(self.support)}
+        return inference_parser(method, {}, {**settings, **given}, method.bundle, evaluates=True)
 
     def _untrained(self) -> Any:
         import torch
 
-        from monai_fss.data import read_model
-
         torch.manual_seed(self.evaluation.seed)
-        model = cast("Path", self.model)
-        parser = inference_parser(self.evaluation.bundle, read_model(model)["settings"], {}, model)
-        return parser.get_parsed_content("network_def").to(next(self.network.parameters()).device)
+        return self._parser({}).get_parsed_content("network_def")
 
+    def _pasting(self) -> tuple[Inferer, Any]:
+        """The masks of the labelled slices, by the protocol of the evaluation."""
+        from monai_fss.inferers import EP1Inferer, FewShotInferer, SupportSet
+        from monai_fss.networks.nets import MaskPaste
 
-def protocol_of(evaluation: Evaluation, parser: ConfigParser | None = None) -> Protocol:
-    """The protocol of a method that is conditioned on labelled slices; ``parser`` knows a 3-D network's windows."""
-    from monai_fss.inferers import EP1, EP2, FewShotVolumeInferer
+        network = MaskPaste()
+        if self.evaluation.protocol == "ep1":
+            labels = self.parser.get_parsed_content("query_labels")
+            return EP1Inferer(FewShotInferer(), self._scans, list(self.names), labels), network
+        # Of a method that is given all slices: the union of all of them would be no mask of the organ anywhere.
+        slices = self.evaluation.support_slices if self.evaluation.method.is_few_shot else "middle"
+        return FewShotInferer(SupportSet.from_volumes(self._scans, list(self.names), slices)), network
 
-    windows = FewShotVolumeInferer() if parser is None else _windows(parser)
-    return EP1(windows=windows) if evaluation.protocol == "ep1" else EP2(evaluation.support_slices, windows=windows)
+    @cached_property
+    def _scans(self) -> list[Any]:
+        """The labelled scans, preprocessed."""
+        if self.evaluation.method.is_few_shot:
+            return cast("list[Any]", self.parser.get_parsed_content("support_scans"))
+        before = self.parser.get_parsed_content("preprocessing")
+        return [before(item) for item in support_items(self.files.support_images, self.files.support_labels)]
 
+    def _baseline(self, name: str, inferer: Inferer, network: Any, fold: int, run: int) -> list[Entry]:
+        """Scores of another network or inferer by the same post-processing."""
+        from monai.transforms import Compose
 
-def _windows(parser: ConfigParser) -> FewShotVolumeInferer:
-    from monai_fss.inferers import FewShotVolumeInferer
+        from monai_fss.handlers import VolumeScores
+        from monai_fss.inferers import NativeLabeld
+        from monai_fss.transforms import LargestComponentd
 
-    return FewShotVolumeInferer(**{key: parser.config[key] for key in ("roi_size", "overlap") if key in parser.config})
+        one = self.evaluation
+        labels = self.parser.get_parsed_content("query_labels")
+        values = list(self.names)  # of pasted masks, and the ways of a network that is conditioned
+        own = VolumeScores(self.names, values, labels, one.ways, one.protocol, None, False, name, fold, run)
+        after = Compose([NativeLabeld("pred", values), LargestComponentd("pred")]) if one.ways == "compete" else None
+        self._evaluate(self.files.items, inferer, network, own, after)
+        return own.entries
 
+    def _evaluate(
+        self, items: list[dict[str, Any]], inferer: Inferer, network: Any, handler: Any, after: Any = None
+    ) -> None:
+        """Run an evaluator like the bundle's."""
+        from monai.data import DataLoader, Dataset
+        from monai.engines import SupervisedEvaluator
 
-def _atlas_protocol(evaluation: Evaluation, parser: Any) -> Protocol:
-    from monai_fss.inferers import AtlasProtocol
-
-    return AtlasProtocol(evaluation.protocol, parser.get_parsed_content("atlas_settings"))
-
-
-def _located_protocol(parser: Any) -> Protocol:
-    from monai_fss.inferers import LocatedProtocol
-
-    return LocatedProtocol(parser.get_parsed_content("inferer"), parser["values"])
-
-
-def _pasted(evaluation: Evaluation) -> int | str:
-    """Slices of the floor :data:`MASK_PASTE`: the union of all of them would be no mask of the organ anywhere."""
-    slices_are_labelled = is_trained(evaluation.bundle) and needs_support(evaluation.bundle)
-    return evaluation.support_slices if slices_are_labelled else "middle"
-
-
-def _quality(evaluation: Evaluation, parser: Any) -> QualityFunction:
-    """The quality that ``segment`` reports: by a registration of its own, or by the network the other way round."""
-    from monai_fss.inferers import Atlas, reverse_accuracy
-
-    settings = None if is_trained(evaluation.bundle) else parser.get_parsed_content("atlas_settings")
-    slices = "middle" if evaluation.protocol == "ep1" else evaluation.support_slices
-
-    def quality(network: Any, support: Any, image: Any, label: Any, values: list[int]) -> dict[int, float]:
-        if settings is not None:
-            return Atlas(support, values, **settings).carried_back(image, label)
-        return reverse_accuracy(
-            network, {"image": image, "label": label}, support, values, slices, windows=_windows(parser)
-        )
-
-    return quality
+        device = self.parser.get_parsed_content("device")
+        loader = DataLoader(Dataset(items, self.parser.get_parsed_content("preprocessing")), batch_size=1)
+        SupervisedEvaluator(
+            device,
+            loader,
+            network.to(device),
+            inferer=inferer,
+            postprocessing=after,
+            val_handlers=[handler],
+            amp=self.parser.get_parsed_content("amp"),
+        ).run()

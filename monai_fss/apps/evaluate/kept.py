@@ -6,20 +6,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate.evaluation import Evaluation
-from monai_fss.apps.methods.bundles import needs_support
 from monai_fss.apps.methods.ct_window import training_window
-from monai_fss.apps.methods.recipes import method_settings
-from monai_fss.apps.train.files import check_files, training_files
+from monai_fss.apps.methods.method import Method
+from monai_fss.apps.train.files import check_files
 from monai_fss.apps.train.run_folder import RUN_JSON
 from monai_fss.data import DatasetFolder, Fold
 
-__all__ = ["check_kept", "is_finished", "is_interrupted", "method_note", "read_note", "training_cases"]
+__all__ = ["check_kept", "is_finished", "is_interrupted", "read_note", "training_cases"]
 
 _ADVICE = "Give another --models, or remove it."
 
@@ -40,15 +38,9 @@ def is_interrupted(folder: Path, before: Mapping[str, Any]) -> bool:
     return bool(before) and not is_finished(folder, before) and any((folder / "checkpoints").glob("*.pt"))
 
 
-def training_cases(bundle: str, fold: Fold) -> list[str]:
+def training_cases(method: Method, fold: Fold) -> list[str]:
     """Scans that a fold is trained on: where labels are learnt from, as scribbles are, the labelled scan too."""
-    return list(fold.train) if needs_support(bundle) else [*fold.train, *fold.support]
-
-
-def method_note(evaluation: Evaluation) -> dict[str, Any]:
-    """What the note of a training says of the method and its files."""
-    files = training_files(evaluation.bundle, evaluation.recipe)
-    return {"bundle": evaluation.bundle, "recipe": evaluation.recipe, **files}
+    return list(fold.train) if method.needs_support else [*fold.train, *fold.support]
 
 
 def check_kept(
@@ -76,20 +68,24 @@ def check_kept(
     if not (is_finished(folder, before) or is_interrupted(folder, before)):
         return
     _check_source(folder, before, evaluation, data.root.absolute().name)
-    check_files(folder, before, method_note(evaluation), _ADVICE)
-    known = method_settings(evaluation.bundle, evaluation.recipe, {})
-    window = training_window(data.modality, known, settings)
-    _check_same(folder, before, {**settings, **window}, training_cases(evaluation.bundle, fold))
+    method = evaluation.method
+    check_files(folder, before, method.note(), _ADVICE)
+    window = training_window(data.modality, method.known, settings)
+    _check_same(folder, before, {**settings, **window}, training_cases(method, fold))
 
 
 def _check_source(folder: Path, before: dict[str, Any], evaluation: Evaluation, data: str) -> None:
     """Two data sets may name their cases alike; the name of the folder tells them apart wherever it lies."""
-    old = replace(evaluation, bundle=str(before.get("bundle")), recipe=before.get("recipe")).name
-    place = Path(str(before.get("data"))).name
-    if (old, place) != (evaluation.name, data):
-        raise UsageError(
-            f"{folder}: was trained with {old} on {place}, not with {evaluation.name} on {data}. {_ADVICE}"
+    old, new = (
+        ":".join(filter(None, pair))
+        for pair in (
+            (str(before.get("bundle")), before.get("recipe")),
+            (evaluation.method.bundle, evaluation.method.recipe),
         )
+    )
+    place = Path(str(before.get("data"))).name
+    if (old, place) != (new, data):
+        raise UsageError(f"{folder}: was trained with {old} on {place}, not with {new} on {data}. {_ADVICE}")
 
 
 def _check_same(folder: Path, before: dict[str, Any], settings: dict[str, Any], cases: list[str]) -> None:

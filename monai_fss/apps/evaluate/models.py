@@ -14,12 +14,10 @@ from monai_fss.apps.evaluate.kept import (
     check_kept,
     is_finished,
     is_interrupted,
-    method_note,
     read_note,
     training_cases,
 )
 from monai_fss.apps.evaluate.plan import Plan
-from monai_fss.apps.methods.bundles import is_trained, needs_support
 from monai_fss.apps.train.files import warn_unknown_files
 from monai_fss.apps.train.workflow import train
 from monai_fss.data import DatasetFolder, Fold
@@ -70,7 +68,7 @@ def fold_model(
     before = read_note(folder)
     check_kept(folder, before, evaluation, data, fold, settings)
     if is_finished(folder, before):
-        warn_unknown_files(folder, before, method_note(evaluation))
+        warn_unknown_files(folder, before, evaluation.method.note())
         return folder / "model.pt"
     without = f", without slices of {', '.join(map(str, left_out))}" if left_out else ""
     print(
@@ -78,11 +76,10 @@ def fold_model(
         flush=True,
     )
     train(
-        evaluation.bundle,
+        evaluation.method,
         data.root,
         folder,
-        cases=training_cases(evaluation.bundle, fold),
-        recipe=evaluation.recipe,
+        cases=training_cases(evaluation.method, fold),
         settings=settings,
         device=evaluation.device,
         resume=is_interrupted(folder, before),
@@ -101,7 +98,7 @@ def check_models(evaluation: Evaluation, plan: Plan, models: Path) -> None:
     Raises:
         UsageError: see :func:`fold_model`; one problem for each of them.
     """
-    if evaluation.model is not None or not is_trained(evaluation.bundle):
+    if evaluation.model is not None or not evaluation.method.is_trained:
         return
     problems = []
     for number, fold, repetition, group in plan.tests(evaluation.runs):
@@ -124,7 +121,7 @@ def _settings(
     evaluation: Evaluation, repetition: int, models: Path, left_out: Sequence[int], fold: Fold
 ) -> dict[str, Any]:
     settings = {**evaluation.settings, "seed": evaluation.seed + repetition, "val_queries": 0}
-    if not needs_support(evaluation.bundle):
+    if not evaluation.method.needs_support:
         settings |= {"support": fold.support[0]}
         settings |= {"labels": list(evaluation.labels)} if evaluation.labels else {}
     if left_out:

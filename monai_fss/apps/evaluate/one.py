@@ -12,18 +12,18 @@ import numpy as np
 from monai_fss.apps.evaluate.budget import check_budget, within_budget
 from monai_fss.apps.evaluate.checks import check_evaluation
 from monai_fss.apps.evaluate.evaluation import Evaluation
-from monai_fss.apps.evaluate.fold import FoldTrial, protocol_of
+from monai_fss.apps.evaluate.fold import FoldTrial
 from monai_fss.apps.evaluate.plan import Plan, make_plan
 from monai_fss.apps.memory import warn_memory
-from monai_fss.apps.methods.bundles import is_trained, needs_support
-from monai_fss.apps.methods.recipes import method_settings
-from monai_fss.apps.results.entries import Entry, Results
-from monai_fss.apps.results.files import RESULT_FILES, write_results
 from monai_fss.apps.versions import versions
-from monai_fss.data import check_output
+from monai_fss.data import FoldItems, check_output
+from monai_fss.results.entries import Entry, Results
+from monai_fss.results.files import RESULT_FILES, write_results
 
 __all__ = ["REGISTRATIONS", "evaluate"]
 
+EP1_PARTS = 3
+"""Labelled slices of EP1: one for each part, see :class:`monai_fss.inferers.EP1Inferer`."""
 REGISTRATIONS = "registrations"
 """Folder below that of the models where registrations are kept, by content."""
 
@@ -74,9 +74,9 @@ def evaluate(
 
 
 def _warn_memory(evaluation: Evaluation, plan: Plan) -> None:
-    settings = method_settings(evaluation.bundle, evaluation.recipe, evaluation.settings)
-    registers = not is_trained(evaluation.bundle) or evaluation.prior is not None
-    dims = 2 if needs_support(evaluation.bundle) else 3
+    settings, method = evaluation.known, evaluation.method
+    registers = not method.is_trained or evaluation.prior is not None
+    dims = 2 if method.needs_support else 3
     for _, fold in plan.folds:
         queries, supports = ([plan.scans[name] for name in names] for names in (fold.queries, fold.support))
         warn_memory(queries, supports, len(plan.scored), settings.get("pixdim"), registers, dims)
@@ -88,7 +88,7 @@ def _trials(
     """Train and test every fold, run and group: scores, curves of the threshold, and notes."""
     from monai_fss.apps.evaluate.models import fold_model
 
-    trained = is_trained(evaluation.bundle)
+    trained = evaluation.method.is_trained
     entries: list[Entry] = []
     curves: list[tuple[float, np.ndarray]] = []
     notes = plan.notes(trained and evaluation.model is None)
@@ -97,10 +97,16 @@ def _trials(
         if trained:
             without = plan.left_out(fold, group)
             model = fold_model(evaluation, plan.data, fold, number, run, models, without)
-        test = FoldTrial(evaluation, plan.data, fold, plan.tested(group), model, registrations)
+        tested, shown = plan.tested(group), plan.shown_in(fold.support)
+        names = {value: name for value, name in tested.items() if value in shown}
+        test = FoldTrial(
+            evaluation, FoldItems.of(plan.data, fold), names, model, registrations, plan.scans[fold.support[0]]
+        )
         entries += test.entries(number, run)
         curves += test.curve()
-        notes += [f"fold {number}: {name} is not in its support" for name in test.scorer.left_out]
+        notes += [
+            f"fold {number}: {name} is not in its support" for value, name in tested.items() if value not in shown
+        ]
     return entries, curves, sorted(set(notes))
 
 
@@ -122,7 +128,7 @@ def _settings(evaluation: Evaluation, plan: Plan, notes: list[str]) -> dict[str,
         "folds": [number for number, _ in plan.folds],
         "support": [", ".join(fold.support) for _, fold in plan.folds],
         "seed": evaluation.seed,
-        "model": evaluation.model or _model_note(evaluation.bundle),
+        "model": evaluation.model or _model_note(evaluation),
         "training_settings": evaluation.settings,
         "command": evaluation.command,
         "versions": versions(),
@@ -131,9 +137,15 @@ def _settings(evaluation: Evaluation, plan: Plan, notes: list[str]) -> dict[str,
 
 
 def _labelled_slices(evaluation: Evaluation) -> int | str:
-    registered = evaluation.prior or not is_trained(evaluation.bundle)
-    return "all" if registered else protocol_of(evaluation).labelled_slices
+    if evaluation.prior or not evaluation.method.is_trained:
+        return "all"
+    if not evaluation.method.needs_support:
+        return "scribbles"
+    if evaluation.protocol == "ep1":
+        return EP1_PARTS
+    return 1 if evaluation.support_slices == "middle" else evaluation.support_slices
 
 
-def _model_note(bundle: str) -> str:
-    return "trained for each fold and run, last checkpoint" if is_trained(bundle) else "none: not trained"
+def _model_note(evaluation: Evaluation) -> str:
+    trained = evaluation.method.is_trained
+    return "trained for each fold and run, last checkpoint" if trained else "none: not trained"

@@ -45,11 +45,11 @@ class Plan:
 
     def testable(self, fold: Fold, group: Sequence[int]) -> bool:
         """Whether the support of a fold shows one of them. If not, there is nothing to train for."""
-        return bool(self._among(fold.support) & self.tested(group).keys())
+        return bool(self.shown_in(fold.support) & self.tested(group).keys())
 
     def left_out(self, fold: Fold, group: Sequence[int]) -> tuple[int, ...]:
         """The label values of a group that the training scans of a fold show: the others leave no slice out."""
-        return tuple(value for value in group if value in self._among(fold.train))
+        return tuple(value for value in group if value in self.shown_in(fold.train))
 
     def tests(self, runs: int) -> Iterator[tuple[int, Fold, int, tuple[int, ...]]]:
         """Number and fold, run, and group of each test, where the support shows a class of the group."""
@@ -75,7 +75,8 @@ class Plan:
                     notes.append(f"fold {number}: no training scan shows {every}; trained as in setting 1")
         return notes
 
-    def _among(self, cases: Sequence[str]) -> frozenset[int]:
+    def shown_in(self, cases: Sequence[str]) -> frozenset[int]:
+        """The label values that one of some cases shows."""
         return frozenset[int]().union(*(self.shown[name] for name in cases))
 
 

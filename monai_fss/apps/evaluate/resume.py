@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,14 +14,15 @@ from typing import Any
 
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate.evaluation import Evaluation
-from monai_fss.apps.results.files import RESULT_FILES, read_results
 from monai_fss.data.files.writer import write_json
+from monai_fss.results.files import RESULT_FILES, read_results
 
 __all__ = ["check_parts", "is_done", "method_folder", "table_grows", "what_is_asked", "write_asked"]
 
 ASKED = "evaluation.json"
 _OF_EACH = {"bundle", "recipe", "settings", "support_slices"}  # in which the evaluations of one table may differ
-_NOT_ASKED = {"command", "device", "data"}  # the place of the data is in the content
+_NOT_ASKED = {"command", "device", "data", "method"}  # the place of the data is in the content
+_LONGEST = 100  # characters of the name of a folder
 _ADVICE = "Give another --output, or --overwrite to evaluate again."
 
 
@@ -30,14 +33,21 @@ def what_is_asked(evaluation: Evaluation, content: Mapping[str, Any]) -> dict[st
         evaluation: of the method.
         content: of the data set, and the budget.
     """
-    own = {key: value for key, value in asdict(evaluation).items() if key not in _NOT_ASKED}
+    own = asdict(evaluation)
+    own |= {key: value for key, value in own["method"].items() if key != "values"}  # which are among the settings
+    own = {key: value for key, value in own.items() if key not in _NOT_ASKED}
     asked: dict[str, Any] = json.loads(json.dumps({**own, **content}))
     return asked
 
 
 def method_folder(method: str) -> str:
-    """Name of the folder of a method, such as "crapnet-blocks_7"."""
-    return method.replace(":", "-")
+    """Name of the folder of a method, such as "crapnet-blocks=7"; of one that no folder can have, its beginning and a
+    digest."""
+    name = method.replace(":", "-")
+    plain = re.sub(r"[^A-Za-z0-9_.,=+\[\]-]", "_", name)
+    if plain == name and len(name) <= _LONGEST:
+        return name
+    return f"{plain[:_LONGEST]}-{hashlib.sha256(method.encode()).hexdigest()[:8]}"
 
 
 def write_asked(folder: Path, asked: Mapping[str, Any], finished: bool) -> None:

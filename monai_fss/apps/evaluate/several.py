@@ -17,11 +17,10 @@ from monai_fss.apps.evaluate.models import check_models
 from monai_fss.apps.evaluate.one import REGISTRATIONS, evaluate
 from monai_fss.apps.evaluate.plan import Plan, make_plan
 from monai_fss.apps.evaluate.resume import check_parts, is_done, method_folder, table_grows, what_is_asked, write_asked
-from monai_fss.apps.methods.bundles import is_trained
 from monai_fss.apps.results.combine import against_first, combine, training_table
-from monai_fss.apps.results.entries import Results
-from monai_fss.apps.results.files import RESULT_FILES, read_results, write_results
 from monai_fss.data import check_output, write_text_atomic
+from monai_fss.results.entries import Results
+from monai_fss.results.files import RESULT_FILES, read_results, write_results
 
 __all__ = ["evaluate_many"]
 
@@ -35,14 +34,14 @@ def evaluate_many(
 ) -> Results:
     """Evaluate methods one after another, and write one table and one picture of all.
 
-    Each has a folder of its own below ``output`` and ``models``, such as ``adnet`` or ``crapnet-blocks_7``;
+    Each has a folder of its own below ``output`` and ``models``, such as ``adnet`` or ``crapnet-blocks=7``;
     registrations are kept in one for all, and floors are measured of the first method and of the first that is
     trained. After an interruption the same call goes on: a method that is done is not evaluated again, and a training
     that was cut short is resumed. So a table grows by the same call with one more method: the files of all are made
     anew from those of each. Methods that are in the table must be asked for again.
 
     Args:
-        evaluations: that differ in the bundle, its recipe and settings alone.
+        evaluations: that differ in the method and settings alone.
         output: folder for ``results.*`` and ``dice.png`` of all, and of each method.
         models: folder for the models.
         overwrite: evaluate all again.
@@ -80,7 +79,7 @@ def evaluate_many(
 
 def _with_floors(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """The table shows floors of the first method, and of the first that is trained: others need not measure them."""
-    trained = [evaluation.name for evaluation in evaluations if is_trained(evaluation.bundle)]
+    trained = [evaluation.name for evaluation in evaluations if evaluation.method.is_trained]
     wanted = {evaluations[0].name, *trained[:1]}
     return [replace(one, floors=one.floors and one.name in wanted) for one in evaluations]
 

@@ -1,44 +1,18 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""The bundles that are installed with the package, and settings for them from a command line."""
+"""The bundles that are installed with the package, and what their configurations hold."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from monai_fss.apps.errors import UsageError
-from monai_fss.data import verbatim
 
-__all__ = [
-    "bundle_names",
-    "bundle_path",
-    "config_keys",
-    "device_setting",
-    "is_trained",
-    "needs_support",
-    "parse_settings",
-    "recipe_names",
-]
-
-_WORKFLOWS = {"train": "training", "evaluate": "evaluation"}
-_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
-    (bool, "true or false"),  # before the numbers, of which Python takes it for one
-    ((int, float), "a number"),
-    (str, "a text"),
-    (list, "a list"),
-    (dict, "a mapping"),
-)
-_PATHS = ("cache_dir", "checkpoint_dir", "pretrained")
-"""Settings that are a path or nothing, and so have no text by which that could be told."""
-_SCIENTIFIC = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+__all__ = ["bundle_names", "bundle_path", "config_keys"]
 
 
 def bundle_names() -> list[str]:
@@ -61,23 +35,6 @@ def bundle_path(name: str) -> Path:
     return _folder() / name
 
 
-def is_trained(bundle: str) -> bool:
-    """Whether a bundle's method is trained, and so needs a model file. The atlas is not."""
-    return (bundle_path(bundle) / "configs" / "train.yaml").is_file()
-
-
-def needs_support(bundle: str) -> bool:
-    """Whether a bundle segments by labelled scans that it is given then; others have learnt what to segment."""
-    return "support_image" in config_keys([bundle_path(bundle) / "configs" / "inference.yaml"])
-
-
-def recipe_names(bundle: str) -> list[str]:
-    """Names of the files in a bundle's configs/ that ``train --recipe`` can lay over train.yaml, sorted."""
-    known = {"train", "inference", "evaluate", "pretrain", "propagate"}
-    names = (file.stem for file in (bundle_path(bundle) / "configs").glob("*.yaml"))
-    return sorted(name for name in names if name not in known and not name.startswith("multi_gpu"))
-
-
 def config_keys(files: Sequence[Path]) -> dict[str, Any]:
     """
     Every setting of configuration files.
@@ -91,80 +48,19 @@ def config_keys(files: Sequence[Path]) -> dict[str, Any]:
     Raises:
         ValueError: a key stands twice in a file (under ``MONAI_FAIL_ON_DUPLICATE_CONFIG=1``, as the commands set it).
     """
-    from monai.bundle import ConfigParser
-
-    return dict(_flat(ConfigParser.load_config_files([str(file) for file in files])))
-
-
-def parse_settings(
-    pairs: Sequence[str], files: Sequence[Path], reserved: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """
-    Read the ``key=value`` pairs of ``--set``.
-
-    A value is YAML: ``0.01``, ``true``, ``null``, ``[-125, 275]``; ``1e-3`` is a number here (in YAML it is text). A
-    key must exist in the configuration, and a value must be of its kind where the configuration has a plain one; where
-    that is a text, such as a name or a file, the value is taken as it was typed. Nothing in it is evaluated.
-
-    Args:
-        pairs: such as ``"steps=500"`` or ``"elastic::rotate=0.1"`` (``elastic#rotate`` is the same).
-        files: the configuration, see :func:`config_keys`.
-        reserved: keys that have an option of their own, and that option.
-
-    Returns:
-        key, with ``::`` between levels, to value.
-
-    Raises:
-        UsageError: with every problem of every pair; an unknown key comes with the nearest known one.
-
-    Example::
-
-        parse_settings(["steps=500", "window=[-125, 275]"], [bundle_path("adnet") / "configs" / "train.yaml"])
-    """
-    if not pairs:
-        return {}
-    known, settings, problems = config_keys(files), {}, []
-    for pair in pairs:
-        try:
-            key, value = _parse(pair, known)
-            if key in settings:
-                raise UsageError(f"--set {key}: is given twice. Give it once.")
-            if key in (reserved or {}):
-                raise UsageError(f"--set {key}: has an option of its own. Use {(reserved or {})[key]}.")
-            if key not in known:
-                raise UsageError(f"--set {key}: no such setting of {_owner(files)}. {_nearest(key, known, files)}")
-            settings[key] = _of_kind(key, value, known[key])
-        except UsageError as error:
-            problems += error.problems
-    if problems:
-        raise UsageError(problems)
-    return settings
-
-
-def device_setting(device: str | None) -> dict[str, str]:
-    """
-    The setting that has a configuration compute on a device.
-
-    Args:
-        device: "cpu" or "cuda". None leaves the choice to the bundle.
-
-    Returns:
-        ``{"device": device}``, or nothing for None.
-
-    Raises:
-        UsageError: PyTorch sees no such device.
-    """
-    if device is None:
-        return {}
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: PyTorch sees no CUDA device here. Leave --device out, or give cpu.")
-    return {"device": device}
+    return dict(_read(tuple((str(file), file.stat().st_mtime_ns) for file in files)))
 
 
 def _folder() -> Path:
     return Path(str(package_files("monai_fss") / "bundles"))
+
+
+@lru_cache(maxsize=64)
+def _read(files: tuple[tuple[str, int], ...]) -> dict[str, Any]:
+    """Of files with their times of change: each version of them is read once."""
+    from monai.bundle import ConfigParser
+
+    return dict(_flat(ConfigParser.load_config_files([file for file, _ in files])))
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -174,58 +70,3 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in items:
             yield from _flat(item, f"{path}::{key}" if path else str(key))
-
-
-def _parse(pair: str, known: Mapping[str, Any]) -> tuple[str, Any]:
-    key, equals, text = pair.partition("=")
-    key = key.strip().replace("#", "::")
-    if not equals or not key:
-        raise UsageError(f"--set {pair}: is not KEY=VALUE. Write for example steps=500.")
-    typed = text[:1] not in ("'", '"')
-    if typed and text != "null" and (_is_text(known.get(key)) or key in _PATHS or text[:1] in ("@", "%", "`")):
-        return key, text  # YAML would take 007 for a number
-    try:
-        value = yaml.safe_load(text)
-        json.dumps(value, allow_nan=False)
-        verbatim(value)
-    except (yaml.YAMLError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"--set {pair}: value cannot be read ({reason}). Write it as in YAML: 0.5, [1, 2].") from error
-    if not isinstance(value, str):
-        return key, value
-    value = text if typed else value  # of which YAML leaves out what follows a " #"
-    return key, float(value) if typed and _SCIENTIFIC.fullmatch(value) else value
-
-
-def _of_kind(key: str, value: Any, default: Any) -> Any:
-    """Refuse a value of another kind than the plain default; an expression, such as ``$@steps // 2``, may be any.
-
-    1e3 becomes 1000 where the bundle has a whole number: it may be a count.
-    """
-    if default is None or (isinstance(default, str) and not _is_text(default)):
-        return value
-    kind, name = next((kind, name) for kind, name in _KINDS if isinstance(default, kind))
-    if not isinstance(value, kind) or isinstance(value, bool) != isinstance(default, bool):
-        raise UsageError(f"--set {key}={value}: is not {name}. The bundle has {default}.")
-    if isinstance(default, int) and isinstance(value, float):
-        if value.is_integer():
-            return int(value)
-        if "::" not in key:
-            raise UsageError(f"--set {key}={value}: is not a whole number. The bundle has {default}.")
-    return value
-
-
-def _is_text(default: Any) -> bool:
-    return isinstance(default, str) and not default.startswith(("$", "@", "%"))
-
-
-def _owner(files: Sequence[Path]) -> str:
-    stem = files[0].stem
-    return f"{files[0].parent.parent.name}'s {_WORKFLOWS.get(stem, stem)}"
-
-
-def _nearest(key: str, known: Mapping[str, Any], files: Sequence[Path]) -> str:
-    pool = [name for name in known if "::" in key or "::" not in name]
-    ends = [name for name in known if name.endswith(f"::{key}")]
-    found = ends or get_close_matches(key, pool, n=1) or get_close_matches(key, list(known), n=1)
-    return f"Did you mean {found[0]}?" if found else f"They are listed in {files[0]}."

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monai_fss.apps.methods.bundles import bundle_path
+from monai_fss.apps.methods.method import Method
 from monai_fss.data import ScanError
 from monai_fss.engines.workflows import parser_values
 
@@ -19,15 +19,20 @@ __all__ = ["inference_parser"]
 
 
 def inference_parser(
-    bundle: str, trained: Mapping[str, Any], settings: Mapping[str, Any], source: str | Path = "model"
+    method: Method,
+    trained: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    source: str | Path = "model",
+    evaluates: bool = False,
 ) -> ConfigParser:
-    """Parse ``configs/inference.yaml`` of an installed bundle.
+    """Parse ``configs/inference.yaml`` of a method's bundle.
 
     Args:
-        bundle: its name.
+        method: whose bundle.
         trained: settings of a model file, see :func:`monai_fss.data.read_model`.
         settings: of the user; they go before the model's.
         source: file that ``trained`` came from, for the message.
+        evaluates: whether ``configs/evaluate.yaml`` is merged over it.
 
     Returns:
         the parser, with all of them set; nothing in their values is evaluated.
@@ -37,14 +42,14 @@ def inference_parser(
     """
     from monai.bundle import ConfigParser
 
-    folder = bundle_path(bundle)
     parser = ConfigParser()
-    parser.read_config(str(folder / "configs" / "inference.yaml"))
-    parser.update(parser_values({"bundle_root": folder}))
+    parser.read_config([str(file) for file in (method.evaluation_files if evaluates else [method.inference_file])])
+    parser.update(parser_values({"bundle_root": method.folder}))
     strange = sorted(trained.keys() - set(parser.config.get("settings", ())))  # how scans are treated, nothing else
     if strange:
         raise ScanError(
-            f"{source}: brings settings that {bundle} does not know ({', '.join(strange)}). Name the bundle it is of."
+            f"{source}: brings settings that {method.bundle} does not know ({', '.join(strange)}). Name the bundle "
+            "that it is of."
         )
     parser.update(parser_values({**trained, **settings}))
     return parser

@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from monai_fss.apps.methods.bundles import is_trained
-from monai_fss.apps.methods.recipes import method_settings
+from monai_fss.apps.methods.method import Method
 from monai_fss.apps.results.compare import Comparison, Row, compare, not_compared
-from monai_fss.apps.results.entries import Entry, Results
-from monai_fss.apps.results.floors import MASK_PASTE, UNTRAINED, is_floor, untrained_name
-from monai_fss.apps.results.tables import MEAN, markdown_table
 from monai_fss.metrics import holm
+from monai_fss.results.entries import Entry, Results
+from monai_fss.results.floors import MASK_PASTE, UNTRAINED, is_floor, untrained_name
+from monai_fss.results.tables import MEAN, markdown_table
 
 __all__ = ["against_first", "combine", "training_table"]
 
@@ -131,10 +130,10 @@ def _missing(comparison: Comparison) -> list[str]:
 
 def _training(settings: Mapping[str, Any]) -> dict[str, str]:
     """Nothing for a method without a training; "its own" where a method knows no such setting."""
-    bundle, _, recipe = str(settings["bundle"]).partition(":")
-    if not is_trained(bundle):
+    method = Method.parse(str(settings["bundle"]))
+    if not method.is_trained:
         return {}
-    known = method_settings(bundle, recipe or None, settings["training_settings"])
+    known = method.settings(settings["training_settings"])
     return {key: str(known.get(key, "its own")) for key in _TRAINING}
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from monai_fss.apps.results.entries import Entry, Results
-from monai_fss.apps.results.tables import MEAN, markdown_table
 from monai_fss.metrics import Test, holm, wilcoxon_one_sided
+from monai_fss.results.entries import Entry, Results
+from monai_fss.results.tables import MEAN, markdown_table
 
 __all__ = ["Comparison", "Row", "compare", "format_comparison", "not_compared"]
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monai_fss.apps.results.entries import Results
-from monai_fss.apps.results.tables import summarize
 from monai_fss.data import atomic_path
+from monai_fss.results.entries import Results
+from monai_fss.results.tables import summarize
 from monai_fss.visualize import dice_bars, quality_scatter, threshold_curve, to_png
 
 if TYPE_CHECKING:

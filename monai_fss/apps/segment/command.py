@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from monai_fss.apps.arguments import add_bundle_arguments
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.memory import warn_memory
-from monai_fss.apps.methods.bundles import bundle_path, device_setting, is_trained, needs_support, parse_settings
 from monai_fss.apps.methods.ct_window import guessed_window
 from monai_fss.apps.methods.inference import inference_parser
+from monai_fss.apps.methods.method import Method
+from monai_fss.apps.methods.settings import device_setting, parse_settings
 from monai_fss.apps.segment.dicom import dicom_problems, write_dicom_masks
 from monai_fss.apps.segment.folder import check_inputs_stay, depends_on, pending
 from monai_fss.apps.segment.options import (
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
     from monai_fss.data.checks.preflight import Inputs
 
-__all__ = ["add_arguments", "chosen_bundle", "label_values", "run", "segment", "support_slices"]
+__all__ = ["add_arguments", "chosen_method", "label_values", "run", "segment", "support_slices"]
 
 FORMATS = ("nifti", "dicom-seg", "both")
 RESERVED = {
@@ -70,7 +71,9 @@ RESERVED = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    add_bundle_arguments(parser, "inference.yaml", "largest_component=false", None, "adnet with --model, else atlas")
+    add_bundle_arguments(
+        parser, "inference.yaml", "largest_component=false", None, "the one that --model names; atlas without"
+    )
     parser.add_argument("--model", help="model.pt that a training has written; the atlas needs none")
     parser.add_argument("--support-image", nargs="+", default=[], help="labelled scan(s); prnet needs none")
     parser.add_argument("--support-label", nargs="+", default=[], help="their label(s), in the same order")
@@ -90,16 +93,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     labels = label_values(args.labels)
-    bundle = chosen_bundle(args.bundle, args.model)
-    config = bundle_path(bundle) / "configs" / "inference.yaml"
-    settings = parse_settings(args.set, [config], RESERVED)
-    check_support_options(bundle, args.support_image, args.support_label, args.support_slices)
-    settings |= _slices(bundle, args.support_slices) | {"probabilities": args.probabilities}
-    settings |= prior_setting(bundle, args.prior) | prnet_setting(bundle, args.prnet)
+    method = chosen_method(args.bundle, args.model)
+    settings = {**method.values, **parse_settings(args.set, [method.inference_file], RESERVED)}
+    check_support_options(method, args.support_image, args.support_label, args.support_slices)
+    settings |= _slices(method, args.support_slices) | {"probabilities": args.probabilities}
+    settings |= prior_setting(method, args.prior) | prnet_setting(method, args.prnet)
     settings |= {"quality": not args.no_quality, "overlays": not args.no_overlays}
     settings |= device_setting(args.device)
     done = segment(
-        bundle,
+        method,
         args.model,
         args.support_image,
         args.support_label,
@@ -120,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def segment(
-    bundle: str,
+    method: Method | str,
     model: str | Path | None,
     support_image: Sequence[str | Path],
     support_label: Sequence[str | Path],
@@ -137,7 +139,7 @@ def segment(
     ``overlays/<case>.png`` and ``report.json``. An interrupted run goes on with the scans that are not done.
 
     Args:
-        bundle: method.
+        method: what segments, or the name of its bundle.
         model: model file; it brings the settings that it was trained with. None for a method that is not trained.
         support_image, support_label: labelled scans and their labels, in the same order; none where the model has
             learnt what to segment.
@@ -157,22 +159,23 @@ def segment(
         ScanError: with every problem of every input; nothing has been written then.
     """
     start = time.time()
+    method = Method(method) if isinstance(method, str) else method
     pairs = [str(f) for f in support_image], [str(f) for f in support_label]
     settings = {**_names(pairs[1]), **(settings or {})}
     trained = read_model(model)["settings"] if model else {}
-    supported = needs_support(bundle)
+    supported = method.needs_support
     inputs = look_at_inputs(*pairs, labels, images, supported)
     _refuse(inputs.problems + prnet_problems(settings.get("prnet")))
     if not model and "window" not in settings:
         settings |= guessed_window(inputs.supports[0])
-    parser = inference_parser(bundle, trained, settings, model or bundle)
-    check_labels(labels, parser, model)
+    parser = inference_parser(method, trained, settings, model or method.bundle)
+    check_labels(labels, parser, model, supported)
     queries = list_scans(images)
     _refuse(dicom_problems(queries) if mask_format != "nifti" else [])
     check_inputs_stay([*queries.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), list(queries))
-    run_note = depends_on(bundle, model, *pairs, labels, settings)
+    run_note = depends_on(method.bundle, model, *pairs, labels, settings)
     todo = pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
-    _warn_memory(parser, inputs, todo)
+    _warn_memory(method, parser, inputs, todo)
     given: dict[str, Any] = {"support_image": pairs[0], "support_label": pairs[1]} if supported else {}
     given |= {"labels": labels, "items": query_items({case: queries[case] for case in todo}), "output_dir": output}
     # From here on nothing is set: the parser would build everything anew, and the network without its weights.
@@ -185,7 +188,7 @@ def segment(
     if todo:
         parser.get_parsed_content("evaluator").run()
     if mask_format != "nifti":
-        write_dicom_masks(output, queries, again=todo, algorithm=bundle, keep_nifti=mask_format == "both")
+        write_dicom_masks(output, queries, again=todo, algorithm=method.bundle, keep_nifti=mask_format == "both")
     report: dict[str, Any] = {
         "inputs": {"images": str(images), "cases": list(queries), **run_note},
         "versions": versions(),
@@ -197,40 +200,53 @@ def segment(
     return todo
 
 
-def _warn_memory(parser: ConfigParser, inputs: Inputs, todo: Sequence[str]) -> None:
+def _warn_memory(method: Method, parser: ConfigParser, inputs: Inputs, todo: Sequence[str]) -> None:
     config = parser.config
-    registers = "network_inferer" not in config and bool(inputs.supports) or config.get("prior") is not None
+    registers = not method.is_trained or config.get("prior") is not None
     dims = 2 if inputs.supports else 3
     scans = [inputs.queries[case] for case in todo]
-    ways = len(config.get("values") or inputs.values)
+    ways = len(inputs.values if method.needs_support else config["values"])
     warn_memory(scans, inputs.supports, ways, config.get("pixdim"), registers, dims)
 
 
-def chosen_bundle(bundle: str | None, model: str | None) -> str:
-    """The bundle that is named, or else the atlas where there is no model, ADNet where there is one.
+def chosen_method(bundle: str | None, model: str | None) -> Method:
+    """The method that is named, or else the one that a model file says; the atlas where there is no model.
+
+    Args:
+        bundle: value of --bundle.
+        model: value of --model.
 
     Raises:
-        UsageError: a method that is trained has no model, or one that is not has one.
+        UsageError: a method that is trained has no model, or one that is not has one; the model is another bundle's, or
+            does not say whose it is and no bundle is named.
+        ScanError: the model file cannot be read.
     """
-    name = bundle or ("adnet" if model else "atlas")
-    if is_trained(name) and not model:
+    known = read_model(model)["bundle"] if model else "atlas"
+    if bundle is None and known is None:
+        raise UsageError(f"--model {model}: does not say of which bundle it is. Give --bundle too.")
+    method = Method.parse(bundle or known, RESERVED, inference=True)
+    if method.is_trained and not model:
         raise UsageError(
-            f"--bundle {name}: needs a trained model. Give --model RUN_DIR/model.pt (see monai-fss train), or leave "
-            "--bundle out to segment by registration, without training."
+            f"--bundle {method.bundle}: needs a trained model. Give --model RUN_DIR/model.pt (see monai-fss train), or "
+            "leave --bundle out to segment by registration, without training."
         )
-    if model and not is_trained(name):
-        raise UsageError(f"--model {model}: {name} is not trained and takes none. Leave --model or --bundle out.")
-    return name
+    if model and not method.is_trained:
+        raise UsageError(
+            f"--model {model}: {method.bundle} is not trained and takes none. Leave --model or --bundle out."
+        )
+    if model and known not in (None, method.bundle):
+        raise UsageError(f"--model {model}: is of {known}, not of {method.bundle}. Leave --bundle out.")
+    return method
 
 
-def _slices(bundle: str, text: str | None) -> dict[str, Any]:
+def _slices(method: Method, text: str | None) -> dict[str, Any]:
     """The setting of --support-slices; registration uses whole labelled scans."""
-    if not needs_support(bundle):
+    if not method.needs_support:
         return {}
-    if is_trained(bundle):
+    if method.is_trained:
         return {"support_slices": support_slices(text or "middle")}
     if text not in (None, "all"):
-        raise UsageError(f"--support-slices {text}: {bundle} uses all slices of a labelled scan. Leave it out.")
+        raise UsageError(f"--support-slices {text}: {method.bundle} uses all slices of a labelled scan. Leave it out.")
     return {}
 
 

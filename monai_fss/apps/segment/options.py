@@ -9,37 +9,38 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.methods.bundles import is_trained, needs_support
+from monai_fss.apps.methods.method import Method
 from monai_fss.data import ScanError
 
 __all__ = ["check_labels", "check_support_options", "prior_setting", "prnet_problems", "prnet_setting"]
 
 
-def check_support_options(bundle: str, images: Sequence[str], labels: Sequence[str], slices: str | None) -> None:
+def check_support_options(method: Method, images: Sequence[str], labels: Sequence[str], slices: str | None) -> None:
     """Refuse labelled scans where the method takes none, and their absence where it does.
 
     Args:
-        bundle: the method.
+        method: what segments.
         images, labels, slices: values of ``--support-image``, ``--support-label`` and ``--support-slices``.
 
     Raises:
         UsageError: as said.
     """
-    if needs_support(bundle):
+    if method.needs_support:
         if not images or not labels:
             raise UsageError(
-                f"--support-image, --support-label: are needed, as {bundle} segments by a labelled scan. Give both."
+                f"--support-image, --support-label: are needed, as {method.bundle} segments by a labelled scan. Give "
+                "both."
             )
         return
     options = {"--support-image": images, "--support-label": labels, "--support-slices": slices}
     given = [option for option, value in options.items() if value]
     if given:
         raise UsageError(
-            f"{', '.join(given)}: {bundle} has learnt what to segment and takes no labelled scan. Leave out."
+            f"{', '.join(given)}: {method.bundle} has learnt what to segment and takes no labelled scan. Leave out."
         )
 
 
-def check_labels(labels: Sequence[int] | None, parser: Any, model: str | Path | None) -> None:
+def check_labels(labels: Sequence[int] | None, parser: Any, model: str | Path | None, supported: bool) -> None:
     """Refuse a label that a model has not learnt, where that is fixed.
 
     Args:
@@ -47,39 +48,42 @@ def check_labels(labels: Sequence[int] | None, parser: Any, model: str | Path | 
         parser: of the bundle's ``configs/inference.yaml``; ``values`` are those of a model that has learnt what to
             segment.
         model: its file, for the message.
+        supported: whether labelled scans say what is segmented; their labels are checked with them.
 
     Raises:
         UsageError: as said.
     """
-    known = parser.config.get("values")
+    known = None if supported else parser.config["values"]
     strange = sorted(set(labels or ()) - set(known or labels or ()))
     if strange:
         raise UsageError(f"--labels {', '.join(map(str, strange))}: {model} knows {known} alone. Name some of these.")
 
 
-def prior_setting(bundle: str, prior: str | None) -> dict[str, Any]:
+def prior_setting(method: Method, prior: str | None) -> dict[str, Any]:
     """The setting of ``--prior``.
 
     Raises:
         UsageError: the method is registration itself, or takes no labelled scan.
     """
-    if prior and not is_trained(bundle):
-        raise UsageError(f"--prior {prior}: joins a trained model; {bundle} alone is registration. Leave it out.")
-    if prior and not needs_support(bundle):
-        raise UsageError(f"--prior {prior}: registers a labelled scan, and {bundle} takes none. Leave it out.")
+    if prior and not method.is_trained:
+        raise UsageError(
+            f"--prior {prior}: joins a trained model; {method.bundle} alone is registration. Leave it out."
+        )
+    if prior and not method.needs_support:
+        raise UsageError(f"--prior {prior}: registers a labelled scan, and {method.bundle} takes none. Leave it out.")
     return {"prior": prior} if prior else {}
 
 
-def prnet_setting(bundle: str, file: str | None) -> dict[str, Any]:
+def prnet_setting(method: Method, file: str | None) -> dict[str, Any]:
     """The setting of ``--prnet``.
 
     Raises:
         UsageError: the method takes no labelled scan whose label masks could be compared with.
     """
-    if file and not needs_support(bundle):
+    if file and not method.needs_support:
         raise UsageError(
-            f"--prnet {file}: compares masks with those of a labelled scan, and {bundle} takes none. Leave it out; its "
-            "column quality is such a comparison."
+            f"--prnet {file}: compares masks with those of a labelled scan, and {method.bundle} takes none. Leave it "
+            "out; its column quality is such a comparison."
         )
     return {"prnet": file} if file else {}
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Iterator, Mapping
@@ -12,33 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.methods.bundles import bundle_path
-from monai_fss.apps.methods.recipes import recipe_content
+from monai_fss.apps.methods.method import RECIPE, TRAIN_YAML
 from monai_fss.data import InputWarning
 
-__all__ = ["FILE_KEYS", "check_files", "training_files", "warn_unknown_files"]
+__all__ = ["FILE_KEYS", "check_files", "warn_unknown_files"]
 
-_RECIPE, _MAIN = "recipe_content", "train_yaml_sha256"
-_STAGES = ("pretrain", "propagate")
-FILE_KEYS = (_RECIPE, _MAIN)
-"""Keys of :func:`training_files`. Notes of earlier versions lack one of them, or both."""
-
-
-def training_files(bundle: str, recipe: str | None) -> dict[str, Any]:
-    """What the files of a method hold, for the note of a training.
-
-    Args:
-        bundle: such as "crapnet".
-        recipe: of the bundle, or None.
-
-    Returns:
-        the content of the recipe's file (None without), and the SHA-256 digest of the bundle's ``configs/train.yaml``,
-        with those of the stages that it runs first where there are any.
-    """
-    configs = bundle_path(bundle) / "configs"
-    files = [configs / "train.yaml", *(file for name in _STAGES if (file := configs / f"{name}.yaml").is_file())]
-    content = b"".join(file.read_bytes() for file in files)
-    return {_RECIPE: recipe_content(bundle, recipe), _MAIN: hashlib.sha256(content).hexdigest()}
+FILE_KEYS = (RECIPE, TRAIN_YAML)
+"""Keys of a note that say what files held. Notes of earlier versions lack one of them, or both."""
 
 
 def check_files(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], advice: str) -> None:
@@ -47,7 +26,7 @@ def check_files(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any],
     Args:
         folder: of the training.
         before: its note.
-        now: ``bundle``, ``recipe`` and :func:`training_files` of what is asked for.
+        now: :meth:`Method.note` of what is asked for.
         advice: what to do, such as "Give another --output."
 
     Raises:
@@ -55,10 +34,10 @@ def check_files(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any],
     """
     changed = [key for key, _ in _files(now) if key in before and before[key] != _json(now[key])]
     problems = []
-    if _RECIPE in changed:
-        was, is_now = before[_RECIPE], now[_RECIPE]
+    if RECIPE in changed:
+        was, is_now = before[RECIPE], now[RECIPE]
         problems.append(f"{folder}: was trained when {now['recipe']}.yaml was {was}; now it is {is_now}. {advice}")
-    if _MAIN in changed:
+    if TRAIN_YAML in changed:
         problems.append(f"{folder}: was trained by another train.yaml of {now['bundle']}. {advice}")
     if problems:
         raise UsageError(problems)
@@ -81,10 +60,10 @@ def warn_unknown_files(folder: Path, before: Mapping[str, Any], now: Mapping[str
 
 def _files(now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Key and name of each file that the training depends on."""
-    if now.get(_RECIPE) is not None:
-        yield _RECIPE, f"{now['recipe']}.yaml"
-    if now.get(_MAIN) is not None:
-        yield _MAIN, f"train.yaml of {now['bundle']}"
+    if now.get(RECIPE) is not None:
+        yield RECIPE, f"{now['recipe']}.yaml"
+    if now.get(TRAIN_YAML) is not None:
+        yield TRAIN_YAML, f"train.yaml of {now['bundle']}"
 
 
 def _json(value: Any) -> Any:

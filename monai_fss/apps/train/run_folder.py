@@ -37,7 +37,7 @@ def check_run(folder: Path, run: Mapping[str, Any], *, resume: bool = False, ove
     Args:
         folder: of the training; it need not exist.
         run: what the weights depend on (bundle, data, settings, ..., and
-            :func:`monai_fss.apps.train.files.training_files`), as JSON values.
+            :meth:`monai_fss.apps.methods.method.Method.note`), as JSON values.
         resume: go on from the newest checkpoint.
         overwrite: start anew, whatever is there.
 

@@ -14,17 +14,10 @@ from typing import Any
 
 from monai_fss.apps.arguments import add_bundle_arguments, case_names
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.methods.bundles import (
-    bundle_path,
-    config_keys,
-    device_setting,
-    needs_support,
-    parse_settings,
-    recipe_names,
-)
 from monai_fss.apps.methods.ct_window import say_window, training_window
+from monai_fss.apps.methods.method import Method
+from monai_fss.apps.methods.settings import device_setting, parse_settings
 from monai_fss.apps.train.checks import check_marks, check_schedule, check_stages
-from monai_fss.apps.train.files import training_files
 from monai_fss.apps.train.run_folder import check_run, note_finished, start_training
 from monai_fss.data import (
     CaseSummary,
@@ -62,16 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    files = _files(args.bundle, args.recipe)
-    settings = parse_settings(args.set, files, _RESERVED)
+    method = _method(args.bundle, args.recipe)
+    settings = parse_settings(args.set, method.files, _RESERVED)
     cases = None if args.cases is None else case_names(args.cases, DatasetFolder.read(args.data).cases)
     start = time.time()
     steps = train(
-        args.bundle,
+        method,
         args.data,
         args.output,
         cases=cases,
-        recipe=args.recipe,
         settings=settings,
         device=args.device,
         resume=args.resume,
@@ -81,19 +73,18 @@ def run(args: argparse.Namespace) -> int:
     written = ", ".join(name for name in ("model.pt", "model_best.pt") if (output / name).exists())
     print(f"trained {steps} steps, {(time.time() - start) / 60:.1f} minutes in this run")
     print(f"{output}: {written}")
-    support = "--support-image A.nii.gz --support-label A_seg.nii.gz " if needs_support(args.bundle) else ""
+    support = "--support-image A.nii.gz --support-label A_seg.nii.gz " if method.needs_support else ""
     model = output / "model.pt"
-    print(f"next: monai-fss segment --bundle {args.bundle} --model {model} {support}--images DIR --output DIR")
+    print(f"next: monai-fss segment --model {model} {support}--images DIR --output DIR")
     return 0
 
 
 def train(
-    bundle: str,
+    method: Method | str,
     data: str | Path,
     output: str | Path,
     *,
     cases: Sequence[str] | None = None,
-    recipe: str | None = None,
     settings: Mapping[str, Any] | None = None,
     device: str | None = None,
     resume: bool = False,
@@ -105,13 +96,13 @@ def train(
     CT is clipped to soft tissue (-125 to 275 HU) where dataset.json says that it is CT and no window was set.
 
     Args:
-        bundle: method.
+        method: what is trained, or its name, see :meth:`monai_fss.apps.methods.method.Method.parse`.
         data: data set folder; every scan and label of ``cases`` is checked first.
         output: folder for ``model.pt``, ``model_best.pt`` (where there was validation), ``checkpoints/``, ``cache/``
             and ``run.json``, the note of what the training was started with.
         cases: names of the cases to use. Default: all.
-        recipe: file of the bundle's configs/ to lay over train.yaml.
-        settings: of the configuration, see :func:`monai_fss.apps.methods.bundles.parse_settings`.
+        settings: of the configuration, see :func:`monai_fss.apps.methods.settings.parse_settings`; they go before the
+            method's own values.
         device: "cpu" or "cuda". Default: the bundle's own choice.
         resume: go on from the newest checkpoint, with the same settings.
         overwrite: remove a training that is in ``output``.
@@ -123,18 +114,20 @@ def train(
         ScanError: with every problem of the data; nothing has been written then.
         UsageError: another input is refused; nothing has been written then.
     """
-    files, folder = _files(bundle, recipe), Path(output).absolute()
-    root = Path(data).absolute()
-    known, used = config_keys(files), dict(settings or {})
+    method = Method.parse(method) if isinstance(method, str) else method
+    if not method.is_trained:
+        raise UsageError(f"--bundle {method.bundle}: is not trained. Segment with it at once: monai-fss segment.")
+    root, folder = Path(data).absolute(), Path(output).absolute()
+    known, used = method.known, {**method.values, **(settings or {})}
     overrides: dict[str, Any] = dict(device_setting(device))
     check_schedule(known, used)
     check_stages(known, used)
     _check_positions(known, used)
     leave_out = _leave_out(known, used)
     data_folder, summaries = _check_data(root, cases)
-    if needs_support(bundle):
+    if method.needs_support:
         _check_validation(summaries, known, used)
-    if not needs_support(bundle):
+    else:
         check_marks(root, cases, {**known, **used})
     if leave_out:
         _say_runs(training_items(root, cases, leave_out, _shortest_run(known, used)))
@@ -145,13 +138,12 @@ def train(
         say_window()
     used |= window
     names = None if cases is None else list(cases)
-    note = {"bundle": bundle, "recipe": recipe, "data": str(root), "cases": names, "settings": used}
-    note |= training_files(bundle, recipe)
+    note = {**method.note(), "data": str(root), "cases": names, "settings": used}
     check_run(folder, note, resume=resume, overwrite=overwrite)
     start_training(folder, note, resume=resume)
-    overrides |= {"bundle_root": bundle_path(bundle), "dataset_dir": str(root), "output_dir": str(folder)}
+    overrides |= {"bundle_root": method.folder, "dataset_dir": str(root), "output_dir": str(folder)}
     overrides |= {"resume": resume, "cases": names, **used}
-    steps = _run_workflow(files, overrides)
+    steps = _run_workflow(method.files, overrides)
     note_finished(folder, steps)
     return steps
 
@@ -174,15 +166,17 @@ def _run_workflow(files: Sequence[Path], overrides: Mapping[str, Any]) -> int:
     return steps
 
 
-def _files(bundle: str, recipe: str | None) -> list[Path]:
-    configs = bundle_path(bundle) / "configs"
+def _method(bundle: str, recipe: str | None) -> Method:
+    """The method of --bundle and --recipe."""
+    method = Method.parse(bundle, _RESERVED)
     if recipe is None:
-        return [configs / "train.yaml"]
-    if recipe not in recipe_names(bundle):
-        raise UsageError(
-            f"--recipe {recipe}: {bundle} has no such recipe. It has {', '.join(recipe_names(bundle)) or 'none'}."
-        )
-    return [configs / "train.yaml", configs / f"{recipe}.yaml"]
+        return method
+    if method.recipe is not None:
+        raise UsageError(f"--recipe {recipe}, --bundle {bundle}: name a recipe each. Leave one of them out.")
+    if recipe not in method.recipes:
+        known = ", ".join(method.recipes) or "none"
+        raise UsageError(f"--recipe {recipe}: {method.bundle} has no such recipe. It has {known}.")
+    return Method(method.bundle, recipe, method.values)
 
 
 def _check_data(root: Path, cases: Sequence[str] | None) -> tuple[DatasetFolder, list[CaseSummary]]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_fss.data.cases import list_scans
 from monai_fss.data.checks.queries import check_queries
 from monai_fss.data.dataset import chosen_cases
+from monai_fss.data.fold_items import fold_items
 from monai_fss.data.items import support_items, training_items
 from monai_fss.data.problems import ScanError
 from monai_fss.data.reading.scans import Scan, check_label, check_scan, check_support
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Inputs",
+    "check_fold",
     "check_inference",
     "check_left_out",
     "check_located_inference",
@@ -231,6 +233,42 @@ def check_inference(
     problems = inference_problems(support_image, support_label, labels, images) + _prnet_problems(prnet)
     problems += _problems(lambda: _check_settings(model, settings or {}))
     _end(problems or _problems(lambda: load_model(model, network)))
+
+
+def check_fold(
+    folder: str | Path,
+    split: str | Path = "within",
+    fold: int = 0,
+    supports: int = 1,
+    model: str | Path | None = None,
+    network: nn.Module | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
+    """Load the model where there is one, and end the program with exit code 2 if it, or a scan or a label of the fold,
+    is bad; for the ``initialize`` of an evaluation.
+
+    Args:
+        folder, split, fold, supports: see :func:`monai_fss.data.fold_items`.
+        model: model file. Default: the method has none.
+        network, settings: see :func:`check_inference`.
+
+    Raises:
+        SystemExit: 2, after the problems have been printed.
+    """
+    from monai_fss.data.files.models import load_model
+
+    problems: list[str] = []
+    try:
+        files = fold_items(folder, split, fold, supports)
+        names = (*files.support, *files.cases)
+        replace(files.data, cases={name: files.data.cases[name] for name in names}).check()
+    except ScanError as error:
+        problems = error.problems
+    if model is not None and network is not None:
+        problems += _problems(lambda: _check_settings(model, settings or {}))
+        if not problems:
+            problems = _problems(lambda: load_model(model, network))
+    _end(problems)
 
 
 def query_problems(images: str | Path) -> list[str]:

@@ -23,31 +23,47 @@ FREE = ("class_names",)
 """Settings that are what somebody has called an organ: any text. Where they are used, nothing is evaluated."""
 
 
-def save_model(path: str | Path, network: nn.Module, settings: Mapping[str, Any]) -> None:
-    """Write ``{"model": state dict, "settings": plain values, "network": class name}``, whole or not at all.
+VERSION = 2
+"""Of the form of a model file. 1 said neither a version nor a bundle."""
+
+
+def save_model(path: str | Path, network: nn.Module, settings: Mapping[str, Any], bundle: str | None = None) -> None:
+    """Write a model file, whole or not at all.
+
+    It holds ``{"model": state dict, "settings": plain values, "network": class name, "bundle": name, "version": 2}``.
 
     Args:
         path: the file; MONAI's ``CheckpointLoader(load_dict={"model": network})`` and MONAI Label read it too.
         network: saved in training mode, that is without a condition.
         settings: numbers, strings and lists that inference needs to treat scans as training did.
+        bundle: name of the bundle that trained it, so that nobody needs to be told. Default: not said.
     """
     mode = network.training
     state = network.train().state_dict()
     network.train(mode)
-    save_state(path, state, settings, type(network).__name__)
+    save_state(path, state, settings, type(network).__name__, bundle)
 
 
-def save_state(path: str | Path, state: Mapping[str, torch.Tensor], settings: Mapping[str, Any], network: str) -> None:
+def save_state(
+    path: str | Path,
+    state: Mapping[str, torch.Tensor],
+    settings: Mapping[str, Any],
+    network: str,
+    bundle: str | None = None,
+) -> None:
     """:func:`save_model` for tensors that are no single network's: ``network`` says what they are of."""
-    _save({"model": dict(state), "settings": dict(settings), "network": network}, path)
+    content = {"model": dict(state), "settings": dict(settings), "network": network}
+    _save({**content, "bundle": bundle, "version": VERSION}, path)
 
 
-def save_best(checkpoint: Checkpoint, path: str | Path, settings: Mapping[str, Any]) -> Path | None:
+def save_best(
+    checkpoint: Checkpoint, path: str | Path, settings: Mapping[str, Any], bundle: str | None = None
+) -> Path | None:
     """Write the best network of a training as a model file.
 
     Args:
         checkpoint: Ignite's ``Checkpoint`` that kept it, under the key "model".
-        path, settings: as in :func:`save_model`.
+        path, settings, bundle: as in :func:`save_model`.
 
     Returns:
         the path, or None where nothing was validated and no network is best.
@@ -56,8 +72,7 @@ def save_best(checkpoint: Checkpoint, path: str | Path, settings: Mapping[str, A
         return None
     folder = Path(checkpoint.save_handler.dirname)
     state = _read(folder / Path(checkpoint.last_checkpoint).name)
-    content = {"model": state.get("model", state), "settings": dict(settings)}
-    _save({**content, "network": type(checkpoint.to_save["model"]).__name__}, path)
+    save_state(path, state.get("model", state), settings, type(checkpoint.to_save["model"]).__name__, bundle)
     return Path(path)
 
 
@@ -65,16 +80,23 @@ def read_model(path: str | Path) -> dict[str, Any]:
     """Read a model file without executing anything in it.
 
     Returns:
-        "model", the state dict; "settings"; "network", the class's name, None where the file does not say.
+        "model", the state dict; "settings"; "network", the class's name, and "bundle", each None where the file does
+        not say; "version" of its form.
 
     Raises:
-        ScanError: missing, damaged, or holding pickled objects; not what :func:`save_model` writes.
+        ScanError: missing, damaged, or holding pickled objects; not what :func:`save_model` writes, or what a later
+            version of it does.
     """
     content = _read(Path(path))
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ScanError(
             [f"{path}: is not a model file of monai_fss (no weights under 'model'). Give a model.pt of a training."]
+        )
+    version, bundle = content.get("version", 1), content.get("bundle")
+    if not isinstance(version, int) or version > VERSION:
+        raise ScanError(
+            [f"{path}: is a model file of version {version}; this package reads up to {VERSION}. Update monai_fss."]
         )
     settings = content.get("settings", {})
     if not isinstance(settings, dict) or not all(
@@ -86,7 +108,8 @@ def read_model(path: str | Path) -> dict[str, Any]:
                 "is evaluated. Do not trust this file."
             ]
         )
-    return {"model": content["model"], "settings": settings, "network": content.get("network")}
+    own = {"model": state, "settings": settings, "network": content.get("network")}
+    return {**own, "bundle": bundle if isinstance(bundle, str) else None, "version": version}
 
 
 def load_model(path: str | Path, network: nn.Module) -> nn.Module:

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer, SlidingWindowInferer
-from monai.utils import convert_to_dst_type
 
+from monai_fss.inferers.found import found_in, with_found
 from monai_fss.inferers.points.localiser import PointLocaliser
 from monai_fss.inferers.points.points import LocatedPoints, SupportPoints, box_of
 from monai_fss.inferers.points.propagation import ScribblePropagation
 from monai_fss.inferers.points.region_prior import agreement, with_grown
-from monai_fss.inferers.scans import each_scan, scan_name
+from monai_fss.inferers.scans import each_scan
 from monai_fss.networks.nets import LocatedSegmenter
 
 __all__ = ["LocatedInferer", "LocatedQuality"]
@@ -43,10 +43,6 @@ class LocatedInferer(Inferer):
         grown: weight, 0..1, of the mask that grows from the points that were found, see :func:`with_grown`; needs
             ``values``. Default 0: the network's word alone, as in the paper.
         propagation: further arguments of :class:`ScribblePropagation`, by which it grows.
-
-    Attributes:
-        located: the points of each scan, by its name, filled while scans are segmented.
-        agreed: for each scan :func:`agreement` of the network and what grew; empty where ``grown`` is 0.
     """
 
     def __init__(
@@ -73,22 +69,23 @@ class LocatedInferer(Inferer):
         self.localiser = dict(localiser or {})
         self.grown = grown
         self.propagation = dict(propagation or {})
-        self.located: dict[str, LocatedPoints] = {}
-        self.agreed: dict[str, dict[int, float]] = {}
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """(B, C, H, W, D) MetaTensor -> logits (B, 1 + W, H, W, D)."""
+        """(B, C, H, W, D) MetaTensor -> logits (B, 1 + W, H, W, D).
+
+        :func:`monai_fss.inferers.found_in` has ``similarity``, {value: mean similarity (Eq. 5) of its points, 0..1},
+        and, where ``grown`` is not 0, ``agreed``: {value: :func:`agreement` of the network and what grew}.
+        """
         if not isinstance(inputs, MetaTensor):
             raise TypeError("points are found in mm: give a MetaTensor, whose affine says how large a voxel is.")
         net = network.module if hasattr(network, "module") else network
-        results = [self._segment(image, net) for image in each_scan(inputs)]
-        # With the meta data of the scans, as MONAI's inferers return it: what follows names and places results by it.
-        return convert_to_dst_type(torch.stack(results), inputs)[0]
+        results, found = zip(*(self._segment(image, net) for image in each_scan(inputs)), strict=True)
+        return with_found(torch.stack(results), inputs, found)
 
     @torch.no_grad()
-    def _segment(self, image: MetaTensor, net: LocatedSegmenter) -> torch.Tensor:
+    def _segment(self, image: MetaTensor, net: LocatedSegmenter) -> tuple[torch.Tensor, dict[str, Any]]:
         found = self._locate(image, net)
-        self.located[scan_name(image)] = found
+        notes: dict[str, Any] = {"similarity": _similarity(found)}
         spacing = np.linalg.norm(np.asarray(image.affine, dtype=float)[:3, :3], axis=0)
         place = self._place(found, image.shape[1:], spacing, self.without)
         logits = _against_the_others(self.windows(image.as_tensor()[(slice(None), *place)][None], net)[0])
@@ -103,9 +100,9 @@ class LocatedInferer(Inferer):
             whole[way][own] = kept
         if self.grown:
             mask = self._grow(image, net, found)
-            self.agreed[scan_name(image)] = agreement(whole, mask, self.values)
+            notes["agreed"] = agreement(whole, mask, self.values)
             whole = with_grown(whole, mask, self.values, spacing.tolist(), self.grown)
-        return whole
+        return whole, notes
 
     def _grow(self, image: MetaTensor, net: LocatedSegmenter, found: LocatedPoints) -> np.ndarray:
         points = SupportPoints.from_state(net.points())
@@ -133,6 +130,13 @@ class LocatedInferer(Inferer):
         return PointLocaliser(net.coarse, net.fine, unrated=self.without, **self.localiser)
 
 
+def _similarity(found: LocatedPoints) -> dict[int, float]:
+    return {
+        int(value): float(np.clip(found.similarity[found.values == value], 0, 1).mean())
+        for value in np.unique(found.values)
+    }
+
+
 def _against_the_others(logits: torch.Tensor) -> torch.Tensor:
     """(1 + W, ...) logits of classes of which one is true -> those of each against its strongest rival, background 0.
 
@@ -151,23 +155,20 @@ class LocatedQuality:
     correlation of the agreement with the Dice of the result is 0.80, that of the points' similarity -0.03.
 
     Args:
-        inferer: that segments the scans.
         values: label values.
     """
 
-    def __init__(self, inferer: LocatedInferer, values: Sequence[int]) -> None:
-        self.inferer = inferer
+    def __init__(self, values: Sequence[int]) -> None:
         self.values = [int(value) for value in values]
 
     def __call__(self, output: Mapping[str, Any]) -> dict[int, float]:
         """Of each class in one scan, 0..1: the agreement, or without ``grown`` the mean similarity (Eq. 5) of its
-        points; 0 for a class without a mask."""
-        name = scan_name(output["image"])
-        found, agreed = self.inferer.located[name], self.inferer.agreed.get(name, {})
+        points; 0 for a class without a mask.
+
+        Args:
+            output: the label map ``working`` (1, H, W, D), with what :class:`LocatedInferer` found out.
+        """
+        found = found_in(output["working"])
+        scores = {**found["similarity"], **found.get("agreed", {})}
         mask = np.asarray(output["working"].cpu())
-        return {
-            value: agreed.get(value, float(np.clip(found.similarity[found.values == value], 0, 1).mean()))
-            if (mask == value).any()
-            else 0.0
-            for value in self.values
-        }
+        return {value: scores[str(value)] if (mask == value).any() else 0.0 for value in self.values}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,6 +84,15 @@ class LocatedPoints:
     mm: np.ndarray
     values: np.ndarray
     similarity: np.ndarray
+
+    def state(self) -> dict[str, list[Any]]:
+        """All attributes as lists, by their names, such as JSON knows."""
+        return {field.name: np.asarray(getattr(self, field.name)).tolist() for field in fields(self)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Sequence[Any]]) -> LocatedPoints:
+        """The inverse of :meth:`state`."""
+        return cls(**{field.name: np.array(state[field.name]) for field in fields(cls)})
 
     def scribbles(self, shape: Sequence[int], tau: float = 0.5, always: Collection[int] = ()) -> np.ndarray:
         """Draw the points that were found rightly (dual-level feature denoising, section 3.3).

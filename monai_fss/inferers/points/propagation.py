@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
-from monai.utils import convert_to_dst_type
 
+from monai_fss.inferers.found import with_found
 from monai_fss.inferers.points.localiser import PointLocaliser
 from monai_fss.inferers.points.points import LocatedPoints, SupportPoints, box_of
 from monai_fss.inferers.scans import each_scan, scan_name
@@ -64,10 +64,6 @@ class ScribblePropagation(Inferer):
         growth: further arguments of :func:`monai_fss.transforms.grow_scribbles`.
         tolerance: of :func:`monai_fss.transforms.remove_leaks`, by which masks are cleaned. Default 0.1; None leaves
             them as they grew.
-
-    Attributes:
-        located: the points of each scan, by its name, filled as scans are worked on.
-        missing: label values of which no point was kept, by the name of the scan.
     """
 
     def __init__(
@@ -89,8 +85,6 @@ class ScribblePropagation(Inferer):
         self.margin = margin
         self.growth = dict(growth or {})
         self.tolerance = tolerance
-        self.located: dict[str, LocatedPoints] = {}
-        self.missing: dict[str, list[int]] = {}
 
     @property
     def values(self) -> list[int]:
@@ -98,20 +92,22 @@ class ScribblePropagation(Inferer):
         return [int(v) for v in np.unique(self.support.values) if v not in (0, self.background)]
 
     def __call__(self, inputs: torch.Tensor, network: Any = None, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """(B, C, H, W, D) MetaTensor -> pseudo-masks (B, 1, H, W, D), 0 for the background."""
+        """(B, C, H, W, D) MetaTensor -> pseudo-masks (B, 1, H, W, D), 0 for the background.
+
+        :func:`monai_fss.inferers.found_in` has ``located``, the points of :class:`LocatedPoints` by their attributes,
+        and ``missing``: label values of which no point was kept.
+        """
         if not isinstance(inputs, MetaTensor):
             raise TypeError("points are found in mm: give a MetaTensor, whose affine says how large a voxel is.")
-        masks = [self.pseudo_mask(image.cpu()) for image in each_scan(inputs)]
-        return convert_to_dst_type(torch.stack(masks).float(), inputs)[0]
+        masks, notes = zip(*(self.pseudo_mask(image.cpu()) for image in each_scan(inputs)), strict=True)
+        return with_found(torch.stack(masks).float(), inputs, notes)
 
-    def pseudo_mask(self, image: MetaTensor) -> torch.Tensor:
-        """The pseudo-mask (1, H, W, D), int16, of one scan (C, H, W, D)."""
+    def pseudo_mask(self, image: MetaTensor) -> tuple[torch.Tensor, dict[str, Any]]:
+        """The pseudo-mask (1, H, W, D), int16, of one scan (C, H, W, D), and what was found out about it."""
         found = self.locate(image)
-        name = scan_name(image)
-        self.located[name] = found
         shown = self._scribbles(image, found)
-        self.missing[name] = [value for value in self.values if not (shown == value).any()]
-        return torch.from_numpy(self.grow(image, found))[None]
+        missing = [value for value in self.values if not (shown == value).any()]
+        return torch.from_numpy(self.grow(image, found))[None], {"located": found.state(), "missing": missing}
 
     def _scribbles(self, image: MetaTensor, found: LocatedPoints) -> np.ndarray:
         return found.scribbles(image.shape[1:], self.tau, () if self.background is None else (self.background,))

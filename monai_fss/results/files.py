@@ -13,9 +13,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from monai_fss.apps.results.entries import Entry, Results
-from monai_fss.apps.results.tables import format_results
 from monai_fss.data.files.writer import write_json, write_text_atomic
+from monai_fss.results.entries import Entry, Results
+from monai_fss.results.tables import format_results
 
 __all__ = ["RESULT_FILES", "read_results", "write_results"]
 

@@ -1,19 +1,23 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""EP1 and EP2 on a network whose answer is known: ADNet over an encoder that passes directions through."""
+"""EP1, and EP2 as the bundles' inferer does it, on a network whose answer is known: ADNet over an encoder that passes directions through."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from known_features import directions
-from protocol_scans import probability, query_scan, support_scan
+from monai.data import MetaTensor
+from protocol_scans import by_ep1, by_ep2, probability, query_scan, support_scan
 from torch import nn
 
-from monai_fss.inferers.protocols import EP1, EP2, chunks
+from monai_fss.inferers import QueryLabels, chunks, shown_slices
 from monai_fss.networks.nets.adnet import ADNet
 
 
@@ -55,7 +59,7 @@ def test_chunks_by_hand(slices: list[int], parts: int, expected: list[list[int]]
 def test_ep2_uses_the_middle_slice_everywhere(batch: int) -> None:
     net = network()
     query, angles = query_scan()
-    got = EP2(batch=batch)(net, [support_scan()], query, [1, 4])
+    got = by_ep2(net, [support_scan()], query, [1, 4], slices_per_batch=batch)
     assert got.shape == (2, 4, 5, 14) and got.dtype == torch.float32
     middles = (60, 210)  # class 1: index 4 of 2..10 = 6; class 4: index 3 of 0..5 = 3
     for w, y, x, z in np.ndindex(*got.shape):
@@ -65,7 +69,7 @@ def test_ep2_uses_the_middle_slice_everywhere(batch: int) -> None:
 
 def test_ep2_with_several_slices_averages_their_prototypes() -> None:
     query, angles = query_scan()
-    got = EP2(slices=3)(network(), [support_scan()], query, [1])
+    got = by_ep2(network(), [support_scan()], query, [1], 3)
     shots = np.radians([30, 60, 90])  # of 2..10: indices 1, 4, 7
     mean = math.degrees(math.atan2(np.sin(shots).mean(), np.cos(shots).mean()))
     for y, x, z in np.ndindex(4, 5, 14):
@@ -75,7 +79,7 @@ def test_ep2_with_several_slices_averages_their_prototypes() -> None:
 @pytest.mark.parametrize("batch", [1, 8])
 def test_ep1_uses_the_middle_slice_of_the_part(batch: int) -> None:
     query, angles = query_scan()
-    got = EP1(batch=batch)(network(), [support_scan()], query, [1, 4])
+    got = by_ep1(network(), [support_scan()], query, [1, 4], slices_per_batch=batch)
     # Class 1, support slices 2..10: indices 1, 4, 7 are slices 3, 6, 9. Query slices 3..9: parts 2, 2, 3 slices long.
     one = {3: 30, 4: 30, 5: 60, 6: 60, 7: 90, 8: 90, 9: 90}
     # Class 4, support slices 0..5: indices 1, 3, 5. Query slices 8, 9: no first part.
@@ -90,9 +94,9 @@ def test_ep1_uses_the_middle_slice_of_the_part(batch: int) -> None:
 
 def test_ep1_ways_together_equal_each_way_alone() -> None:
     query, _ = query_scan()
-    together = EP1()(network(), [support_scan()], query, [4, 1])
+    together = by_ep1(network(), [support_scan()], query, [4, 1])
     for w, value in enumerate((4, 1)):
-        alone = EP1()(network(), [support_scan()], query, [value])
+        alone = by_ep1(network(), [support_scan()], query, [value])
         torch.testing.assert_close(together[w], alone[0])
 
 
@@ -100,23 +104,21 @@ def test_ep1_of_an_absent_class_is_zero_without_a_forward_pass() -> None:
     query, _ = query_scan()
     query["truth"] = torch.zeros_like(query["truth"])
     net = network()
-    assert EP1()(net, [support_scan()], query, [1]).abs().sum() == 0
+    assert by_ep1(net, [support_scan()], query, [1]).abs().sum() == 0
     assert net.encoder.sizes == []
 
 
 def test_ep1_with_other_parts() -> None:
     query, angles = query_scan()
-    got = EP1(parts=1)(network(), [support_scan()], query, [1])
+    got = by_ep1(network(), [support_scan()], query, [1], parts=1)
     for z in range(3, 10):
         assert got[0, 0, 0, z].item() == pytest.approx(probability(angles[0, 0, z], 60), abs=1e-4)
-    assert (EP1().labelled_slices, EP1(parts=5).labelled_slices) == (3, 5)
-    assert (EP2().labelled_slices, EP2(slices=3).labelled_slices, EP2(slices="all").labelled_slices) == (1, 3, "all")
 
 
 def test_ep1_encodes_the_support_once_for_each_part() -> None:
     query, _ = query_scan()
     net = network()
-    EP1()(net, [support_scan()], query, [1, 4])
+    by_ep1(net, [support_scan()], query, [1, 4])
     # two ways of one shot, then the slices of the part: {3, 4}, {5, 6, 8}, {7, 8, 9}
     assert net.encoder.sizes == [2, 2, 2, 3, 2, 3]
 
@@ -125,24 +127,41 @@ def test_two_support_scans_are_two_shots() -> None:
     second = support_scan()
     second["image"] = directions(np.full((4, 5, 12), 100.0))
     query, angles = query_scan()
-    got = EP1()(network(), [support_scan(), second], query, [1])
+    got = by_ep1(network(), [support_scan(), second], query, [1])
     for z, support in {3: 30, 5: 60, 7: 90}.items():
         mean = (support + 100) / 2
         assert got[0, 1, 1, z].item() == pytest.approx(probability(angles[1, 1, z], mean), abs=1e-4)
 
 
-@pytest.mark.parametrize("protocol", [EP1(), EP2()])
-def test_the_networks_own_condition_and_mode_are_left(protocol: EP1 | EP2) -> None:
+def test_the_networks_own_condition_and_mode_are_left() -> None:
     net = network().train()
     net.prototypes = torch.tensor([[3.0, 4.0]])
     query, _ = query_scan()
-    got = protocol(net, [support_scan()], query, [1])
+    got = by_ep1(net, [support_scan()], query, [1])
     assert net.training and torch.equal(net.prototypes, torch.tensor([[3.0, 4.0]])) and not got.requires_grad
 
 
-@pytest.mark.parametrize("protocol", [EP1(), EP2()])
-def test_a_class_that_the_support_has_not_is_an_error(protocol: EP1 | EP2) -> None:
+@pytest.mark.parametrize("protocol", [by_ep1, by_ep2])
+def test_a_class_that_the_support_has_not_is_an_error(protocol: Callable[..., torch.Tensor]) -> None:
     query, _ = query_scan()
     query["truth"][0, 0, 0, 0] = 9
     with pytest.raises(ValueError, match=r"label value\(s\) \[9\] do not occur .* present are \[1, 4\]"):
         protocol(network(), [support_scan()], query, [1, 9])
+
+
+def test_labels_of_queries_are_found_by_name_and_turned_as_scans_are(tmp_path: Path) -> None:
+    """A scan whose slices are stored along the first axis: they lie along the last one afterwards."""
+    stored = np.zeros((12, 8, 9), np.int16)
+    stored[3:5, 2, 7] = 4
+    affine = np.array([[0.0, 1, 0, 0], [0, 0, 1, 0], [5, 0, 0, 0], [0, 0, 0, 1]])
+    nib.Nifti1Image(stored, affine).to_filename(tmp_path / "case_07.nii.gz")
+    image = MetaTensor(torch.zeros(1, 8, 9, 12), meta={"filename_or_obj": "images/case_07.nii.gz"})
+    labels = QueryLabels([tmp_path / "case_07.nii.gz"])
+    found = labels(image)
+    assert found.shape == (1, 8, 9, 12)
+    assert [np.flatnonzero(own).tolist() for own in shown_slices(found, [4, 9])] == [[3, 4], []]
+    large = found.as_tensor().clone()
+    assert not any(own.any() for own in shown_slices(large, [4 + 2**16])), "a value that int16 does not hold"
+    image.meta["filename_or_obj"] = "images/case_08.nii.gz"
+    with pytest.raises(KeyError, match="case_08: no label is known. Labels are of case_07"):
+        labels(image)

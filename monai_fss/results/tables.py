@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from monai_fss.apps.results.floors import is_floor
 from monai_fss.metrics import auroc, within_group_spearman
+from monai_fss.results.floors import is_floor
 
 if TYPE_CHECKING:
-    from monai_fss.apps.results.entries import Entry, Results
+    from monai_fss.results.entries import Entry, Results
 
 __all__ = ["MEAN", "Cell", "format_results", "markdown_table", "summarize"]
 

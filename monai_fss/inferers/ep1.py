@@ -1,0 +1,162 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""ADNet's first evaluation protocol, EP1, which is told where along the body an organ lies in the query.
+
+The second one, EP2, is told nothing: it is what a bundle's own inferer does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer
+
+from monai_fss.data import LoadScan, case_name
+from monai_fss.networks.nets import FewShotNet
+from monai_fss.transforms import SliceOrientationd
+
+from .few_shot import FewShotInferer, conditioned
+from .found import with_found
+from .scans import each_scan, scan_name
+from .support import SupportSet, select_slices
+from .support_volumes import support_of
+
+__all__ = ["EP1Inferer", "QueryLabels", "chunks", "shown_slices"]
+
+NOWHERE = -100.0
+"""Logit of a class in a slice that does not show it: its probability is 0 there."""
+Item = Mapping[str, torch.Tensor]
+
+
+def chunks(slices: Sequence[int], parts: int = 3) -> list[list[int]]:
+    """Divide a list of slices into succeeding parts as ADNet does: borders at linspace(0, n, parts + 1), cut off.
+
+    >>> chunks(range(10, 17))
+    [[10, 11], [12, 13], [14, 15, 16]]
+    """
+    borders = np.linspace(0, len(slices), parts + 1).astype(int)
+    return [[int(z) for z in slices[a:b]] for a, b in zip(borders[:-1], borders[1:], strict=True)]
+
+
+def shown_slices(truth: torch.Tensor, values: Sequence[int]) -> list[np.ndarray]:
+    """What EP1 is told: for each value, bool (D,), which slices of the last axis show it.
+
+    Args:
+        truth: (1, H, W, D), label of the query.
+        values: label value of each way.
+    """
+    told = np.asarray(truth[0])  # torch would compare a value that its type does not hold as another one
+    return [(told == value).any((0, 1)) for value in values]
+
+
+class QueryLabels:
+    """Labels of the scans to segment, which they are scored by, and of which EP1 is told the slices.
+
+    Args:
+        files: label of each scan; both have the same name.
+    """
+
+    def __init__(self, files: Iterable[str | Path]) -> None:
+        self.files = {case_name(file): file for file in files}
+        self._last: tuple[str, MetaTensor] | None = None  # EP1 and the score ask for the same one
+
+    def __call__(self, image: MetaTensor) -> MetaTensor:
+        """The label of a scan.
+
+        Args:
+            image: the scan, preprocessed; it says which case it is.
+
+        Returns:
+            whole numbers (1, H, W, D) at the full resolution, axes in the order and direction that the bundles work
+            in (:class:`monai_fss.transforms.SliceOrientationd`): slices are along the last one.
+
+        Raises:
+            KeyError: there is no label of this case.
+        """
+        case = scan_name(image)
+        if self._last is None or self._last[0] != case:
+            if case not in self.files:
+                raise KeyError(f"{case}: no label is known. Labels are of {', '.join(self.files)}.")
+            label = LoadScan(as_label=True)(self.files[case])
+            self._last = case, SliceOrientationd("label")({"label": label})["label"]
+        return self._last[1]
+
+
+class EP1Inferer(Inferer):
+    """The slices that show a class are divided into parts; the middle support slice of a part segments the query's.
+
+    The network is conditioned once for each part, for all classes together. In slices of the query that do not show a
+    class it is nowhere. (S. Hansen et al., Medical Image Analysis 2022, https://arxiv.org/abs/2203.02048, section 4.1.)
+
+    Args:
+        inferer: of the bundle, whose :meth:`FewShotInferer.segment` runs the network.
+        scans: preprocessed labelled scans, ``image`` (C, H, W, D) and ``label`` (1, H, W, D).
+        values: label value of each way; each must occur in the scans.
+        labels: of the queries.
+        parts: Default 3, the papers'.
+    """
+
+    def __init__(
+        self,
+        inferer: FewShotInferer,
+        scans: Sequence[Item],
+        values: Sequence[int],
+        labels: QueryLabels,
+        parts: int = 3,
+    ) -> None:
+        self.inferer = inferer
+        self.values = [int(value) for value in values]
+        self.labels = labels
+        self.parts = parts
+        self.scans = [[_middle(scan, self.values, part, parts) for scan in scans] for part in range(parts)]
+        self._support: dict[int, SupportSet] = {}
+
+    def __call__(self, inputs: MetaTensor, network: Any, *args: Any, **kwargs: Any) -> MetaTensor:
+        """(B, C, H, W, D) MetaTensor -> logits (B, 1 + W, H, W, D), background 0."""
+        net = network.module if hasattr(network, "module") else network
+        images = each_scan(inputs)
+        return with_found(torch.stack([self._segment(image, net) for image in images]), inputs, [{}] * len(images))
+
+    @torch.no_grad()
+    def _segment(self, image: MetaTensor, network: FewShotNet) -> torch.Tensor:
+        shown = shown_slices(self.labels(image), self.values)
+        wanted = [chunks(np.flatnonzero(own).tolist(), self.parts) for own in shown]
+        result = torch.full((1 + len(self.values), *image.shape[1:]), NOWHERE, device=image.device)
+        result[0] = 0
+        plain = image.as_tensor()[None]
+        for part in range(self.parts):
+            slices = sorted({z for way in wanted for z in way[part]})
+            if not slices:
+                continue
+            with conditioned(network, self._of(part, network)) as net:
+                if getattr(net, "spatial_dims", 2) == 3:
+                    logits = self.inferer.segment(plain, net)[0][..., slices]
+                else:
+                    logits = self.inferer.segment(plain[..., slices], net)[0]
+            for way, own in enumerate(wanted, start=1):
+                found = [slices.index(z) for z in own[part]]
+                result[way][..., own[part]] = (logits[way] - logits[0]).float()[..., found]
+        return result
+
+    def _of(self, part: int, network: FewShotNet) -> SupportSet:
+        if part not in self._support:
+            self._support[part] = support_of(network, self.scans[part], self.values, "all")
+        return self._support[part]
+
+
+def _middle(scan: Item, values: Sequence[int], part: int, parts: int) -> dict[str, torch.Tensor]:
+    """A scan of which one slice of each class is labelled: the middle of a part, floor((2 part + 1) / (2 parts) n) of
+    its n slices."""
+    label = torch.as_tensor(scan["label"]).as_subclass(torch.Tensor)
+    kept = label.masked_fill(torch.isin(label, torch.tensor(values, dtype=label.dtype)), 0)
+    for value in values:
+        inside = select_slices((label[0] == value).numpy(), "all")
+        if inside:
+            z = inside[int((2 * part + 1) / (2 * parts) * len(inside))]
+            kept[..., z] = torch.where(label[..., z] == value, label[..., z], kept[..., z])
+    return {"image": scan["image"], "label": kept}

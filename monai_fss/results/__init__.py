@@ -1,0 +1,24 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""The result of an evaluation: its scores, its files and its tables."""
+
+from __future__ import annotations
+
+from .entries import Entry, Results
+from .files import RESULT_FILES, read_results, write_results
+from .floors import MASK_PASTE, UNTRAINED, is_floor, untrained_name
+from .tables import format_results, markdown_table
+
+__all__ = [
+    "Entry",
+    "MASK_PASTE",
+    "RESULT_FILES",
+    "Results",
+    "UNTRAINED",
+    "format_results",
+    "is_floor",
+    "markdown_table",
+    "read_results",
+    "untrained_name",
+    "write_results",
+]
