@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from monai_fss.data.cases import SCAN_SUFFIXES, case_name, list_scans, natural_key
+from monai_fss.data.checks.inputs import inference_problems, look_at_inputs, query_problems, training_problems
 from monai_fss.data.checks.preflight import (
     check_fold,
     check_inference,
@@ -20,10 +21,6 @@ from monai_fss.data.checks.preflight import (
     check_places,
     check_scans,
     check_training,
-    inference_problems,
-    look_at_inputs,
-    query_problems,
-    training_problems,
 )
 from monai_fss.data.checks.queries import check_not_support, check_queries, check_range
 from monai_fss.data.checks.scribbles import check_propagation, check_scribbles, scribble_problems

@@ -15,10 +15,10 @@ from monai.data import MetaTensor
 from segment_scene import CASES, Scene, make_scene, tree
 
 from monai_fss.apps.cli import main
-from monai_fss.results.files import read_results
 from monai_fss.data import read_model
 from monai_fss.handlers.segment_report import read_quality
 from monai_fss.registration import DisplacementField, Grid
+from monai_fss.results.files import read_results
 
 FAST = ["spacing=[5,5,8]", "starts=1"]
 pytestmark = pytest.mark.usefixtures("one_thread")

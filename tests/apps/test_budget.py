@@ -15,6 +15,7 @@ from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate import budget
 from monai_fss.apps.evaluate.budget import within_budget
 from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.methods.method import Method
 
 
 @pytest.fixture
@@ -38,15 +39,15 @@ def steps(evaluation: Evaluation, text: str | None, models: Path) -> Any:
 
 
 def test_steps_are_taken_as_they_are_and_nothing_is_trained(tmp_path: Path, clock: list[int]) -> None:
-    evaluation = Evaluation(bundle="adnet", data="d")
+    evaluation = Evaluation(Method("adnet"), data="d")
     assert steps(evaluation, "800", tmp_path) == 800
     assert steps(evaluation, None, tmp_path) is None
-    assert within_budget(Evaluation(bundle="atlas", data="d"), "800", tmp_path).settings == {}
+    assert within_budget(Evaluation(Method("atlas"), data="d"), "800", tmp_path).settings == {}
     assert clock == []
 
 
 def test_minutes_become_whole_epochs_by_the_pace_and_are_measured_once(tmp_path: Path, clock: list[int]) -> None:
-    evaluation = Evaluation(bundle="adnet", data="d", settings={"steps_per_epoch": 25})
+    evaluation = Evaluation(Method("adnet"), data="d", settings={"steps_per_epoch": 25})
     assert steps(evaluation, "2min", tmp_path) == 225  # 240 steps of 0.5 s, in epochs of 25
     measured = len(clock)
     assert steps(evaluation, "2 min", tmp_path) == 225 and len(clock) == measured
@@ -63,9 +64,9 @@ def test_a_pace_that_cannot_be_told_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(budget, "train", lambda *args, **more: 0)
     monkeypatch.setattr(budget.time, "perf_counter", lambda: next(times))
     with pytest.raises(UsageError, match="cannot be told from 5 steps in 15.0 s and 25 in 15.0 s"):
-        within_budget(Evaluation(bundle="adnet", data="d"), "2min", tmp_path)
+        within_budget(Evaluation(Method("adnet"), data="d"), "2min", tmp_path)
 
 
 def test_steps_that_are_no_whole_epochs_are_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--budget 820: is not a multiple of adnet's steps_per_epoch=50"):
-        within_budget(Evaluation(bundle="adnet", data="d"), "820", tmp_path)
+        within_budget(Evaluation(Method("adnet"), data="d"), "820", tmp_path)

@@ -10,14 +10,9 @@ from typing import Any
 import pytest
 
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.methods.bundles import (
-    bundle_names,
-    bundle_path,
-    config_keys,
-    is_trained,
-    parse_settings,
-    recipe_names,
-)
+from monai_fss.apps.methods.bundles import bundle_names, bundle_path, config_keys
+from monai_fss.apps.methods.method import Method
+from monai_fss.apps.methods.settings import parse_settings, split_pairs
 
 CONFIG = """
 steps: 1500
@@ -45,8 +40,71 @@ def test_the_bundles_are_found_with_their_configurations() -> None:
     assert "adnet" in bundle_names()
     for name in bundle_names():
         assert (bundle_path(name) / "configs" / "inference.yaml").is_file()
-        assert not {"train", "inference", "evaluate", "multi_gpu_train"} & set(recipe_names(name))
-    assert is_trained("adnet") and not is_trained("atlas")
+        assert not {"train", "inference", "evaluate", "multi_gpu_train"} & set(Method(name).recipes)
+    adnet, atlas, prnet = (Method(name) for name in ("adnet", "atlas", "prnet"))
+    assert adnet.is_trained and adnet.needs_support and adnet.is_few_shot
+    assert not atlas.is_trained and atlas.needs_support and not atlas.is_few_shot
+    assert prnet.is_trained and not prnet.needs_support and not prnet.is_few_shot
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("paper", ["paper"]),
+        ("a=1, b=x", ["a=1", "b=x"]),
+        ("window=[-125, 275],steps=4", ["window=[-125, 275]", "steps=4"]),
+        ("elastic={rotate: 1, shear: [1, 2]},b='x,y'", ["elastic={rotate: 1, shear: [1, 2]}", "b='x,y'"]),
+    ],
+)
+def test_commas_in_brackets_and_quotations_divide_nothing(text: str, words: list[str]) -> None:
+    assert split_pairs(text) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "recipe", "values", "name"),
+    [
+        ("adnet", None, {}, "adnet"),
+        ("adnet:paper", "paper", {}, "adnet:paper"),
+        ("adnet:kappa=.1,steps=400", None, {"kappa": 0.1, "steps": 400}, "adnet:kappa=0.1,steps=400"),
+        ("adnet:paper,window=[-125, 275]", "paper", {"window": [-125, 275]}, "adnet:paper,window=[-125,275]"),
+        ("crapnet:refined=false", None, {"refined": False}, "crapnet:refined=false"),
+    ],
+)
+def test_a_method_as_it_is_typed(text: str, recipe: str | None, values: dict[str, Any], name: str) -> None:
+    method = Method.parse(text)
+    assert (method.bundle, method.recipe, method.values, method.name) == (text.partition(":")[0], recipe, values, name)
+    assert {key: method.known[key] for key in values} == values
+    assert method.settings({"steps": 7})["steps"] == 7
+    assert [file.stem for file in method.files] == ["train", *filter(None, [recipe])]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "adnet:quick",
+            "--bundle adnet:quick: adnet has no such recipe. Its recipes: no_position, paper, segmentation",
+        ),
+        ("atlas:quick", "atlas has no such recipe. Its recipes: none. Settings are written as KEY=VALUE."),
+        ("adnet:paper,no_position", "names 2 recipes (paper, no_position). Name one."),
+        ("adnet:kapa=1", "--bundle adnet:kapa: no such setting of adnet's training. Did you mean kappa?"),
+        ("adnet:kappa=wide", "--bundle adnet:kappa=wide: is not a number. The bundle has 0.5."),
+        ("adnet:seed=1", "--bundle adnet:seed: has an option of its own. Use --seed."),
+    ],
+)
+def test_methods_that_are_refused(text: str, says: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        Method.parse(text, {"seed": "--seed"})
+    assert says in str(refused.value)
+
+
+def test_for_inference_values_are_those_of_inference_and_no_recipe_is_taken() -> None:
+    method = Method.parse("adnet:largest_component=false", inference=True)
+    assert method.values == {"largest_component": False}
+    with pytest.raises(UsageError, match="a recipe changes the training, and is in the model file. Leave :paper out"):
+        Method.parse("adnet:paper", inference=True)
+    with pytest.raises(UsageError, match="no such setting of adnet's inference"):
+        Method.parse("adnet:steps=4", inference=True)
 
 
 def test_an_unknown_bundle_is_refused_with_those_that_exist() -> None:

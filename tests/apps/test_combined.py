@@ -64,7 +64,7 @@ def test_how_each_method_was_trained_and_where_they_differ() -> None:
     parts = [
         part("adnet", 0.7, steps=800),
         part("atlas", 0.9),
-        part("crapnet:supervoxels", 0.5, steps=800, batch_size=2),
+        part("crapnet:self_supervision=supervoxels", 0.5, steps=800, batch_size=2),
         part("crapnet", 0.5, steps=800),
     ]
     text = training_table(parts)
@@ -72,7 +72,7 @@ def test_how_each_method_was_trained_and_where_they_differ() -> None:
     assert cells(text)["Method"] == ["steps", "episodes per step", "self-supervision"]
     assert cells(text)["adnet"] == ["800", "4", "supervoxels"]
     assert cells(text)["atlas"] == ["-", "-", "-"]
-    assert cells(text)["crapnet:supervoxels"] == ["800", "2", "supervoxels"]
+    assert cells(text)["crapnet:self_supervision=supervoxels"] == ["800", "2", "supervoxels"]
     assert cells(text)["crapnet"] == ["800", "4", "superpixels"]
     said = "The trainings differ in episodes per step (4, 2) and in self-supervision (supervoxels, superpixels): a "
     assert said in text
@@ -145,7 +145,7 @@ def test_nothing_is_tested_where_no_method_or_no_query_is_left() -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [(MASK_PASTE, True), (UNTRAINED, True), (untrained_name("crapnet:blocks_7"), True), ("adnet + atlas", False)],
+    [(MASK_PASTE, True), (UNTRAINED, True), (untrained_name("crapnet:blocks=7"), True), ("adnet + atlas", False)],
 )
 def test_floors_by_name(name: str, expected: bool) -> None:
     assert is_floor(name) is expected

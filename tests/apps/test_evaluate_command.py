@@ -52,6 +52,16 @@ def test_the_same_setting_twice_is_refused(
     assert "--set steps: is given twice. Give it once." in capsys.readouterr().err
 
 
+def test_a_value_in_a_name_stands_and_others_take_the_common_one(
+    asked: Asked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = {"crapnet": {"blocks": 3}, "crapnet:blocks=7": {"blocks": 7}}
+    assert asked("crapnet", "crapnet:blocks=7", "--set", "blocks=3") == expected
+    assert asked("adnet", "crapnet:blocks=7", "--set", "blocks=3") == {}
+    assert "--set blocks: has an option of its own. Use --bundle crapnet:blocks=7 alone." in capsys.readouterr().err
+    assert asked("crapnet", "crapnet:blocks=7", "--set", "crapnet.blocks=3") == expected
+
+
 def test_a_key_of_the_recipe_alone_is_for_the_methods_with_it(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
     methods = ("adnet", "adnet:paper", "panet")
     for pair in ("lr_scheduler::step_size=500", "adnet.lr_scheduler#step_size=500"):
@@ -60,13 +70,12 @@ def test_a_key_of_the_recipe_alone_is_for_the_methods_with_it(asked: Asked, caps
     assert asked("adnet", "panet", "--set", "lr_scheduler::step_size=500") == {}
     assert "--set lr_scheduler::step_size: no such setting of adnet's training." in capsys.readouterr().err
     assert asked("adnet", "adnet:none", "--set", "steps=2") == {}
-    assert "--bundle adnet:none: has no such recipe. adnet has " in capsys.readouterr().err
+    assert "--bundle adnet:none: adnet has no such recipe. Its recipes: no_position, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["crapnet", "crapnet:blocks_7", "--set", "blocks=3"], "--set blocks: sets all that the recipe blocks_7 of"),
         (["adnet:segmentation_loss", "--set", "adnet.align=1.0", "compact=1.0"], "--set align, compact: sets all that"),
     ],
 )

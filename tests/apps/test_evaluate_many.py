@@ -18,10 +18,11 @@ from monai_fss.apps.cli import main
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate import several as many
 from monai_fss.apps.evaluate.evaluation import Evaluation
-from monai_fss.results.entries import Entry, Results
-from monai_fss.results.files import read_results, write_results
+from monai_fss.apps.methods.method import Method
 from monai_fss.data import ScanError, read_model
 from monai_fss.registration import DisplacementField, Grid
+from monai_fss.results.entries import Entry, Results
+from monai_fss.results.files import read_results, write_results
 
 SETTINGS = ["steps_per_epoch=1", "batch_size=1", "size=[64, 64]", "pixdim=5", "adnet.supervoxel_ml=40", "min_area=100"]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -192,19 +193,18 @@ def test_floors_are_measured_once(phantom_set: Path, tmp_path: Path, made: list[
 
 
 def several(data: Path, output: Path, *names: str, **more: Any) -> Results:
-    pairs = [name.split(":") for name in names]
-    asked = [Evaluation(bundle=pair[0], recipe=(*pair, None)[1], data=str(data), **more) for pair in pairs]
+    asked = [Evaluation(Method.parse(name), str(data), **more) for name in names]
     return many.evaluate_many([replace(one, command=f"{len(names)} methods") for one in asked], output, output / "m")
 
 
 def test_a_table_grows_by_one_method(phantom_set: Path, tmp_path: Path, made: list[dict[str, Any]]) -> None:
-    several(phantom_set, tmp_path, "adnet", "crapnet:blocks_7")
-    grown = several(phantom_set, tmp_path, "adnet", "crapnet:blocks_7", "atlas")
-    assert [one["name"] for one in made] == ["adnet", "crapnet:blocks_7", "atlas"]
-    assert read_results(tmp_path).settings["bundle"] == "adnet, crapnet:blocks_7, atlas"
+    several(phantom_set, tmp_path, "adnet", "crapnet:blocks=7")
+    grown = several(phantom_set, tmp_path, "adnet", "crapnet:blocks=7", "atlas")
+    assert [one["name"] for one in made] == ["adnet", "crapnet:blocks=7", "atlas"]
+    assert read_results(tmp_path).settings["bundle"] == "adnet, crapnet:blocks=7, atlas"
     assert grown.settings["command"] == "3 methods"
     assert {one["registrations"] for one in made} == {tmp_path / "m" / "registrations"}
-    assert [one["models"].name for one in made] == ["adnet", "crapnet-blocks_7", "atlas"]
+    assert [one["models"].name for one in made] == ["adnet", "crapnet-blocks=7", "atlas"]
 
 
 @pytest.mark.parametrize("bundle", ["adnet", "adnet, panet", "panet, alpnet"])
@@ -256,14 +256,14 @@ def test_registrations_are_made_once_for_all_methods(
     assert not (models / "adnet" / "registrations").exists() and not (models / "panet" / "registrations").exists()
 
 
-def test_a_recipe_is_trained_and_tested(phantom_set: Path, tmp_path: Path) -> None:
+def test_a_value_in_the_name_is_trained_and_tested(phantom_set: Path, tmp_path: Path) -> None:
     command = ["evaluate", "--data", str(phantom_set), "--output", str(tmp_path / "out"), "--device", "cpu"]
-    more = ["--bundle", "crapnet:blocks_1", "--fold", "0", "--labels", "1", "--budget", "1"]
+    more = ["--bundle", "crapnet:blocks=1", "--fold", "0", "--labels", "1", "--budget", "1"]
     settings = ["steps_per_epoch=1", "batch_size=1", "size=[64, 64]", "pixdim=5", "tensorboard=false"]
     assert main([*command, *more, "--set", *settings]) == 0
     found = read_results(tmp_path / "out")
-    assert {entry.method for entry in found.entries} == {"crapnet:blocks_1", "untrained network", "mask paste"}
+    assert {entry.method for entry in found.entries} == {"crapnet:blocks=1", "untrained network", "mask paste"}
     run = tmp_path / "out" / "models" / "fold0_run0"
     note = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    assert (note["bundle"], note["recipe"], note["recipe_content"]) == ("crapnet", "blocks_1", {"blocks": 1})
+    assert (note["bundle"], note["recipe"], note["settings"]["blocks"]) == ("crapnet", None, 1)
     assert read_model(run / "model.pt")["settings"]["blocks"] == 1

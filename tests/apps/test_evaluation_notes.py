@@ -14,9 +14,10 @@ from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate import models as fold_models
 from monai_fss.apps.evaluate import several as many
 from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.methods.method import Method
+from monai_fss.apps.results.plots import draw
 from monai_fss.results.entries import Entry, Results
 from monai_fss.results.files import read_results, write_results
-from monai_fss.apps.results.plots import draw
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def several(data: Path, output: Path, *names: str, budget: str | None = None, **more: Any) -> Results:
-    evaluations = [Evaluation(bundle=name, data=str(data), **more) for name in names]
+    evaluations = [Evaluation(Method(name), data=str(data), **more) for name in names]
     return many.evaluate_many(evaluations, output, output / "m", budget=budget)
 
 

@@ -16,6 +16,7 @@ from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate import models as fold_models
 from monai_fss.apps.evaluate import one as evaluating
 from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.methods.method import Method
 from monai_fss.results.entries import Entry, Results
 from monai_fss.results.files import read_results
 
@@ -29,22 +30,22 @@ class Noted:
         self.trained: dict[str, dict[str, Any]] = {}
         self.tested: list[tuple[str, tuple[int, ...]]] = []
 
-    def train(self, bundle: str, data: Path, output: Path, *, settings: dict[str, Any], **more: Any) -> int:
+    def train(self, method: Method, data: Path, output: Path, *, settings: dict[str, Any], **more: Any) -> int:
         """In place of a training."""
         self.trained[output.name] = {key: settings[key] for key in ("setting", "test_classes") if key in settings}
         return 0
 
-    def trial(self, evaluation: Evaluation, data: Any, fold: Any, names: dict[int, str], model: Any, kept: Path) -> Any:
+    def trial(self, evaluation: Evaluation, files: Any, names: dict[int, str], model: Any, *more: Any) -> Any:
         """In place of a test."""
         self.tested.append((model.parent.name if model else "", tuple(names)))
-        return Trial(fold.queries, names)
+        return Trial(files.cases, names)
 
 
 class Trial:
     """A test in which each mask is perfect."""
 
     def __init__(self, queries: tuple[str, ...], names: dict[int, str]) -> None:
-        self.queries, self.names, self.left_out, self.scorer = queries, names, [], self
+        self.queries, self.names = queries, names
 
     def entries(self, fold: int, run: int) -> list[Entry]:
         """One for each query and class."""
@@ -65,7 +66,7 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> Noted:
 
 
 def run(data: Path, output: Path, bundle: str = "adnet", **more: Any) -> Results:
-    evaluation = Evaluation(bundle=bundle, data=str(data), **{"setting": 2, "labels": (1, 2, 3, 4), **more})
+    evaluation = Evaluation(Method(bundle), data=str(data), **{"setting": 2, "labels": (1, 2, 3, 4), **more})
     return evaluating.evaluate(evaluation, output)
 
 

@@ -18,10 +18,12 @@ from monai_fss.apps.evaluate import models as fold_models
 from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.evaluate.plan import Plan
 from monai_fss.apps.methods.bundles import bundle_path
+from monai_fss.apps.methods.method import Method
 from monai_fss.apps.train.workflow import train
 from monai_fss.data import DatasetFolder, Fold, InputWarning
 
 FOLD = Fold(train=("case_03", "case_04"), support=("case_02",), queries=("case_01",))
+NO_POSITION: dict[str, Any] = {"position_axes": [], "position_weights": []}
 DATA = DatasetFolder(root=Path("sets/phantoms"), name="phantom", modality="CT")
 
 
@@ -30,8 +32,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the training is called with, instead of it."""
     seen: list[dict[str, Any]] = []
 
-    def train(bundle: str, data: Path, output: Path, **more: Any) -> int:
-        seen.append({"bundle": bundle, "data": data, "output": output, **more})
+    def train(method: Method, data: Path, output: Path, **more: Any) -> int:
+        seen.append({"method": method.name, "data": data, "output": output, **more})
         return 0
 
     monkeypatch.setattr(fold_models, "train", train)
@@ -56,7 +58,8 @@ def finished(models: Path, **changes: Any) -> Path:
 
 
 def ask(models: Path, **changes: Any) -> Path:
-    evaluation = Evaluation(**{"bundle": "adnet", "data": "x", "seed": 5, "settings": {"steps": 50}, **changes})
+    method = Method(changes.pop("bundle", "adnet"), changes.pop("recipe", None))
+    evaluation = Evaluation(method, **{"data": "x", "seed": 5, "settings": {"steps": 50}, **changes})
     return fold_models.fold_model(evaluation, DATA, FOLD, 1, 2, models)
 
 
@@ -67,8 +70,8 @@ def test_a_given_model_is_taken_as_it_is(tmp_path: Path, calls: list[dict[str, A
 def test_a_fold_is_trained_on_its_cases_with_the_seed_of_the_run(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
     assert ask(tmp_path) == tmp_path / "fold1_run2" / "model.pt"
     settings = {"steps": 50, "seed": 7, "val_queries": 0, "cache_dir": str(tmp_path / "cache")}
-    expected = {"cases": list(FOLD.train), "recipe": None, "settings": settings, "device": None, "resume": False}
-    assert calls == [{"bundle": "adnet", "data": DATA.root, "output": tmp_path / "fold1_run2", **expected}]
+    expected = {"cases": list(FOLD.train), "settings": settings, "device": None, "resume": False}
+    assert calls == [{"method": "adnet", "data": DATA.root, "output": tmp_path / "fold1_run2", **expected}]
 
 
 def test_an_interrupted_training_goes_on(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
@@ -111,18 +114,20 @@ def test_another_training_is_refused(
 
 
 def test_a_recipe_whose_file_has_changed_is_another_training(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
-    recipe = {"bundle": "crapnet", "recipe": "blocks_7"}
-    folder = finished(tmp_path, **recipe, recipe_content={"blocks": 9})
-    with pytest.raises(UsageError, match=r"when blocks_7.yaml was \{'blocks': 9\}; now it is \{'blocks': 7\}. Give "):
+    recipe = {"bundle": "crapnet", "recipe": "no_position"}
+    folder = finished(tmp_path, **recipe, recipe_content={"position_axes": [9]})
+    with pytest.raises(
+        UsageError, match=r"no_position.yaml was \{'position_axes': \[9\]\}; now it is \{'position_axes': \[\], .*Give "
+    ):
         ask(tmp_path, **recipe)
     note = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    (folder / "run.json").write_text(json.dumps({**note, "recipe_content": {"blocks": 7}}))
+    (folder / "run.json").write_text(json.dumps({**note, "recipe_content": NO_POSITION}))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert ask(tmp_path, **recipe) == folder / "model.pt"
     del note["recipe_content"]  # a note from before
     (folder / "run.json").write_text(json.dumps(note))
-    with pytest.warns(InputWarning, match="its note does not say what blocks_7.yaml held"):
+    with pytest.warns(InputWarning, match="its note does not say what no_position.yaml held"):
         assert ask(tmp_path, **recipe) == folder / "model.pt"
     assert calls == []
 
@@ -152,7 +157,7 @@ def test_models_of_all_folds_are_checked_at_once(tmp_path: Path) -> None:
     finished(tmp_path, settings={"seed": 6})
     folds = [(0, FOLD), (1, FOLD)]
     plan = Plan(DATA, {1: "liver"}, {1: "liver"}, [()], folds, {name: frozenset({1}) for name in FOLD.support})
-    evaluation = Evaluation(bundle="adnet", data="x", seed=5, runs=3, settings={"steps": 50})
+    evaluation = Evaluation(Method("adnet"), data="x", seed=5, runs=3, settings={"steps": 50})
     with pytest.raises(UsageError, match="fold1_run2: was trained with other settings .*'seed': 6.*'seed': 7"):
         fold_models.check_models(evaluation, plan, tmp_path)
     fold_models.check_models(replace(evaluation, runs=2), plan, tmp_path)  # that model is not asked for
@@ -163,8 +168,8 @@ def test_a_training_notes_what_its_recipe_held(
     phantom_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("monai_fss.apps.train.workflow._run_workflow", lambda files, overrides: 0)
-    train("crapnet", phantom_set, tmp_path / "a", recipe="blocks_7", device="cpu")
-    assert json.loads((tmp_path / "a" / "run.json").read_text(encoding="utf-8"))["recipe_content"] == {"blocks": 7}
+    train("crapnet:no_position", phantom_set, tmp_path / "a", device="cpu")
+    assert json.loads((tmp_path / "a" / "run.json").read_text(encoding="utf-8"))["recipe_content"] == NO_POSITION
     train("crapnet", phantom_set, tmp_path / "b", device="cpu")
     note = json.loads((tmp_path / "b" / "run.json").read_text(encoding="utf-8"))
     assert note["recipe_content"] is None and note["train_yaml_sha256"] == digest("crapnet")

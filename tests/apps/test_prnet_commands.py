@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from monai_fss.__main__ import main
-from monai_fss.results.files import read_results
 from monai_fss.apps.train.workflow import train
 from monai_fss.data import read_model
 from monai_fss.engines.stages import stage_folder
+from monai_fss.results.files import read_results
 
 Small = Callable[[str], dict[str, Any]]
 

@@ -12,8 +12,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from scipy import ndimage
 from protocol_scans import by_ep2
+from scipy import ndimage
 from segment_scene import CASES, Scene, make_scene, tree
 
 from monai_fss.apps.cli import main

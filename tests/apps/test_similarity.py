@@ -19,7 +19,8 @@ from monai.transforms import LoadImage
 from segment_scene import CASES, Scene, make_scene, tree
 
 from monai_fss.apps.cli import main
-from monai_fss.apps.methods.bundles import bundle_names, bundle_path, needs_support
+from monai_fss.apps.methods.bundles import bundle_names, bundle_path
+from monai_fss.apps.methods.method import Method
 from monai_fss.apps.segment.folder import depends_on
 from monai_fss.data import check_scans, read_model, save_propagation
 from monai_fss.handlers.segment_report import QUALITY_COLUMNS, SegmentReport, read_quality
@@ -33,7 +34,7 @@ SETTINGS = {
     "pixdim": 6.0,
     "window": None,
 }
-SUPPORTED = [name for name in bundle_names() if needs_support(name)]
+SUPPORTED = [name for name in bundle_names() if Method(name).needs_support]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

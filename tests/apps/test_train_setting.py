@@ -65,12 +65,11 @@ def test_every_training_scan_needs_its_label(
     assert train(data, tmp_path / "run") == 0
 
 
-@pytest.mark.parametrize(("bundle", "runs"), [("adnet", 5), ("panet", 7), ("panet:supervoxels", 5)])
+@pytest.mark.parametrize(("bundle", "runs"), [("adnet", 5), ("panet", 7), ("panet:self_supervision=supervoxels", 5)])
 def test_superpixels_keep_single_slices_and_supervoxels_do_not(
     bundle: str, runs: int, phantom_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("monai_fss.apps.train.workflow._run_workflow", lambda files, overrides: 0)
-    name, _, recipe = bundle.partition(":")
     settings = {"setting": 2, "test_classes": [2, 3], "val_queries": 0}
-    train_in_python(name, phantom_set, tmp_path / "run", recipe=recipe or None, settings=settings, device="cpu")
+    train_in_python(bundle, phantom_set, tmp_path / "run", settings=settings, device="cpu")
     assert f"in {runs} runs of 4 scans\n" in capsys.readouterr().out

@@ -9,6 +9,7 @@ import pytest
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.evaluate.groups import training_groups
+from monai_fss.apps.methods.method import Method
 
 NAMES = {1: "liver", 2: "right_kidney", 3: "left_kidney", 4: "spleen"}
 
@@ -16,7 +17,7 @@ NAMES = {1: "liver", 2: "right_kidney", 3: "left_kidney", 4: "spleen"}
 def groups(
     names: dict[int, str] = NAMES, occurring: dict[int, str] | None = None, **settings: object
 ) -> list[tuple[int, ...]]:
-    evaluation = Evaluation(bundle="adnet", data="d", **settings)  # type: ignore[arg-type]
+    evaluation = Evaluation(Method("adnet"), data="d", **settings)  # type: ignore[arg-type]
     return training_groups(evaluation, names, occurring or names)
 
 

@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.results.compare import Row, compare
+from monai_fss.metrics import holm
 from monai_fss.results.entries import Entry, Results
 from monai_fss.results.files import read_results
 from monai_fss.results.floors import MASK_PASTE, UNTRAINED, is_floor, untrained_name
 from monai_fss.results.tables import MEAN, markdown_table, summarize
-from monai_fss.metrics import holm
 from monai_fss.visualize import dice_bars, to_png
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"

@@ -21,7 +21,8 @@ import numpy as np
 from monai.transforms import LoadImage, ResampleToMatch
 from scipy.ndimage import binary_dilation, gaussian_filter
 
-from monai_fss.apps.methods.bundles import bundle_path, parse_settings
+from monai_fss.apps.methods.bundles import bundle_path
+from monai_fss.apps.methods.settings import parse_settings
 from monai_fss.data import write_phantom_dataset
 from monai_fss.engines.workflows import quiet_monai
 from monai_fss.metrics import strict_dice

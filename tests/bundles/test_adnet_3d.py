@@ -18,10 +18,11 @@ from segment_scene import CASES, Scene, make_scene
 from monai_fss.apps.cli import main
 from monai_fss.apps.methods.bundles import config_keys
 from monai_fss.apps.methods.inference import inference_parser
-from monai_fss.results.files import read_results
+from monai_fss.apps.methods.method import Method
 from monai_fss.apps.train.workflow import train
 from monai_fss.data import read_model, save_model
 from monai_fss.handlers.segment_report import read_quality
+from monai_fss.results.files import read_results
 
 Settings = Callable[[str], dict[str, Any]]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -124,4 +125,6 @@ def test_how_much_of_a_labelled_scan_is_encoded_at_once(
     assert settings["support_window"] == list(window) and network.support_window == list(window)
     save_model(tmp_path / "model.pt", network, settings)
     trained = read_model(tmp_path / "model.pt")["settings"]
-    assert inference_parser("adnet_3d", trained, {}).get_parsed_content("network_def").support_window == list(window)
+    assert inference_parser(Method("adnet_3d"), trained, {}).get_parsed_content("network_def").support_window == list(
+        window
+    )

@@ -18,7 +18,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
-from monai_fss.apps.methods.bundles import needs_support
+from monai_fss.apps.methods.method import Method
 from monai_fss.data import load_model, read_model
 
 FOLDER = Path(__file__).resolve().parents[2] / "bundles"
@@ -26,7 +26,7 @@ BUNDLES = sorted(p.name for p in FOLDER.iterdir() if (p / "configs").is_dir())
 TRAINED = [name for name in BUNDLES if (FOLDER / name / "configs" / "train.yaml").is_file()]
 UNTRAINED = sorted(set(BUNDLES) - set(TRAINED))
 # Methods that segment by a labelled scan that they are given then; others have learnt what to segment.
-SUPPORTED = [name for name in BUNDLES if needs_support(name)]
+SUPPORTED = [name for name in BUNDLES if Method(name).needs_support]
 FEW_SHOT = [name for name in TRAINED if name in SUPPORTED]
 SUPPORT, QUERIES = "case_01", ("case_02", "case_03")
 SMALL_INFERENCE: dict[str, dict[str, Any]] = {"atlas": {"spacing": [5, 5, 8], "starts": 1, "quality": False}}
@@ -121,7 +121,7 @@ def test_required_files(bundle: Path) -> None:
 def test_training_has_every_property_and_writes_tensors(training: dict[str, Any], model: Path) -> None:
     assert training["missing"] == []
     content = torch.load(model, weights_only=True)
-    assert content.keys() == {"model", "settings", "network"}
+    assert content.keys() == {"model", "settings", "network", "bundle", "version"}
     assert all(torch.isfinite(tensor).all() for tensor in content["model"].values())
     best = torch.load(training["output"] / "model_best.pt", weights_only=True)
     assert best["network"] == content["network"] and best["settings"] == content["settings"]

@@ -14,10 +14,11 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
-from monai_fss.apps.methods.bundles import bundle_names, is_trained
+from monai_fss.apps.methods.bundles import bundle_names
+from monai_fss.apps.methods.method import Method
 from monai_fss.data import read_model
 
-BUNDLES = [name for name in bundle_names() if is_trained(name)]
+BUNDLES = [name for name in bundle_names() if Method(name).is_trained]
 
 
 def settings_of(bundle: str, phantom_set: Path, small: Callable[[str], dict[str, Any]]) -> dict[str, Any]:

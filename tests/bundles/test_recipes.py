@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""The files of the ablations build what they say, and change nothing else."""
+"""The ablations build what they say, and change nothing else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from monai.bundle import ConfigParser
 
-from monai_fss.apps.methods.bundles import recipe_names
+from monai_fss.apps.methods.method import Method
 
 ADNET = {"kappa": 0.5, "align": 1.0, "compact": 1.0, "supervoxel_ml": 60.0, "superpixels": False, "positions": 3}
 PANET = {"align": 1.0, "superpixels": True, "positions": 3}
@@ -19,22 +19,30 @@ RECIPES: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
     "adnet": (
         ADNET,
         {
-            **{f"kappa_{kappa}": {"kappa": kappa} for kappa in (0.1, 0.3, 0.7, 0.9, 1.0)},
-            **{f"supervoxels_{n}": {"supervoxel_ml": n * 0.0125} for n in (500, 1500, 2000, 5000)},
-            "no_compact": {"compact": 0.0},
+            **{f"kappa={kappa}": {"kappa": kappa} for kappa in (0.1, 1.0)},
+            "supervoxel_ml=6.25": {"supervoxel_ml": 6.25},
+            "compact=0": {"compact": 0.0},
             "no_position": {"positions": 0},
-            "no_alignment": {"align": 0.0},
+            "align=0": {"align": 0.0},
             "segmentation_loss": {"align": 0.0, "compact": 0.0},
-            "superpixels": {"superpixels": True},
+            "self_supervision=superpixels": {"superpixels": True},
         },
     ),
     "panet": (
         PANET,
-        {"no_position": {"positions": 0}, "no_alignment": {"align": 0.0}, "supervoxels": {"superpixels": False}},
+        {
+            "no_position": {"positions": 0},
+            "align=0": {"align": 0.0},
+            "self_supervision=supervoxels": {"superpixels": False},
+        },
     ),
     "alpnet": (
         PANET,
-        {"no_position": {"positions": 0}, "no_alignment": {"align": 0.0}, "supervoxels": {"superpixels": False}},
+        {
+            "no_position": {"positions": 0},
+            "align=0": {"align": 0.0},
+            "self_supervision=supervoxels": {"superpixels": False},
+        },
     ),
     "adnet_3d": (
         {"kappa": 0.5, "align": 1.0, "compact": 1.0, "supervoxel_ml": 60.0, "superpixels": None, "positions": 3},
@@ -43,12 +51,12 @@ RECIPES: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
     "crapnet": (
         CRAPNET,
         {
-            **{f"blocks_{blocks}": {"blocks": blocks} for blocks in (0, 1, 7, 9, 12, 15)},
-            "single_branch": {"branches": 1},
-            "as_printed": {"refined": False},
+            **{f"blocks={blocks}": {"blocks": blocks} for blocks in (0, 1, 7)},
+            "branches=1": {"branches": 1},
+            "refined=false": {"refined": False},
             "no_position": {"positions": 0},
-            "no_alignment": {"align": 0.0},
-            "supervoxels": {"superpixels": False},
+            "align=0": {"align": 0.0},
+            "self_supervision=supervoxels": {"superpixels": False},
         },
     ),
 }
@@ -72,14 +80,14 @@ def built(parser: ConfigParser) -> dict[str, Any]:
 
 @pytest.mark.parametrize("bundle", RECIPES)
 def test_every_recipe_is_known_here(bundle: str) -> None:
-    assert set(recipe_names(bundle)) - {"paper"} == set(RECIPES[bundle][1])
+    assert set(Method(bundle).recipes) - {"paper"} <= set(RECIPES[bundle][1])
 
 
 @pytest.mark.parametrize(("bundle", "name"), CASES)
-def test_recipe(bundle: str, name: str | None, repository: Path) -> None:
-    configs = repository / "bundles" / bundle / "configs"
-    files = [str(configs / f"{part}.yaml") for part in ("train", *([name] if name else []))]
-    parser = ConfigParser(ConfigParser.load_config_files(files))
+def test_recipe(bundle: str, name: str | None) -> None:
+    method = Method.parse(f"{bundle}:{name}" if name else bundle)
+    parser = ConfigParser(ConfigParser.load_config_files([str(file) for file in method.files]))
+    parser.update(dict(method.values))
     default, recipes = RECIPES[bundle]
     expected = default | (recipes[name] if name else {})
     found = built(parser)
@@ -87,14 +95,6 @@ def test_recipe(bundle: str, name: str | None, repository: Path) -> None:
     settings = parser.get_parsed_content("settings")
     for key in {"kappa", "blocks", "branches", "refined"} & expected.keys():
         assert settings[key] == expected[key], "inference has to build the network that was trained"
-
-
-@pytest.mark.parametrize(("name", "corrects", "labels"), [(None, True, "pseudo"), ("no_correction", False, "pseudo")])
-def test_recipe_of_prnet(name: str | None, corrects: bool, labels: str, repository: Path) -> None:
-    configs = repository / "bundles" / "prnet" / "configs"
-    files = [str(configs / f"{part}.yaml") for part in ("train", *([name] if name else []))]
-    parser = ConfigParser(ConfigParser.load_config_files(files))
-    assert parser["correct"] is corrects and labels in parser["items"]
 
 
 def test_the_supervised_prnet_learns_from_labels(phantom_set: Path, repository: Path) -> None:
@@ -105,7 +105,7 @@ def test_the_supervised_prnet_learns_from_labels(phantom_set: Path, repository: 
     items = parser.get_parsed_content("items")
     expected = [str(phantom_set / "labels" / f"case_0{number}.nii.gz") for number in (3, 1)]
     assert [item["pseudo"] for item in items] == expected and parser["correct"] is False
-    assert set(recipe_names("prnet")) == {"no_correction", "supervised"}
+    assert Method("prnet").recipes == ["supervised"]
 
 
 @pytest.mark.parametrize("bundle", ["adnet", "adnet_3d", "alpnet", "crapnet", "panet"])

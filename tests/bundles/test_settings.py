@@ -16,12 +16,12 @@ import pytest
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
-from monai_fss.apps.methods.bundles import needs_support
+from monai_fss.apps.methods.method import Method
 from monai_fss.data import DatasetFolder, InputWarning, scan_item
 
 FOLDER = Path(__file__).resolve().parents[2] / "bundles"
 TRAINED = sorted(path.parents[1].name for path in FOLDER.glob("*/configs/train.yaml"))
-BUNDLES = [name for name in TRAINED if needs_support(name)]  # prnet learns from the classes themselves
+BUNDLES = [name for name in TRAINED if Method(name).needs_support]  # prnet learns from the classes themselves
 Settings = Callable[[str], dict[str, Any]]
 
 

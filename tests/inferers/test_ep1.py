@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""EP1, and EP2 as the bundles' inferer does it, on a network whose answer is known: ADNet over an encoder that passes directions through."""
+"""EP1, and EP2 by the bundles' inferer, on a network whose answer is known: ADNet over features that are directions."""
 
 from __future__ import annotations
 

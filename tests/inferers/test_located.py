@@ -18,8 +18,8 @@ from monai_fss.inferers import (
     LocatedQuality,
     PointLocaliser,
     ScribblePropagation,
+    found_in,
 )
-from monai_fss.inferers import found_in
 from monai_fss.inferers.points import located
 from monai_fss.networks.nets import LocatedSegmenter, PRNet
 

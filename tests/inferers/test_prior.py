@@ -75,6 +75,7 @@ def test_what_the_network_sees_far_away_is_not_the_organ() -> None:
 def test_the_inferer_adds_what_the_network_says() -> None:
     item = scan()
     expected = atlas(1.0)(item["image"], as_evidence(item["image"], says(20))).as_tensor()
+
     def network_inferer(inputs: torch.Tensor, network: Any) -> torch.Tensor:
         odds = torch.logit(says(20))
         return torch.cat([torch.zeros_like(odds), odds])[None]

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from monai.transforms import LoadImage
+from monai_fss.apps.evaluate.scorer import FoldScorer
 from scipy import ndimage
 
 from monai_fss.apps.cli import main
-from monai_fss.apps.evaluate.scorer import FoldScorer
 from monai_fss.apps.methods.inference import inference_parser
 from monai_fss.data import DatasetFolder, case_item, make_folds
 from monai_fss.inferers import EP1

@@ -114,11 +114,13 @@ def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
 
 
 def _settings(pairs: Sequence[str], methods: Sequence[Method]) -> list[dict[str, Any]]:
-    """``KEY=VALUE`` is for every method that has the key; ``BUNDLE.KEY=VALUE`` for those of a bundle, and goes before.
+    """``KEY=VALUE`` is for every method that has the key and does not set it in its name; ``BUNDLE.KEY=VALUE`` for
+    those of a bundle, and goes before.
 
     The keys of a method are those of its bundle's file and of its recipe's.
     """
     files, known = [method.files for method in methods], [method.known for method in methods]
+    reserved = [method.reserve(RESERVED) for method in methods]
     common: list[list[str]] = [[] for _ in methods]
     special: list[list[str]] = [[] for _ in methods]
     for pair in pairs:
@@ -127,11 +129,13 @@ def _settings(pairs: Sequence[str], methods: Sequence[Method]) -> list[dict[str,
         target, text = (special, rest) if asked else (common, pair)
         asked, key = asked or [*range(len(methods))], text.partition("=")[0].strip().replace("#", "::")
         # A key that none of them has is given to the first one, whose refusal names the nearest key.
-        for number in [number for number in asked if key in known[number]] or asked[:1]:
+        having = [number for number in asked if key in known[number]]
+        free = [number for number in having if key not in methods[number].values]
+        for number in free or having or asked[:1]:
             target[number].append(text)
     return [
-        {**parse_settings(general, own, RESERVED), **parse_settings(particular, own, RESERVED)}
-        for general, particular, own in zip(common, special, files, strict=True)
+        {**parse_settings(general, own, taken), **parse_settings(particular, own, taken)}
+        for general, particular, own, taken in zip(common, special, files, reserved, strict=True)
     ]
 
 

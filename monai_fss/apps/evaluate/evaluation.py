@@ -38,7 +38,7 @@ class Evaluation:
         floors: also measure what a method must be better than, see :mod:`monai_fss.results.floors`.
         seed: of the first run.
         device: "cpu" or "cuda"; None: cuda where there is one.
-        settings: of the bundle's ``configs/train.yaml``; they go before the method's own values.
+        settings: of the bundle's ``configs/train.yaml``; the method's own values go before them.
         command: as typed, for the result file.
     """
 
@@ -65,7 +65,7 @@ class Evaluation:
     command: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "settings", {**self.method.values, **self.settings})
+        object.__setattr__(self, "settings", {**self.settings, **self.method.values})
 
     @property
     def name(self) -> str:

@@ -45,7 +45,7 @@ class Method:
         bundle_path(self.bundle)
         if self.recipe is not None and self.recipe not in self.recipes:
             known = ", ".join(self.recipes) or "none"
-            near = ", such as alpnet:align=0" if self.is_trained else ""
+            near = f", such as {self.bundle}:steps=400" if self.is_trained else ""
             raise UsageError(
                 f"--bundle {self.bundle}:{self.recipe}: {self.bundle} has no such recipe. Its recipes: {known}. "
                 f"Settings are written as KEY=VALUE{near}."
@@ -136,6 +136,10 @@ class Method:
     def settings(self, more: Mapping[str, Any]) -> dict[str, Any]:
         """:attr:`known`, before which go ``more``."""
         return {**self.known, **more}
+
+    def reserve(self, reserved: Mapping[str, str]) -> dict[str, str]:
+        """``reserved`` with the keys of its own values: on one command line they are set once."""
+        return {**reserved, **dict.fromkeys(self.values, f"--bundle {self.name} alone")}
 
     @cached_property
     def recipe_content(self) -> dict[str, Any] | None:

@@ -46,7 +46,7 @@ from monai_fss.handlers.segment_report import read_quality
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
-    from monai_fss.data.checks.preflight import Inputs
+    from monai_fss.data.checks.inputs import Inputs
 
 __all__ = ["add_arguments", "chosen_method", "label_values", "run", "segment", "support_slices"]
 
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     labels = label_values(args.labels)
     method = chosen_method(args.bundle, args.model)
-    settings = {**method.values, **parse_settings(args.set, [method.inference_file], RESERVED)}
+    settings = {**method.values, **parse_settings(args.set, [method.inference_file], method.reserve(RESERVED))}
     check_support_options(method, args.support_image, args.support_label, args.support_slices)
     settings |= _slices(method, args.support_slices) | {"probabilities": args.probabilities}
     settings |= prior_setting(method, args.prior) | prnet_setting(method, args.prnet)
@@ -221,18 +221,17 @@ def chosen_method(bundle: str | None, model: str | None) -> Method:
             does not say whose it is and no bundle is named.
         ScanError: the model file cannot be read.
     """
+    named = None if bundle is None else Method.parse(bundle, RESERVED, inference=True)
+    if model and named is not None and not named.is_trained:
+        raise UsageError(f"--model {model}: {named.bundle} is not trained and takes none. Leave --model or --bundle out.")
     known = read_model(model)["bundle"] if model else "atlas"
-    if bundle is None and known is None:
+    if named is None and known is None:
         raise UsageError(f"--model {model}: does not say of which bundle it is. Give --bundle too.")
-    method = Method.parse(bundle or known, RESERVED, inference=True)
+    method = named or Method(known)
     if method.is_trained and not model:
         raise UsageError(
             f"--bundle {method.bundle}: needs a trained model. Give --model RUN_DIR/model.pt (see monai-fss train), or "
             "leave --bundle out to segment by registration, without training."
-        )
-    if model and not method.is_trained:
-        raise UsageError(
-            f"--model {model}: {method.bundle} is not trained and takes none. Leave --model or --bundle out."
         )
     if model and known not in (None, method.bundle):
         raise UsageError(f"--model {model}: is of {known}, not of {method.bundle}. Leave --bundle out.")

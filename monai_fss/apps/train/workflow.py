@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     method = _method(args.bundle, args.recipe)
-    settings = parse_settings(args.set, method.files, _RESERVED)
+    settings = parse_settings(args.set, method.files, method.reserve(_RESERVED))
     cases = None if args.cases is None else case_names(args.cases, DatasetFolder.read(args.data).cases)
     start = time.time()
     steps = train(
@@ -101,8 +101,8 @@ def train(
         output: folder for ``model.pt``, ``model_best.pt`` (where there was validation), ``checkpoints/``, ``cache/``
             and ``run.json``, the note of what the training was started with.
         cases: names of the cases to use. Default: all.
-        settings: of the configuration, see :func:`monai_fss.apps.methods.settings.parse_settings`; they go before the
-            method's own values.
+        settings: of the configuration, see :func:`monai_fss.apps.methods.settings.parse_settings`; the
+            method's own values go before them.
         device: "cpu" or "cuda". Default: the bundle's own choice.
         resume: go on from the newest checkpoint, with the same settings.
         overwrite: remove a training that is in ``output``.
@@ -118,7 +118,7 @@ def train(
     if not method.is_trained:
         raise UsageError(f"--bundle {method.bundle}: is not trained. Segment with it at once: monai-fss segment.")
     root, folder = Path(data).absolute(), Path(output).absolute()
-    known, used = method.known, {**method.values, **(settings or {})}
+    known, used = method.known, {**(settings or {}), **method.values}
     overrides: dict[str, Any] = dict(device_setting(device))
     check_schedule(known, used)
     check_stages(known, used)

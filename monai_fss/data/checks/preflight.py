@@ -9,24 +9,22 @@ every problem, a line each, and leave with exit code 2 before anything is built 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monai_fss.data.cases import list_scans
-from monai_fss.data.checks.queries import check_queries
+from monai_fss.data.checks.inputs import inference_problems, problems_of, query_problems, training_problems
 from monai_fss.data.dataset import chosen_cases
 from monai_fss.data.fold_items import fold_items
-from monai_fss.data.items import support_items, training_items
+from monai_fss.data.items import training_items
 from monai_fss.data.problems import ScanError
-from monai_fss.data.reading.scans import Scan, check_label, check_scan, check_support
+from monai_fss.data.reading.scans import check_label, check_scan
 
 if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
-    "Inputs",
     "check_fold",
     "check_inference",
     "check_left_out",
@@ -34,88 +32,10 @@ __all__ = [
     "check_places",
     "check_scans",
     "check_training",
-    "inference_problems",
-    "look_at_inputs",
-    "query_problems",
-    "training_problems",
 ]
 
 
-def training_problems(folder: str | Path, cases: Sequence[str] | None = None) -> list[str]:
-    """Every problem of the images to train on; their labels are not looked at."""
-    try:
-        chosen = chosen_cases(folder, cases)
-    except ScanError as error:
-        return error.problems
-    return [p for case in chosen for p in _problems(lambda path=case.image: check_scan(path))]  # type: ignore[misc]
-
-
 MONAI_COMMAND = ("monai", "bundle", "__main__.py")
-
-
-@dataclass
-class Inputs:
-    """
-    What is known of the scans of a run.
-
-    Args:
-        problems: every problem of every file; the scans are complete where there is none.
-        supports: the labelled scans.
-        values: label values that they show, or those of them that are wanted.
-        queries: the scans to segment, by case name.
-    """
-
-    problems: list[str] = field(default_factory=list)
-    supports: list[Scan] = field(default_factory=list)
-    values: list[int] = field(default_factory=list)
-    queries: dict[str, Scan] = field(default_factory=dict)
-
-
-def look_at_inputs(
-    support_image: str | Sequence[str],
-    support_label: str | Sequence[str],
-    labels: Sequence[int] | None,
-    images: str | Path,
-    supported: bool = True,
-) -> Inputs:
-    """Read and judge the support scans and the scans to segment, each once.
-
-    Args:
-        support_image, support_label: one or several labelled scans.
-        labels: label values wanted, None for all.
-        images: folder of the scans to segment, or one scan.
-        supported: whether labelled scans are needed. If not, they are not looked at.
-    """
-    found = Inputs()
-    try:
-        pairs = support_items(support_image, support_label) if supported else []
-        queries = list_scans(images)
-    except ScanError as error:
-        return Inputs(error.problems)
-    values: set[int] = set()
-    for pair in pairs:
-        try:
-            scan, label = check_support(pair["image"], pair["label"], labels)
-            found.supports.append(scan)
-            values |= label.counts.keys()
-        except ScanError as error:
-            found.problems += error.problems
-    found.values = sorted(values if labels is None else labels)
-    try:
-        found.queries = check_queries(queries, found.supports)
-    except ScanError as error:
-        found.problems += error.problems
-    return found
-
-
-def inference_problems(
-    support_image: str | Sequence[str],
-    support_label: str | Sequence[str],
-    labels: Sequence[int] | None,
-    images: str | Path,
-) -> list[str]:
-    """Every problem of the support scans and of the scans to segment."""
-    return look_at_inputs(support_image, support_label, labels, images).problems
 
 
 def check_places(*places: Any) -> None:
@@ -231,8 +151,8 @@ def check_inference(
     from monai_fss.data.files.models import load_model
 
     problems = inference_problems(support_image, support_label, labels, images) + _prnet_problems(prnet)
-    problems += _problems(lambda: _check_settings(model, settings or {}))
-    _end(problems or _problems(lambda: load_model(model, network)))
+    problems += problems_of(lambda: _check_settings(model, settings or {}))
+    _end(problems or problems_of(lambda: load_model(model, network)))
 
 
 def check_fold(
@@ -265,19 +185,10 @@ def check_fold(
     except ScanError as error:
         problems = error.problems
     if model is not None and network is not None:
-        problems += _problems(lambda: _check_settings(model, settings or {}))
+        problems += problems_of(lambda: _check_settings(model, settings or {}))
         if not problems:
-            problems = _problems(lambda: load_model(model, network))
+            problems = problems_of(lambda: load_model(model, network))
     _end(problems)
-
-
-def query_problems(images: str | Path) -> list[str]:
-    """Every problem of the scans to segment, for a method that needs no labelled one any more."""
-    try:
-        queries = list_scans(images)
-    except ScanError as error:
-        return error.problems
-    return _problems(lambda: check_queries(queries, []))
 
 
 def check_located_inference(
@@ -286,14 +197,14 @@ def check_located_inference(
     """:func:`check_inference` for a model that needs no labelled scan any more."""
     from monai_fss.data.files.models import load_model
 
-    problems = query_problems(images) + _problems(lambda: _check_settings(model, settings or {}))
-    _end(problems or _problems(lambda: load_model(model, network)))
+    problems = query_problems(images) + problems_of(lambda: _check_settings(model, settings or {}))
+    _end(problems or problems_of(lambda: load_model(model, network)))
 
 
 def _prnet_problems(file: str | Path | None) -> list[str]:
     from monai_fss.data.files.propagation import read_propagation
 
-    return _problems(lambda: read_propagation(file)) if file else []
+    return problems_of(lambda: read_propagation(file)) if file else []
 
 
 def _check_settings(model: str | Path, settings: Mapping[str, Any]) -> None:
@@ -307,14 +218,6 @@ def _check_settings(model: str | Path, settings: Mapping[str, Any]) -> None:
             f"has {', '.join(f'{key} {settings[key]}' for key in other)}. Give the model's values, such as "
             f'--{other[0]} "{trained[other[0]]}".'
         )
-
-
-def _problems(check: Callable[[], object]) -> list[str]:
-    try:
-        check()
-    except ScanError as error:
-        return error.problems
-    return []
 
 
 def _end(problems: list[str]) -> None:

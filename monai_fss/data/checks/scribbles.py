@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import binary_fill_holes
 
-from monai_fss.data.checks.preflight import training_problems
+from monai_fss.data.checks.inputs import training_problems
 from monai_fss.data.dataset import chosen_cases
 from monai_fss.data.problems import Findings, ScanError
 from monai_fss.data.reading.scans import Label, Scan, check_label, check_scan, check_support

@@ -1,0 +1,110 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Every problem of the scans of a run, each read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from monai_fss.data.cases import list_scans
+from monai_fss.data.checks.queries import check_queries
+from monai_fss.data.dataset import chosen_cases
+from monai_fss.data.items import support_items
+from monai_fss.data.problems import ScanError
+from monai_fss.data.reading.scans import Scan, check_scan, check_support
+
+__all__ = ["Inputs", "inference_problems", "look_at_inputs", "problems_of", "query_problems", "training_problems"]
+
+
+def training_problems(folder: str | Path, cases: Sequence[str] | None = None) -> list[str]:
+    """Every problem of the images to train on; their labels are not looked at."""
+    try:
+        chosen = chosen_cases(folder, cases)
+    except ScanError as error:
+        return error.problems
+    return [p for case in chosen for p in problems_of(lambda path=case.image: check_scan(path))]  # type: ignore[misc]
+
+
+@dataclass
+class Inputs:
+    """
+    What is known of the scans of a run.
+
+    Args:
+        problems: every problem of every file; the scans are complete where there is none.
+        supports: the labelled scans.
+        values: label values that they show, or those of them that are wanted.
+        queries: the scans to segment, by case name.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    supports: list[Scan] = field(default_factory=list)
+    values: list[int] = field(default_factory=list)
+    queries: dict[str, Scan] = field(default_factory=dict)
+
+
+def look_at_inputs(
+    support_image: str | Sequence[str],
+    support_label: str | Sequence[str],
+    labels: Sequence[int] | None,
+    images: str | Path,
+    supported: bool = True,
+) -> Inputs:
+    """Read and judge the support scans and the scans to segment, each once.
+
+    Args:
+        support_image, support_label: one or several labelled scans.
+        labels: label values wanted, None for all.
+        images: folder of the scans to segment, or one scan.
+        supported: whether labelled scans are needed. If not, they are not looked at.
+    """
+    found = Inputs()
+    try:
+        pairs = support_items(support_image, support_label) if supported else []
+        queries = list_scans(images)
+    except ScanError as error:
+        return Inputs(error.problems)
+    values: set[int] = set()
+    for pair in pairs:
+        try:
+            scan, label = check_support(pair["image"], pair["label"], labels)
+            found.supports.append(scan)
+            values |= label.counts.keys()
+        except ScanError as error:
+            found.problems += error.problems
+    found.values = sorted(values if labels is None else labels)
+    try:
+        found.queries = check_queries(queries, found.supports)
+    except ScanError as error:
+        found.problems += error.problems
+    return found
+
+
+def inference_problems(
+    support_image: str | Sequence[str],
+    support_label: str | Sequence[str],
+    labels: Sequence[int] | None,
+    images: str | Path,
+) -> list[str]:
+    """Every problem of the support scans and of the scans to segment."""
+    return look_at_inputs(support_image, support_label, labels, images).problems
+
+
+def query_problems(images: str | Path) -> list[str]:
+    """Every problem of the scans to segment, for a method that needs no labelled one any more."""
+    try:
+        queries = list_scans(images)
+    except ScanError as error:
+        return error.problems
+    return problems_of(lambda: check_queries(queries, []))
+
+
+def problems_of(check: Callable[[], object]) -> list[str]:
+    """The problems that a check finds, if any."""
+    try:
+        check()
+    except ScanError as error:
+        return error.problems
+    return []
