@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import torch
 
-from monai_fss.data import InputWarning, Scan
+from monai_fss.data import InputWarning, Scan, reading_once
 
-__all__ = ["free_memory", "needed_memory", "warn_memory"]
+__all__ = ["free_memory", "needed_memory", "reading_each_file_once", "warn_memory"]
 
 # Measured with tests/benchmarks/large_scans.py, and rounded up.
 PROGRAM = 0.8e9  # what is imported, and what the smallest scan takes
@@ -65,6 +66,13 @@ def free_memory() -> float:
             if all(text.isdecimal() for text in texts):  # "max" is no limit
                 free.append(float(texts[0]) - float(texts[1]) + _reclaimable(CGROUP / stat))
     return max(0.0, min(free))
+
+
+@contextmanager
+def reading_each_file_once() -> Iterator[None]:
+    """:func:`monai_fss.data.reading_once` with an eighth of the free memory, and no more than 2 GB."""
+    with reading_once(min(2e9, free_memory() / 8)):
+        yield
 
 
 def _reclaimable(stat: Path) -> float:

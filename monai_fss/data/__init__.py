@@ -43,6 +43,7 @@ from monai_fss.data.items import (
 )
 from monai_fss.data.phantom.dataset import Phantom, phantom, write_phantom_dataset
 from monai_fss.data.problems import InputWarning, ScanError
+from monai_fss.data.reading.once import reading_once
 from monai_fss.data.reading.scans import Label, Scan, check_label, check_scan, check_support
 from monai_fss.data.reading.volume import read_scan
 from monai_fss.data.reading.voxels import count_values
@@ -128,6 +129,7 @@ __all__ = [
     "read_model",
     "read_propagation",
     "read_scan",
+    "reading_once",
     "remove_stale",
     "restore",
     "save_best",

@@ -14,7 +14,7 @@ from monai_fss.apps.evaluate.checks import check_evaluation
 from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.evaluate.fold import FoldTrial
 from monai_fss.apps.evaluate.plan import Plan, make_plan
-from monai_fss.apps.memory import warn_memory
+from monai_fss.apps.memory import reading_each_file_once, warn_memory
 from monai_fss.apps.versions import versions
 from monai_fss.data import FoldItems, check_output
 from monai_fss.results.entries import Entry, Results
@@ -28,6 +28,7 @@ REGISTRATIONS = "registrations"
 """Folder below that of the models where registrations are kept, by content."""
 
 
+@reading_each_file_once()
 def evaluate(
     evaluation: Evaluation,
     output: str | Path,

@@ -17,6 +17,7 @@ from monai_fss.apps.evaluate.models import check_models
 from monai_fss.apps.evaluate.one import REGISTRATIONS, evaluate
 from monai_fss.apps.evaluate.plan import Plan, make_plan
 from monai_fss.apps.evaluate.resume import check_parts, is_done, method_folder, table_grows, what_is_asked, write_asked
+from monai_fss.apps.memory import reading_each_file_once
 from monai_fss.apps.results.combine import against_first, combine, training_table
 from monai_fss.data import check_output, write_text_atomic
 from monai_fss.results.entries import Results
@@ -25,6 +26,7 @@ from monai_fss.results.files import RESULT_FILES, read_results, write_results
 __all__ = ["evaluate_many"]
 
 
+@reading_each_file_once()
 def evaluate_many(
     evaluations: Sequence[Evaluation],
     output: str | Path,

@@ -36,6 +36,7 @@ from monai_fss.data import (
     look_at_inputs,
     query_items,
     read_model,
+    reading_once,
     remove_stale,
     start_run,
     write_json,
@@ -121,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@reading_once(0)  # scan after scan: none is kept
 def segment(
     method: Method | str,
     model: str | Path | None,
@@ -223,7 +225,9 @@ def chosen_method(bundle: str | None, model: str | None) -> Method:
     """
     named = None if bundle is None else Method.parse(bundle, RESERVED, inference=True)
     if model and named is not None and not named.is_trained:
-        raise UsageError(f"--model {model}: {named.bundle} is not trained and takes none. Leave --model or --bundle out.")
+        raise UsageError(
+            f"--model {model}: {named.bundle} is not trained and takes none. Leave --model or --bundle out."
+        )
     known = read_model(model)["bundle"] if model else "atlas"
     if named is None and known is None:
         raise UsageError(f"--model {model}: does not say of which bundle it is. Give --bundle too.")

@@ -14,6 +14,7 @@ from typing import Any
 
 from monai_fss.apps.arguments import add_bundle_arguments, case_names
 from monai_fss.apps.errors import UsageError
+from monai_fss.apps.memory import reading_each_file_once
 from monai_fss.apps.methods.ct_window import say_window, training_window
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.methods.settings import device_setting, parse_settings
@@ -79,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@reading_each_file_once()
 def train(
     method: Method | str,
     data: str | Path,

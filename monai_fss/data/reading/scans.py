@@ -8,12 +8,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from monai_fss.data.problems import Findings
 from monai_fss.data.reading.geometry import affine_text, corner_distance, spacing_of
 from monai_fss.data.reading.nifti import Volume
+from monai_fss.data.reading.once import file_key, judged_once
 from monai_fss.data.reading.volume import read_volume
 from monai_fss.data.reading.voxels import check_finite, count_labels
 
@@ -173,6 +175,11 @@ def _check_wanted(label: Label, wanted: Sequence[int] | None, names: Mapping[str
 
 
 def _scan(path: Path, found: Findings) -> Scan | None:
+    key = ("scan", str(path), file_key(path))
+    return cast("Scan | None", judged_once(key, found, lambda: _judged_scan(path, found)))
+
+
+def _judged_scan(path: Path, found: Findings) -> Scan | None:
     volume = read_volume(path, found)
     if volume is None or volume.array is None:
         return None
@@ -205,6 +212,11 @@ def _scan(path: Path, found: Findings) -> Scan | None:
 
 
 def _label(path: Path, like: Scan | None, found: Findings) -> Label | None:
+    key = ("label", str(path), file_key(path), None if like is None else file_key(like.path))
+    return cast("Label | None", judged_once(key, found, lambda: _judged_label(path, like, found)))
+
+
+def _judged_label(path: Path, like: Scan | None, found: Findings) -> Label | None:
     volume = read_volume(path, found)
     if volume is None:
         return None

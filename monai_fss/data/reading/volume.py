@@ -14,6 +14,7 @@ from monai_fss.data.problems import Findings, ScanError
 from monai_fss.data.reading.geometry import check_affine
 from monai_fss.data.reading.itk_formats import read_other
 from monai_fss.data.reading.nifti import Volume, read_nifti
+from monai_fss.data.reading.once import read_once
 
 __all__ = ["read_scan", "read_volume"]
 
@@ -39,15 +40,7 @@ def read_volume(path: Path, found: Findings) -> Volume | None:
         found.refuse(f"is not a scan (looked for {', '.join(SCAN_SUFFIXES)} or a DICOM folder)", "Export it as NIfTI")
     if found.problems:
         return None
-    reader: Any = read_nifti if name.endswith((".nii", ".nii.gz")) and path.is_file() else read_other
-    volume: Volume | None = reader(path, found)
-    if volume is None:
-        return None
-    if volume.affine is not None:
-        check_affine(volume.affine, found)
-    _check_voxel_type(volume, found)
-    _check_three_axes(volume, found)
-    return volume
+    return read_once(path, found, _read)
 
 
 def read_scan(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -68,6 +61,19 @@ def read_scan(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     if found.problems or volume is None or volume.array is None or volume.affine is None:
         raise ScanError(found.problems)
     return volume.array, volume.affine
+
+
+def _read(path: Path, found: Findings) -> Volume | None:
+    nifti = path.name.lower().endswith((".nii", ".nii.gz")) and path.is_file()
+    reader: Any = read_nifti if nifti else read_other
+    volume: Volume | None = reader(path, found)
+    if volume is None:
+        return None
+    if volume.affine is not None:
+        check_affine(volume.affine, found)
+    _check_voxel_type(volume, found)
+    _check_three_axes(volume, found)
+    return volume
 
 
 def _check_voxel_type(volume: Volume, found: Findings) -> None:

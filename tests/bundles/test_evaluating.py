@@ -1,0 +1,84 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""`python -m monai.bundle run evaluating` scores what the configuration that it is given says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.bundle import run
+from monai.utils import set_determinism
+
+from monai_fss.apps.cli import main
+from monai_fss.apps.methods.bundles import bundle_names, bundle_path
+from monai_fss.apps.methods.method import Method
+from monai_fss.apps.train.workflow import train
+from monai_fss.results import read_results
+
+Small = Callable[[str], dict[str, Any]]
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def evaluating(bundle: Path, data: Path, output: Path, **more: Any) -> None:
+    files = [str(bundle / "configs" / name) for name in ("inference.yaml", "evaluate.yaml")]
+    own = {
+        "bundle_root": str(bundle),
+        "dataset_dir": str(data),
+        "output_dir": str(output),
+        "device": "$torch.device('cpu')",
+    }
+    run("evaluating", config_file=files, logging_file=False, **own, **more)
+
+
+@pytest.mark.parametrize("bundle", bundle_names())
+def test_a_copied_bundle_scores_as_the_command_does(
+    bundle: str, phantom_set: Path, small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    method, copy = Method(bundle), tmp_path / "copy"
+    shutil.copytree(bundle_path(bundle), copy)
+    brought: dict[str, Any] = {"spacing": [5, 5, 8], "starts": 1} if bundle == "atlas" else {}
+    words = ["--set", "spacing=[5, 5, 8]", "starts=1"] if bundle == "atlas" else []
+    if method.is_trained:
+        settings = small(bundle) | ({} if method.needs_support else {"support": "case_02"})
+        train(bundle, phantom_set, tmp_path / "run", settings=settings, device="cpu")
+        set_determinism(None)
+        model = tmp_path / "run" / "model.pt"
+        words = ["--model", str(model)]
+        brought = {**torch.load(model, weights_only=True)["settings"], "model": str(model)}
+    evaluating(copy, phantom_set, tmp_path / "out", **brought)
+    found = read_results(tmp_path / "out")
+    command = ["evaluate", "--bundle", bundle, "--data", str(phantom_set), "--output", str(tmp_path / "other")]
+    assert main([*command, "--fold", "0", "--no-floors", "--device", "cpu", "--quality", *words]) == 0
+    other = read_results(tmp_path / "other")
+    shown = {entry.label: entry for entry in found.entries}
+    assert [shown[entry.label] for entry in other.entries if entry.label in shown] == found.entries != []
+    same = ("bundle", "dataset", "split", "protocol", "ways", "folds", "labelled_slices")
+    assert {key: found.settings[key] for key in same} == {key: other.settings[key] for key in same}
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        evaluating(copy, tmp_path / "nowhere", tmp_path / "third", **brought)
+    assert f"{tmp_path / 'nowhere'}: has no folder images/." in capsys.readouterr().err
+
+
+def test_the_configuration_that_is_given_counts(
+    phantom_set: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """kappa 9 is not that of the model; a prior's weight and the slices of the support change the scores."""
+    model = trained / "model.pt"
+    brought = {**torch.load(model, weights_only=True)["settings"], "model": str(model), "quality": False}
+    with pytest.raises(SystemExit):
+        evaluating(bundle_path("adnet"), phantom_set, tmp_path / "a", **{**brought, "kappa": 9.0})
+    assert "was trained with kappa 0.5, but the configuration has kappa 9.0" in capsys.readouterr().err
+    dice = {}
+    for slices in ("middle", "all"):
+        evaluating(bundle_path("adnet"), phantom_set, tmp_path / slices, **brought, support_slices=slices)
+        content = json.loads((tmp_path / slices / "results.json").read_text(encoding="utf-8"))
+        assert content["settings"]["labelled_slices"] == (1 if slices == "middle" else "all")
+        dice[slices] = [entry["dice"] for entry in content["entries"]]
+    assert dice["middle"] != dice["all"]
