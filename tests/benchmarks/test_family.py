@@ -19,7 +19,7 @@ SETTINGS = {"dataset": "set", "split": "within", "protocol": "ep1", "ways": "ind
 DICE = {
     "adnet": (0.4, 0.6, 0.5),
     "panet": (0.3, 0.5, 0.4),
-    "panet:no_alignment": (0.9, 0.55, 0.0),
+    "panet:align=0": (0.9, 0.55, 0.0),
     "untrained network": (0.1, 0.1, 0.1),
 }
 
@@ -110,7 +110,7 @@ def test_a_recipe_stands_below_its_method_on_the_same_folds(tmp_path: Path) -> N
     name = "set_setting1_ep1.csv"
     for method in ("adnet", "panet"):
         add(evaluation(tmp_path / method, method), tmp_path / name)
-    add(evaluation(tmp_path / "r", "panet:no_alignment", folds=(0, 1)), tmp_path / "recipes" / name)
+    add(evaluation(tmp_path / "r", "panet:align=0", folds=(0, 1)), tmp_path / "recipes" / name)
     rows = [
         [cell.strip() for cell in row.split("|")[1:-1]]
         for row in ablation_table([tmp_path / "recipes" / name], tmp_path).splitlines()
@@ -119,7 +119,7 @@ def test_a_recipe_stands_below_its_method_on_the_same_folds(tmp_path: Path) -> N
     # liver is above the kidneys by 10 points, the spleen below by 5; folds 0 and 1 alone
     assert rows[2:] == [
         ["EP1", "panet", "50.0", "40.0", "40.0", "35.0", "41.2", "", "", "11.2"],
-        ["EP1", "panet:no_alignment", "82.5", "72.5", "72.5", "67.5", "73.8", "+32.5", "8 of 8", "11.2"],
+        ["EP1", "panet:align=0", "82.5", "72.5", "72.5", "67.5", "73.8", "+32.5", "8 of 8", "11.2"],
     ]
 
 
