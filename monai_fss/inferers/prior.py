@@ -33,7 +33,7 @@ def with_weight(settings: Mapping[str, Any], weight: float) -> dict[str, Any]:
         raise ValueError(f"the weight of the network must be at least 0, got {weight}.")
     refinement = settings.get("refinement", AppearanceRefinement())
     if refinement is None:
-        raise ValueError("the network's say is added in the refinement: leave it on to use a prior.")
+        raise ValueError("--prior needs the refinement step, in which network and atlas are fused: leave refine on.")
     return {**settings, "refinement": replace(refinement, evidence_weight=weight)}
 
 
@@ -55,7 +55,7 @@ class PriorInferer(AtlasInferer):
         self.inferer = inferer
 
     def evidence(self, inputs: MetaTensor, network: Any) -> Sequence[MetaTensor | None]:
-        """The network's say."""
+        """The network's log-odds."""
         logits = torch.as_tensor(self.inferer(inputs, network))
         return [
             MetaTensor((answer[1:] - answer[:1]).float().cpu().clamp_(-LARGEST, LARGEST), affine=image.affine)

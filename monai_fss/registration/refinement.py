@@ -36,7 +36,7 @@ class AppearanceRefinement:
         limit: mm that a boundary may move. Default: bounded by ``tau`` and ``cap`` alone, 10 mm with the defaults.
         smooth: Gaussian smoothing of the log-likelihood ratio, mm. Default 2.
         cap: largest absolute log-likelihood ratio. Default 2.
-        evidence_weight: of further log-odds that are given in the call, a network's say. Default 1.
+        evidence_weight: weight of further log-odds that are given in the call, such as a network's. Default 1.
     """
 
     rounds: int = 4

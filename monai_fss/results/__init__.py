@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
+from .baselines import MASK_PASTE, UNTRAINED, is_baseline, untrained_name
 from .entries import Entry, Results
 from .files import RESULT_FILES, read_results, write_results
-from .floors import MASK_PASTE, UNTRAINED, is_floor, untrained_name
 from .tables import format_results, markdown_table
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "Results",
     "UNTRAINED",
     "format_results",
-    "is_floor",
+    "is_baseline",
     "markdown_table",
     "read_results",
     "untrained_name",

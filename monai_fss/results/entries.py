@@ -26,7 +26,7 @@ class Entry:
         case: case id of the query.
         label: label value of the class.
         name: name of the class, such as "liver".
-        method: what made the mask, such as "adnet", or a floor, see :mod:`monai_fss.results.floors`.
+        method: what made the mask, such as "adnet", or a baseline, see :mod:`monai_fss.results.baselines`.
         dice: Dice score of the volume, a fraction 0..1; nan where the state is "absent".
         hd95: 95th percentile Hausdorff distance in mm; nan where it is undefined.
         assd: average symmetric surface distance in mm; nan where it is undefined.

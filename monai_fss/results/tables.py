@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from monai_fss.metrics import auroc, within_group_spearman
-from monai_fss.results.floors import is_floor
+from monai_fss.results.baselines import is_baseline
 
 if TYPE_CHECKING:
     from monai_fss.results.entries import Entry, Results
@@ -124,7 +124,7 @@ def _organ_cell(entries: Sequence[Entry], measure: str) -> Cell:
 def _measure_table(results: Results, measure: str) -> str:
     table = summarize(results, measure)
     organs = list(next(iter(table.values()), {MEAN: None}))
-    shown = {method: row for method, row in table.items() if measure == "dice" or not is_floor(method)}
+    shown = {method: row for method, row in table.items() if measure == "dice" or not is_baseline(method)}
     return markdown_table(["Method", *organs], [[method, *map(str, row.values())] for method, row in shown.items()])
 
 
@@ -152,13 +152,13 @@ def _absent(results: Results) -> str:
 
 
 def _undefined(results: Results) -> str:
-    """What is missing from the tables of distances: of the floors all of them, which are not measured."""
-    measured = [entry for entry in results.entries if not is_floor(entry.method)]
+    """What is missing from the tables of distances: of the baselines all of them, which are not measured."""
+    measured = [entry for entry in results.entries if not is_baseline(entry.method)]
     missing = [_where(entry) for entry in measured if entry.state == "scored" and math.isnan(entry.hd95)]
-    floors = _unique(entry.method for entry in results.entries if is_floor(entry.method))
+    baselines = _unique(entry.method for entry in results.entries if is_baseline(entry.method))
     text = f"Distances are undefined, and left out, where nothing was predicted of a present organ: {len(missing)}"
     text += ":\n\n" + "\n".join(f"- {item}" for item in missing) if missing else "."
-    return f"{text}\n\nThe floors ({', '.join(floors)}) are compared by Dice alone." if floors else text
+    return f"{text}\n\nThe baselines ({', '.join(baselines)}) are compared by Dice alone." if baselines else text
 
 
 def _quality(results: Results) -> list[str]:

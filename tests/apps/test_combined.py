@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from monai_fss.apps.results.combine import against_first, combine, training_table
+from monai_fss.results.baselines import MASK_PASTE, UNTRAINED, is_baseline, untrained_name
 from monai_fss.results.entries import Entry, Results
-from monai_fss.results.floors import MASK_PASTE, UNTRAINED, is_floor, untrained_name
 
 
 def entries(method: str, scores: dict[str, float], name: str = "liver", label: int = 1) -> list[Entry]:
@@ -28,9 +28,9 @@ def results(bundle: str, found: list[Entry], **training: Any) -> Results:
 
 
 def part(bundle: str, dice: float, method: str = "", **training: Any) -> Results:
-    """A method, and its floors, which are as many hundredths worse as their place in the list is high."""
-    floors = [("mask paste", 0.02)] if bundle == "atlas" else [("untrained network", 0.01), ("mask paste", 0.02)]
-    rows = [(method or bundle, 0.0), *floors]
+    """A method, and its baselines, which are as many hundredths worse as their place in the list is high."""
+    baselines = [("mask paste", 0.02)] if bundle == "atlas" else [("untrained network", 0.01), ("mask paste", 0.02)]
+    rows = [(method or bundle, 0.0), *baselines]
     return results(bundle, [e for name, less in rows for e in entries(name, {"a": dice - less})], **training)
 
 
@@ -40,7 +40,7 @@ def cells(text: str) -> dict[str, list[str]]:
     return {line[0].strip(): [cell.strip() for cell in line[1:]] for line in lines}
 
 
-def test_floors_are_of_the_first_method_that_has_them_and_say_of_which() -> None:
+def test_baselines_are_of_the_first_method_that_has_them_and_say_of_which() -> None:
     found = combine([part("atlas", 0.9), part("adnet", 0.7), part("crapnet", 0.5)], command="all")
     assert [(entry.method, round(entry.dice, 2)) for entry in found.entries] == [
         ("atlas", 0.9),
@@ -147,5 +147,5 @@ def test_nothing_is_tested_where_no_method_or_no_query_is_left() -> None:
     ("name", "expected"),
     [(MASK_PASTE, True), (UNTRAINED, True), (untrained_name("crapnet:blocks=7"), True), ("adnet + atlas", False)],
 )
-def test_floors_by_name(name: str, expected: bool) -> None:
-    assert is_floor(name) is expected
+def test_baselines_by_name(name: str, expected: bool) -> None:
+    assert is_baseline(name) is expected

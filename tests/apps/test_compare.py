@@ -103,10 +103,10 @@ def test_an_organ_that_nobody_has() -> None:
     assert np.isnan(row.mean_a)
 
 
-def test_floors_are_not_compared_unless_asked_for() -> None:
+def test_baselines_are_not_compared_unless_asked_for() -> None:
     both = five(0.02)
-    floor = five(0.0, method="mask paste")
-    mixed = Results(both.settings, both.entries + floor.entries)
+    baseline = five(0.0, method="mask paste")
+    mixed = Results(both.settings, both.entries + baseline.entries)
     assert compare(mixed, five(0.02)).rows[-1].a_greater.n_nonzero == 0
     comparison = compare(mixed, mixed, method_b="mask paste")
     assert (comparison.method_a, comparison.method_b) == ("adnet", "mask paste")

@@ -58,7 +58,7 @@ def test_a_model_is_trained_for_each_fold_on_its_cases_without_validation(both: 
 
 
 @pytest.mark.parametrize("protocol", ["ep1", "ep2"])
-def test_every_query_and_class_is_scored_by_the_method_and_both_floors(both: Path, protocol: str) -> None:
+def test_every_query_and_class_is_scored_by_the_method_and_both_baselines(both: Path, protocol: str) -> None:
     results = read_results(both / protocol)
     assert {entry.method for entry in results.entries} == METHODS
     for method in METHODS:

@@ -52,7 +52,7 @@ def table(phantom_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_one_table_has_all_methods_and_floors_by_their_names(table: Path) -> None:
+def test_one_table_has_all_methods_and_baselines_by_their_names(table: Path) -> None:
     results = read_results(table)
     assert [*dict.fromkeys(entry.method for entry in results.entries)] == [
         "adnet",
@@ -131,7 +131,7 @@ def test_every_other_bundle_is_evaluated(
     assert main([*command, *more, "--set", *settings]) == 0
     found = read_results(tmp_path / "out")
     assert {entry.method for entry in found.entries} == {bundle, "untrained network", "mask paste"}
-    models = ["--models", str(tmp_path / "out/models"), "--no-floors", "--overwrite"]
+    models = ["--models", str(tmp_path / "out/models"), "--no-baselines", "--overwrite"]
     assert main([*command, *more, *models, "--set", *settings]) == 0
     alone = read_results(tmp_path / "out").entries
     assert alone == [entry for entry in found.entries if entry.method == bundle]
@@ -170,7 +170,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         evaluation: Evaluation, output: Path, models: Path, overwrite: bool, budget: str | None, registrations: Path
     ) -> Results:
         places = {"models": models, "registrations": registrations}
-        seen.append({"name": evaluation.name, "floors": evaluation.floors, **places})
+        seen.append({"name": evaluation.name, "baselines": evaluation.baselines, **places})
         names = [evaluation.name, "mask paste"] + ([] if evaluation.bundle == "atlas" else ["untrained network"])
         entries = [Entry(0, 0, "case_01", 1, "liver", name, 0.5, 1.0, 1.0, "scored") for name in names]
         settings = {"bundle": evaluation.name, "dataset": "d", "split": "within", "protocol": "ep2", "ways": "compete"}
@@ -183,12 +183,12 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return seen
 
 
-def test_floors_are_measured_once(phantom_set: Path, tmp_path: Path, made: list[dict[str, Any]]) -> None:
+def test_baselines_are_measured_once(phantom_set: Path, tmp_path: Path, made: list[dict[str, Any]]) -> None:
     several(phantom_set, tmp_path / "a", "atlas", "adnet", "crapnet")
-    assert [one["floors"] for one in made] == [True, True, False], "of the first, and of the first that is trained"
-    several(phantom_set, tmp_path / "b", "adnet", "atlas", "panet", floors=False)
-    assert [one["floors"] for one in made[3:]] == [False] * 3
-    with pytest.raises(UsageError, match="floors"):
+    assert [one["baselines"] for one in made] == [True, True, False], "of the first, and of the first that is trained"
+    several(phantom_set, tmp_path / "b", "adnet", "atlas", "panet", baselines=False)
+    assert [one["baselines"] for one in made[3:]] == [False] * 3
+    with pytest.raises(UsageError, match="baselines"):
         several(phantom_set, tmp_path / "b", "adnet", "atlas", "panet")
 
 

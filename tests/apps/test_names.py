@@ -113,7 +113,7 @@ def test_an_evaluation_takes_names_for_names(place: Path) -> None:
         json.dumps({"folds": [{"train": [NAMES[1]], "support": NAMES[0], "queries": [NAMES[2]]}]}), encoding="utf-8"
     )
     words = ["evaluate", "--bundle", "atlas", "--data", RUN, "--split", "split #1.json", "--labels", "1,4"]
-    words += ["--models", "%output_dir", "--output", "case #3", "--no-floors", "--set", *FAST]
+    words += ["--models", "%output_dir", "--output", "case #3", "--no-baselines", "--set", *FAST]
     assert main(words) == 0
     with (place / "case #3" / "results.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))

@@ -152,18 +152,18 @@ def test_quality_beside_the_volume(tmp_path: Path) -> None:
     assert all(math.isnan(e.quality) for e in read_results(tmp_path).entries)
 
 
-def test_floors_have_no_distances_and_are_not_counted_as_if_they_had(tmp_path: Path) -> None:
+def test_baselines_have_no_distances_and_are_not_counted_as_if_they_had(tmp_path: Path) -> None:
     nan = math.nan
     rows = [entry("a", 0.8), entry("b", 0.0, hd95=nan, assd=nan)]
-    for floor in ("mask paste", "untrained network", "untrained adnet"):
-        rows += [entry(case, 0.5, method=floor, hd95=nan, assd=nan) for case in ("a", "b")]
+    for baseline in ("mask paste", "untrained network", "untrained adnet"):
+        rows += [entry(case, 0.5, method=baseline, hd95=nan, assd=nan) for case in ("a", "b")]
     text = write_results(tmp_path, Results(SETTINGS, rows))[2].read_text(encoding="utf-8")
     distances = text.split("## HD95 (mm)")[1]
     assert "nothing was predicted of a present organ: 1:\n\n- b (liver; adnet; fold 0, run 0)\n" in distances
-    assert "The floors (mask paste, untrained network, untrained adnet) are compared by Dice alone." in distances
+    assert "The baselines (mask paste, untrained network, untrained adnet) are compared by Dice alone." in distances
     assert not [line for line in distances.splitlines() if line.startswith(("| mask", "| untrained", "- a"))]
     write_results(tmp_path, Results(SETTINGS, rows[:1]))
-    assert "floors" not in (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "baselines" not in (tmp_path / "results.md").read_text(encoding="utf-8")
 
 
 def test_quality_of_each_method_by_itself(tmp_path: Path) -> None:

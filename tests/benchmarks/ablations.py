@@ -17,8 +17,8 @@ from pathlib import Path
 
 from family import FOLDER, METHODS, ORGANS, add, cells, name_parts, read_scores, with_table
 
+from monai_fss.results.baselines import untrained_name
 from monai_fss.results.entries import Entry
-from monai_fss.results.floors import untrained_name
 from monai_fss.results.tables import MEAN, markdown_table
 
 ABLATIONS = FOLDER / "ablations"
@@ -69,7 +69,7 @@ def _above(entries: Sequence[Entry], name: str, method: str) -> str:
 
 
 def _method(entry: Entry) -> str:
-    """The method of a score, or of the floor that was measured with it."""
+    """The method of a score, or of the baseline that was measured with it."""
     return entry.method.removeprefix(untrained_name(""))
 
 

@@ -26,9 +26,9 @@ from typing import Any
 
 from monai_fss.apps.results.compare import Row, compare
 from monai_fss.metrics import holm
+from monai_fss.results.baselines import MASK_PASTE, UNTRAINED, is_baseline, untrained_name
 from monai_fss.results.entries import Entry, Results
 from monai_fss.results.files import read_results
-from monai_fss.results.floors import MASK_PASTE, UNTRAINED, is_floor, untrained_name
 from monai_fss.results.tables import MEAN, markdown_table, summarize
 from monai_fss.visualize import dice_bars, to_png
 
@@ -51,7 +51,7 @@ def read_scores(path: Path) -> list[Entry]:
 def add(source: Path, target: Path) -> None:
     """Write the scores of an evaluation, and those of other methods and folds that are there; paths stay out."""
     new = read_results(source).entries
-    method = next(entry.method for entry in new if not is_floor(entry.method))
+    method = next(entry.method for entry in new if not is_baseline(entry.method))
     new = [replace(entry, method=untrained_name(method)) if entry.method == UNTRAINED else entry for entry in new]
     same = {(entry.method, entry.fold) for entry in new}
     known = read_scores(target) if target.exists() else []
@@ -82,7 +82,7 @@ def draw(path: Path) -> None:
     """Write the bars of a file's methods, and of "mask paste", as a PNG beside it."""
     found = name_parts(path)
     known = _complete(read_scores(path))
-    shown = [entry for entry in known if not is_floor(entry.method) or entry.method == MASK_PASTE]
+    shown = [entry for entry in known if not is_baseline(entry.method) or entry.method == MASK_PASTE]
     title = f"{found['dataset']}, setting {found['setting']}, {found['protocol'].upper()}"
     path.with_suffix(".png").write_bytes(to_png(dice_bars(cells(found, shown), title)))
 
@@ -113,21 +113,21 @@ def _rows(path: Path) -> list[list[str]]:
 
 
 def cells(found: re.Match[str], entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
-    """Means by method and organ, both in the order of the tables and pictures: floors come last."""
+    """Means by method and organ, both in the order of the tables and pictures: baselines come last."""
     means = summarize(Results(_settings(found, "several"), entries))
-    order = sorted(means, key=lambda name: (is_floor(name), *_place(name)))
+    order = sorted(means, key=lambda name: (is_baseline(name), *_place(name)))
     return {name: {organ: means[name][organ] for organ in (*ORGANS, MEAN)} for name in order}
 
 
 def _place(name: str) -> tuple[int, str]:
-    """Where a method, or its floor, stands in the table."""
+    """Where a method, or its baseline, stands in the table."""
     method = name.removeprefix(untrained_name(""))
     return (METHODS.index(method) if method in METHODS else len(METHODS), name)
 
 
 def _against_reference(entries: Sequence[Entry], found: re.Match[str]) -> dict[str, list[str]]:
     """Difference of the mean Dice to ADNet's, and Holm's p values of "better" and "worse", by method."""
-    methods = list(dict.fromkeys(entry.method for entry in entries if not is_floor(entry.method)))
+    methods = list(dict.fromkeys(entry.method for entry in entries if not is_baseline(entry.method)))
     of = {name: Results(_settings(found, name), [e for e in entries if e.method == name]) for name in methods}
     others = [name for name in methods if name != REFERENCE]
     means: list[Row] = [compare(of[name], of[REFERENCE]).rows[-1] for name in others]

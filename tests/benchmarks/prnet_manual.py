@@ -1,7 +1,7 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
 """
-PRNet's network where organs are located by hand, the paper's "manual localization": ``monai-fss evaluate`` with the
+PRNet's network where crops are placed manually, the paper's "manual localization": ``monai-fss evaluate`` with the
 true label's box instead of the propagated points.
 
 ``python tests/benchmarks/prnet_manual.py --bundle prnet --data DATA --split FILE --labels 1,3,4 --model model.pt

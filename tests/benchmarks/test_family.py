@@ -35,7 +35,7 @@ def test_there_are_scores() -> None:
 
 
 def evaluation(folder: Path, method: str, shift: float = 0.0, folds: tuple[int, ...] = (0, 1, 2)) -> Path:
-    """Results of one method and its floor: four organs of three queries in as many folds."""
+    """Results of one method and its baseline: four organs of three queries in as many folds."""
     entries = [
         Entry(fold, 0, f"case_{fold}", label, name, own, dice + shift + gain, 10.0, float("nan"), "scored")
         for own in (method, "untrained network")

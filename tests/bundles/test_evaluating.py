@@ -54,7 +54,7 @@ def test_a_copied_bundle_scores_as_the_command_does(
     evaluating(copy, phantom_set, tmp_path / "out", **brought)
     found = read_results(tmp_path / "out")
     command = ["evaluate", "--bundle", bundle, "--data", str(phantom_set), "--output", str(tmp_path / "other")]
-    assert main([*command, "--fold", "0", "--no-floors", "--device", "cpu", "--quality", *words]) == 0
+    assert main([*command, "--fold", "0", "--no-baselines", "--device", "cpu", "--quality", *words]) == 0
     other = read_results(tmp_path / "other")
     shown = {entry.label: entry for entry in found.entries}
     assert [shown[entry.label] for entry in other.entries if entry.label in shown] == found.entries != []

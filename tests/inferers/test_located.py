@@ -96,7 +96,7 @@ def test_only_the_surroundings_of_the_points_are_segmented(monkeypatch: pytest.M
     assert set(found_in(decollate_batch(logits)[0])["similarity"]) == {"1", "9"}
 
 
-def test_what_grows_from_the_points_has_a_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_region_mask_is_fused_with_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """The network sees nothing at all; of what grew, the inside is left."""
     image = scan()
     grown = np.zeros(SHAPE, np.int16)

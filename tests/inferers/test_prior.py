@@ -92,5 +92,5 @@ def test_refusals() -> None:
     assert with_weight({}, 0.3)["refinement"] == AppearanceRefinement(evidence_weight=0.3)
     with pytest.raises(ValueError, match="at least 0, got -1"):
         with_weight({}, -1)
-    with pytest.raises(ValueError, match="leave it on"):
+    with pytest.raises(ValueError, match="leave refine on"):
         with_weight({"refinement": None}, 1)

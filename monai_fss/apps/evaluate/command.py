@@ -39,25 +39,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     add_bundle_arguments(parser, "train.yaml", "steps=500 crapnet.blocks=7", several=True)
     parser.add_argument("--data", required=True, help="data set folder with labels")
-    parser.add_argument("--protocol", choices=("ep1", "ep2"), default="ep2")
+    parser.add_argument(
+        "--protocol",
+        choices=("ep1", "ep2"),
+        default="ep2",
+        help="ep1: three labelled slices, and the slice range of each organ in the query is given; ep2: one labelled "
+        "slice, whole query (default)",
+    )
     parser.add_argument("--split", default="within", help="paper, corrected, within, or a JSON file")
-    parser.add_argument("--setting", type=int, choices=(1, 2), default=1, help="2: train without the test classes")
-    parser.add_argument("--groups", nargs="+", default=[], help="label values left out together, such as 2,3 1,6")
-    parser.add_argument("--labels", help="label values that are scored, such as 1,2,3,6 (default: all)")
-    parser.add_argument("--ways", choices=("independent", "compete"), default="independent")
-    parser.add_argument("--runs", type=int, default=1, help="repetitions with other seeds (the papers: 3)")
-    parser.add_argument("--fold", type=int, help="only this fold, counted from 0")
-    parser.add_argument("--supports", type=int, default=1, help="labelled scans of each fold (default: 1)")
-    parser.add_argument("--support-slices", help="for ep2: middle (default, the paper's), a number, or all; atlas: all")
+    parser.add_argument(
+        "--setting", type=int, choices=(1, 2), default=1, help="2: exclude the test classes from training"
+    )
+    parser.add_argument(
+        "--groups",
+        nargs="+",
+        default=[],
+        help="classes excluded from training together (--setting 2), such as 2,3 1,6",
+    )
+    parser.add_argument("--labels", help="label values to score, such as 1,2,3,6 (default: all)")
+    parser.add_argument(
+        "--ways",
+        choices=("independent", "compete"),
+        default="independent",
+        help="independent: score each class as a binary mask, as the papers do (default); compete: score the label map "
+        "that `segment` writes",
+    )
+    parser.add_argument(
+        "--runs", type=int, default=1, help="training runs per fold, each with another seed (the papers: 3)"
+    )
+    parser.add_argument("--fold", type=int, help="evaluate this fold only (the first is 0)")
+    parser.add_argument("--supports", type=int, default=1, help="labelled scans per fold (default: 1)")
+    parser.add_argument(
+        "--support-slices", help="labelled slices in ep2: middle (default, the paper's), a number, or all; atlas: all"
+    )
     parser.add_argument("--prior", choices=("atlas",), help="combine the network with the registered labelled scan")
-    parser.add_argument("--prior-weight", type=float, default=0.1, help="of the network then (default: 0.1)")
-    parser.add_argument("--quality", action="store_true", help="also compare the label-free quality with the Dice")
-    parser.add_argument("--no-floors", action="store_true", help="leave out the untrained network and the pasted masks")
-    parser.add_argument("--budget", help="of each training: a number of steps, or minutes such as 8min")
+    parser.add_argument("--prior-weight", type=float, default=0.1, help="weight of the network when --prior is given")
+    parser.add_argument(
+        "--quality", action="store_true", help="also compare the label-free quality score with the Dice"
+    )
+    parser.add_argument("--no-baselines", action="store_true", help="skip the untrained network and the pasted masks")
+    parser.add_argument("--budget", help="training budget per model: 800 (steps) or 8min")
     parser.add_argument("--model", help="evaluate this model.pt instead of training one for each fold")
-    parser.add_argument("--models", help="where trained models are kept and found again (default: OUTPUT/models)")
+    parser.add_argument("--models", help="folder of trained models, reused when it exists (default: OUTPUT/models)")
     parser.add_argument("--output", required=True, help="folder for results.json, .csv, .md and pictures")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first run")
 
 
@@ -103,7 +128,7 @@ def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
             prior=args.prior,
             prior_weight=args.prior_weight,
             quality=args.quality,
-            floors=not args.no_floors,
+            baselines=not args.no_baselines,
             seed=args.seed,
             device=args.device,
             settings=settings,

@@ -35,7 +35,7 @@ class Evaluation:
         prior: "atlas": combine the network with the registered labelled scan. Default: the network alone.
         prior_weight: of the network's log-odds then.
         quality: also measure the label-free quality of each mask, to compare it with the Dice score.
-        floors: also measure what a method must be better than, see :mod:`monai_fss.results.floors`.
+        baselines: also measure what a method must be better than, see :mod:`monai_fss.results.baselines`.
         seed: of the first run.
         device: "cpu" or "cuda"; None: cuda where there is one.
         settings: of the bundle's ``configs/train.yaml``; the method's own values go before them.
@@ -58,7 +58,7 @@ class Evaluation:
     prior: str | None = None
     prior_weight: float = 0.1
     quality: bool = False
-    floors: bool = True
+    baselines: bool = True
     seed: int = 0
     device: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)

@@ -71,7 +71,7 @@ class FoldTrial:
             return []
         self.parser.get_parsed_content("evaluator").run()
         found = [replace(entry, fold=fold, run=run) for entry in self._scores.entries]
-        if run > 0 or not self.evaluation.floors:
+        if run > 0 or not self.evaluation.baselines:
             return found
         if self.model is not None and self.evaluation.method.needs_support:
             inferer = self.parser.get_parsed_content("inferer")

@@ -37,7 +37,7 @@ def evaluate_many(
     """Evaluate methods one after another, and write one table and one picture of all.
 
     Each has a folder of its own below ``output`` and ``models``, such as ``adnet`` or ``crapnet-blocks=7``;
-    registrations are kept in one for all, and floors are measured of the first method and of the first that is
+    registrations are kept in one for all, and baselines are measured of the first method and of the first that is
     trained. After an interruption the same call goes on: a method that is done is not evaluated again, and a training
     that was cut short is resumed. So a table grows by the same call with one more method: the files of all are made
     anew from those of each. Methods that are in the table must be asked for again.
@@ -59,7 +59,7 @@ def evaluate_many(
             is in minutes that have not been measured.
     """
     if evaluations[0].model is not None:
-        raise UsageError("--model: is of one method. Leave it out, or name one bundle.")
+        raise UsageError("--model: applies to a single method. Leave it out, or name one bundle.")
     for evaluation in evaluations:
         check_evaluation(evaluation)
         check_budget(evaluation, budget)
@@ -72,18 +72,18 @@ def evaluate_many(
         check_parts(output, asked)
     check_output(output, RESULT_FILES, overwrite or table_grows(output, asked))
     done = {} if overwrite else _done(output, asked)
-    missing = [evaluation for evaluation in _with_floors(evaluations) if evaluation.name not in done]
+    missing = [evaluation for evaluation in _with_baselines(evaluations) if evaluation.name not in done]
     for evaluation in missing:
         _check_trained(evaluation, plan, models / method_folder(evaluation.name), budget)
     done |= {evaluation.name: _part(evaluation, asked[evaluation.name], output, models) for evaluation in missing}
     return _write([done[name] for name in asked], output, evaluations[0].command)
 
 
-def _with_floors(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """The table shows floors of the first method, and of the first that is trained: others need not measure them."""
+def _with_baselines(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """The table shows baselines of the first method, and of the first that is trained: others need not measure them."""
     trained = [evaluation.name for evaluation in evaluations if evaluation.method.is_trained]
     wanted = {evaluations[0].name, *trained[:1]}
-    return [replace(one, floors=one.floors and one.name in wanted) for one in evaluations]
+    return [replace(one, baselines=one.baselines and one.name in wanted) for one in evaluations]
 
 
 def _write(parts: Sequence[Results], output: Path, command: str) -> Results:

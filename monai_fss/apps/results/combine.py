@@ -12,8 +12,8 @@ from typing import Any
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.results.compare import Comparison, Row, compare, not_compared
 from monai_fss.metrics import holm
+from monai_fss.results.baselines import MASK_PASTE, UNTRAINED, is_baseline, untrained_name
 from monai_fss.results.entries import Entry, Results
-from monai_fss.results.floors import MASK_PASTE, UNTRAINED, is_floor, untrained_name
 from monai_fss.results.tables import MEAN, markdown_table
 
 __all__ = ["against_first", "combine", "training_table"]
@@ -23,7 +23,7 @@ _TRAINING = {"steps": "steps", "batch_size": "episodes per step", "self_supervis
 
 
 def combine(parts: Sequence[Results], command: str = "") -> Results:
-    """The scores of all methods, and of one floor of each kind.
+    """The scores of all methods, and of one baseline of each kind.
 
     A method without a score, because no class of any support is left, is named in the settings and in a note alone.
     "mask paste" is that of the first method that has it. The untrained network is that of the first trained method,
@@ -33,7 +33,7 @@ def combine(parts: Sequence[Results], command: str = "") -> Results:
         parts: of one method each, on the same data by the same protocol.
         command: that asked for all of them. Default: that of the first.
     """
-    entries = [entry for part in parts for entry in part.entries if not is_floor(entry.method)]
+    entries = [entry for part in parts for entry in part.entries if not is_baseline(entry.method)]
     untrained = _first_with(UNTRAINED, parts)
     if untrained is not None:
         name = untrained_name(_method(untrained))
@@ -141,16 +141,16 @@ def _of(method: str, part: Results) -> list[Entry]:
     return [entry for entry in part.entries if entry.method == method]
 
 
-def _first_with(floor: str, parts: Sequence[Results]) -> Results | None:
-    return next((part for part in parts if _of(floor, part)), None)
+def _first_with(baseline: str, parts: Sequence[Results]) -> Results | None:
+    return next((part for part in parts if _of(baseline, part)), None)
 
 
 def _method(part: Results) -> str:
-    """What the evaluation measured, floors aside; without a score the name that it would have had."""
+    """What the evaluation measured, baselines aside; without a score the name that it would have had."""
     prior = str(part.settings.get("prior", "none")).partition(",")[0]
     named = " + ".join([str(part.settings["bundle"]), *([prior] if prior != "none" else [])])
-    return next((entry.method for entry in part.entries if not is_floor(entry.method)), named)
+    return next((entry.method for entry in part.entries if not is_baseline(entry.method)), named)
 
 
 def _has_scores(part: Results) -> bool:
-    return any(not is_floor(entry.method) for entry in part.entries)
+    return any(not is_baseline(entry.method) for entry in part.entries)

@@ -89,7 +89,7 @@ def compare(
     Args:
         results_a: first result, A.
         results_b: second result, B.
-        method_a: which method of A; default its bundle's own (not the floors), ``settings["bundle"]``.
+        method_a: which method of A; default its bundle's own (not the baselines), ``settings["bundle"]``.
         method_b: which method of B; default its bundle's own.
 
     Returns:

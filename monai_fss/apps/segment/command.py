@@ -75,20 +75,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle_arguments(
         parser, "inference.yaml", "largest_component=false", None, "the one that --model names; atlas without"
     )
-    parser.add_argument("--model", help="model.pt that a training has written; the atlas needs none")
+    parser.add_argument("--model", help="model.pt of a training; the atlas needs none")
     parser.add_argument("--support-image", nargs="+", default=[], help="labelled scan(s); prnet needs none")
     parser.add_argument("--support-label", nargs="+", default=[], help="their label(s), in the same order")
-    parser.add_argument("--prior", choices=("atlas",), help="also register the whole labelled scan; with --model")
-    parser.add_argument("--prnet", help="propagation.pt or model.pt of PRNet: adds how similar masks are to the label")
-    parser.add_argument("--images", required=True, help="folder of the scans to segment, or one scan")
-    parser.add_argument("--output", required=True, help="folder for the masks")
-    parser.add_argument("--labels", help="label values wanted, such as 1,4 (default: all of the support)")
-    parser.add_argument("--support-slices", help="labelled slices used: middle (default), a number, or all; atlas: all")
-    parser.add_argument("--format", choices=FORMATS, default="nifti", help="of the masks (default: nifti)")
+    parser.add_argument("--prior", choices=("atlas",), help="with --model: also register the whole labelled scan")
+    parser.add_argument(
+        "--prnet",
+        help="propagation.pt or model.pt of PRNet: add a column with the feature similarity of masks and label",
+    )
+    parser.add_argument("--images", required=True, help="folder of scans to segment, or one scan")
+    parser.add_argument("--output", required=True, help="output folder for the masks")
+    parser.add_argument("--labels", help="label values to segment, such as 1,4 (default: all labels of the support)")
+    parser.add_argument(
+        "--support-slices", help="labelled slices to use: middle (default), a number, or all; atlas: all"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="nifti", help="mask file format (default: nifti)")
     parser.add_argument("--probabilities", action="store_true", help="also write probability maps")
     parser.add_argument("--no-quality", action="store_true", help="skip the label-free quality score")
     parser.add_argument("--no-overlays", action="store_true", help="skip the pictures")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
 
 
 def run(args: argparse.Namespace) -> int:

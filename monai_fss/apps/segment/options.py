@@ -56,7 +56,13 @@ def check_labels(labels: Sequence[int] | None, parser: Any, model: str | Path | 
     known = None if supported else parser.config["values"]
     strange = sorted(set(labels or ()) - set(known or labels or ()))
     if strange:
-        raise UsageError(f"--labels {', '.join(map(str, strange))}: {model} knows {known} alone. Name some of these.")
+        raise UsageError(
+            f"--labels {_text(strange)}: {model} was trained for labels {_text(known or ())} only. Choose from these."
+        )
+
+
+def _text(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values))
 
 
 def prior_setting(method: Method, prior: str | None) -> dict[str, Any]:

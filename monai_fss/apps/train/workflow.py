@@ -46,12 +46,16 @@ _RESERVED = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     add_bundle_arguments(parser, "train.yaml", "steps=500 elastic::rotate=0.1")
-    parser.add_argument("--data", required=True, metavar="DATASET_DIR", help="folder with images/ (see `check`)")
-    parser.add_argument("--output", required=True, metavar="RUN_DIR", help="folder for model.pt and checkpoints")
-    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in RUN_DIR")
-    parser.add_argument("--overwrite", action="store_true", help="remove the training in RUN_DIR and start anew")
+    parser.add_argument(
+        "--data", required=True, metavar="DATASET_DIR", help="data set folder with images/ (see `monai-fss check`)"
+    )
+    parser.add_argument("--output", required=True, metavar="RUN_DIR", help="output folder for model.pt and checkpoints")
+    parser.add_argument("--resume", action="store_true", help="resume from the newest checkpoint in RUN_DIR")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="delete the training in RUN_DIR and start from scratch"
+    )
     parser.add_argument("--cases", metavar="A,B,C", help="train on these cases only (default: all)")
-    parser.add_argument("--recipe", help="lay this file of the bundle's configs over train.yaml, such as paper")
+    parser.add_argument("--recipe", metavar="NAME", help="merge configs/NAME.yaml over train.yaml, such as paper")
 
 
 def run(args: argparse.Namespace) -> int:

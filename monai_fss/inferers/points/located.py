@@ -16,7 +16,7 @@ from monai_fss.inferers.found import found_in, with_found
 from monai_fss.inferers.points.localiser import PointLocaliser
 from monai_fss.inferers.points.points import LocatedPoints, SupportPoints, box_of
 from monai_fss.inferers.points.propagation import ScribblePropagation
-from monai_fss.inferers.points.region_prior import agreement, with_grown
+from monai_fss.inferers.points.region_prior import agreement, fuse_region_mask
 from monai_fss.inferers.scans import each_scan
 from monai_fss.networks.nets import LocatedSegmenter
 
@@ -40,7 +40,7 @@ class LocatedInferer(Inferer):
         overlap: of the windows. Default 0.5, the published code's.
         batch: windows in one pass. Default 4.
         localiser: further arguments of :class:`PointLocaliser`.
-        grown: weight, 0..1, of the mask that grows from the points that were found, see :func:`with_grown`; needs
+        grown: weight, 0..1, of the mask that grows from the points that were found, see :func:`fuse_region_mask`; needs
             ``values``. Default 0: the network's word alone, as in the paper.
         propagation: further arguments of :class:`ScribblePropagation`, by which it grows.
     """
@@ -101,7 +101,7 @@ class LocatedInferer(Inferer):
         if self.grown:
             mask = self._grow(image, net, found)
             notes["agreed"] = agreement(whole, mask, self.values)
-            whole = with_grown(whole, mask, self.values, spacing.tolist(), self.grown)
+            whole = fuse_region_mask(whole, mask, self.values, spacing.tolist(), self.grown)
         return whole, notes
 
     def _grow(self, image: MetaTensor, net: LocatedSegmenter, found: LocatedPoints) -> np.ndarray:

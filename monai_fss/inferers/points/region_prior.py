@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""What grew from a scan's own points has a say in its segmentation."""
+"""The mask that grows from a scan's own points, fused with the network's segmentation."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from scipy.ndimage import gaussian_filter
 from monai_fss.metrics import strict_dice
 from monai_fss.transforms import largest_component
 
-__all__ = ["agreement", "with_grown"]
+__all__ = ["agreement", "fuse_region_mask"]
 
-SOFT = 3.0  # mm, sigma by which the border of what grew is blurred
+SOFT = 3.0  # mm, sigma by which the border of the region mask is blurred
 LEAST = 1e-6  # probability: logits stay finite
 
 
-def with_grown(
+def fuse_region_mask(
     logits: torch.Tensor, grown: np.ndarray, values: Sequence[int], spacing: Sequence[float], share: float = 0.5
 ) -> torch.Tensor:
     """Average a network's probabilities with a mask that grew from the points of the same scan.
@@ -55,7 +55,7 @@ def agreement(logits: torch.Tensor, grown: np.ndarray, values: Sequence[int]) ->
     """Dice of what the network sees by itself and of what grew, a label-free guess at how good both are.
 
     Args:
-        logits, grown, values: as for :func:`with_grown`; of the network's mask the largest piece counts.
+        logits, grown, values: as for :func:`fuse_region_mask`; of the network's mask the largest piece counts.
 
     Returns:
         0..1 by label value; 0 for one that did not grow.

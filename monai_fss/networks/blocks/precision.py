@@ -15,7 +15,7 @@ def at_least_single(x: torch.Tensor) -> torch.Tensor:
 
 
 def fast_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 in hardware (Intel's AMX); others are slower by it.
+    """Whether the CPU has native bfloat16 (Intel's AMX); others are slower with it.
 
     MONAI's ``amp`` has no effect on a processor, and does the same on a CUDA device.
     """

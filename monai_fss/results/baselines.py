@@ -1,10 +1,10 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""The floors of an evaluation: what a method must be better than, by their names in the tables."""
+"""The baselines of an evaluation: what a method must be better than, by their names in the tables."""
 
 from __future__ import annotations
 
-__all__ = ["MASK_PASTE", "UNTRAINED", "is_floor", "untrained_name"]
+__all__ = ["MASK_PASTE", "UNTRAINED", "is_baseline", "untrained_name"]
 
 MASK_PASTE = "mask paste"
 """The masks of the labelled slices, laid on the query as they are."""
@@ -18,6 +18,6 @@ def untrained_name(method: str) -> str:
     return f"{_BEFORE}{method}"
 
 
-def is_floor(method: str) -> bool:
-    """Whether a name of the tables is that of a floor. Floors are compared by Dice alone; no distance is measured."""
+def is_baseline(method: str) -> bool:
+    """Whether a name of the tables is that of a baseline. Baselines are compared by Dice alone; no distance is measured."""
     return method == MASK_PASTE or method.startswith(_BEFORE)
