@@ -124,7 +124,7 @@ class Atlas:
 
         Args:
             image: the query (C, H, W, D), channel 0 scaled to 0..1.
-            evidence: further log-odds of each class (W, H', W', D'), such as a network's, on any grid of the same world.
+            evidence: further log-odds of each class (W, H', W', D'), such as a network's, on any grid of the world.
             ahead: whether :meth:`carried_back` will be asked too: its registration then runs beside the other one,
                 where there is a cache that keeps it and the scan is not large.
 

@@ -19,5 +19,5 @@ def untrained_name(method: str) -> str:
 
 
 def is_baseline(method: str) -> bool:
-    """Whether a name of the tables is that of a baseline. Baselines are compared by Dice alone; no distance is measured."""
+    """Whether a name of the tables is that of a baseline. These are compared by Dice alone; no distance is measured."""
     return method == MASK_PASTE or method.startswith(_BEFORE)

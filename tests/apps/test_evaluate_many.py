@@ -171,7 +171,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     ) -> Results:
         places = {"models": models, "registrations": registrations}
         seen.append({"name": evaluation.name, "baselines": evaluation.baselines, **places})
-        names = [evaluation.name, "mask paste"] + ([] if evaluation.bundle == "atlas" else ["untrained network"])
+        names = [evaluation.name, "mask paste"] + ([] if evaluation.method.bundle == "atlas" else ["untrained network"])
         entries = [Entry(0, 0, "case_01", 1, "liver", name, 0.5, 1.0, 1.0, "scored") for name in names]
         settings = {"bundle": evaluation.name, "dataset": "d", "split": "within", "protocol": "ep2", "ways": "compete"}
         settings |= {"runs": 1, "labelled_slices": 1, "model": "m", "training_settings": evaluation.settings}

@@ -4,7 +4,7 @@
 The tables of ablations in ``docs/benchmarks.md``: ``python tests/benchmarks/ablations.py``.
 
 ``docs/benchmarks/ablations/<data set>_setting<1|2>_<ep1|ep2>.csv`` hold the scores of ablations (``crapnet:blocks=0``)
-on some of the folds, written by ``--add`` as those of ``family.py`` are. An ablation stands below its method as it is, on
+on some of the folds, written by ``--add`` as those of ``family.py`` are. An ablation stands below its method, on
 the same folds: mean Dice (%) by organ, the difference of the means, in how many pairs of query and organ it is
 above, and the mean before training. ``--write`` puts the tables into the document.
 """
