@@ -32,7 +32,7 @@ def smooth_spacing(image: MetaTensor, spacing: Sequence[float]) -> MetaTensor:
     """
     if not isinstance(image, MetaTensor):
         raise ValueError("image: must be a MetaTensor, whose affine says how large a voxel is.")
-    sizes = np.linalg.norm(np.asarray(image.affine, dtype=float)[:3, :3], axis=0)
+    sizes = image.pixdim.numpy()
     sigma = SIGMA * np.maximum(np.asarray(spacing, dtype=float) / sizes - 1, 0)
     values = image.as_tensor().float()
     if sigma.any():  # beyond the border the image goes on as it ends (MONAI's filter has 0 there)

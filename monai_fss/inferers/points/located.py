@@ -89,7 +89,7 @@ class LocatedInferer(Inferer):
     def _segment(self, image: MetaTensor, net: LocatedSegmenter) -> torch.Tensor:
         found = self._locate(image, net)
         self.located[scan_name(image)] = found
-        spacing = np.linalg.norm(np.asarray(image.affine, dtype=float)[:3, :3], axis=0)
+        spacing = image.pixdim.numpy()
         place = self._place(found, image.shape[1:], spacing, self.without)
         logits = _against_the_others(self.windows(image.as_tensor()[(slice(None), *place)][None], net)[0])
         whole = logits.new_full((len(logits), *image.shape[1:]), NOT_HERE)

@@ -137,7 +137,7 @@ class ScribblePropagation(Inferer):
 
     def _grow(self, image: MetaTensor, found: LocatedPoints, scribbles: np.ndarray, mask: np.ndarray) -> None:
         """Into ``mask``, within a box around the organs' points: growth elsewhere would only take time."""
-        spacing = np.linalg.norm(np.asarray(image.affine, dtype=float)[:3, :3], axis=0)
+        spacing = image.pixdim.numpy()
         without: Sequence[int] = () if self.background is None else (self.background,)
         start, stop = box_of(found, self.tau, self.margin, image.shape[1:], spacing, without)
         box = tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
