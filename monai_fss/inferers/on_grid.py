@@ -15,6 +15,7 @@ from itertools import product
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from scipy.ndimage import find_objects
 
 from monai_fss.registration import Grid, resample
 
@@ -171,10 +172,10 @@ def slabs_on_grid(values: torch.Tensor, source: Grid, target: Grid) -> Iterator[
 
 def _piece(way: int, values: torch.Tensor, source: Grid, target: Grid, threshold: float) -> _Piece | None:
     inside = values > threshold
-    if not bool(inside.any()):
+    box = find_objects(inside.cpu().numpy().view(np.uint8), max_label=1)[0]
+    if box is None:
         return None
-    axes = [torch.nonzero(inside.any(a).any(b))[:, 0] for a, b in ((2, 1), (2, 0), (1, 0))]
-    first, last = (np.array([int(axis[end]) for axis in axes]) for end in (0, -1))
+    first, last = np.array([s.start for s in box]), np.array([s.stop - 1 for s in box])
     if source.same(target, 1e-6):
         low, high = first, last + 1
         reach = low, high

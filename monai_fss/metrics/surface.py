@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from monai.metrics.utils import get_edge_surface_distance
+from scipy.ndimage import find_objects
 
 __all__ = ["assd", "hd95", "surface_distances"]
 
@@ -94,10 +95,5 @@ def _check(prediction: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) 
 
 def _union_box(prediction: np.ndarray, truth: np.ndarray, margin: int = 1) -> tuple[slice, ...]:
     """The box around both masks: the scan around it costs time and changes no distance."""
-    either = prediction | truth
-    box = []
-    for axis, size in enumerate(either.shape):
-        others = tuple(other for other in range(either.ndim) if other != axis)
-        used = np.flatnonzero(either.any(axis=others))
-        box.append(slice(max(int(used[0]) - margin, 0), min(int(used[-1]) + margin + 1, size)))
-    return tuple(box)
+    tight = find_objects((prediction | truth).astype(np.uint8))[0]
+    return tuple(slice(max(s.start - margin, 0), s.stop + margin) for s in tight)

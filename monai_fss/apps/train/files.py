@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.methods.bundles import bundle_path
 from monai_fss.apps.methods.recipes import recipe_content
-from monai_fss.data import InputWarning
+from monai_fss.data import InputWarning, sha256_of
 
 __all__ = ["FILE_KEYS", "check_files", "training_files", "warn_unknown_files"]
 
@@ -37,8 +36,7 @@ def training_files(bundle: str, recipe: str | None) -> dict[str, Any]:
     """
     configs = bundle_path(bundle) / "configs"
     files = [configs / "train.yaml", *(file for name in _STAGES if (file := configs / f"{name}.yaml").is_file())]
-    content = b"".join(file.read_bytes() for file in files)
-    return {_RECIPE: recipe_content(bundle, recipe), _MAIN: hashlib.sha256(content).hexdigest()}
+    return {_RECIPE: recipe_content(bundle, recipe), _MAIN: sha256_of(*files)}
 
 
 def check_files(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], advice: str) -> None:
