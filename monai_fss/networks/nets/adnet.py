@@ -89,30 +89,8 @@ class ADNet(FewShotNet):
         # In single precision under AMP too: in half precision a confident probability is 1.0, and its logit infinite.
         return torch.sigmoid(self.kappa * (self.threshold - score.float()))
 
-    def forward(
-        self,
-        image: torch.Tensor,
-        support_image: torch.Tensor | None = None,
-        support_label: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Segment the queries.
-
-        Args:
-            image: (B, C, *spatial).
-            support_image: (B, S, C, *spatial), training only: one one-way support set for each query.
-            support_label: (B, S, 1, *spatial), binary.
-
-        Returns:
-            logits (B, 1 + W, *spatial) by the stored condition. With a support set: a dict of ``logits``
-            (B, 2, *spatial), ``aligned_logits`` (B, S, 2, *spatial) of the support shots segmented by the query's
-            predicted mask,
-            ``aligned`` (B,) bool: whether the query's mask held anything, ``support_label``, ``threshold`` (),
-            ``alpha``.
-        """
-        if support_image is not None and support_label is not None:
-            if not torch.jit.is_scripting():
-                return self._episode(image, support_image, support_label)
-            raise RuntimeError("A scripted network takes the image alone: condition it before scripting.")
+    def segment(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (B, 1 + W, *spatial) of images (B, C, *spatial) by the stored condition."""
         score = self.anomaly_score(self.encoder(image), self.prototypes)
         return self._logits(self.probability(score), image.shape[2:])
 
@@ -157,7 +135,14 @@ class ADNet(FewShotNet):
         return torch.cat([torch.zeros_like(foreground[:, :1]), foreground], dim=1)
 
     @torch.jit.ignore
-    def _episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+    def episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+        """See :meth:`FewShotNet.episode`.
+
+        Returns:
+            a dict of ``logits`` (B, 2, *spatial), ``aligned_logits`` (B, S, 2, *spatial) of the support shots segmented
+            by the query's predicted mask, ``aligned`` (B,) bool: whether the query's mask held anything,
+            ``support_label``, ``threshold`` (), ``alpha``.
+        """
         batch, shots = support_image.shape[:2]
         # One batch of supports and queries, so that batch statistics, where an encoder has them, are common to both.
         features = self.encoder(torch.cat([support_image.flatten(0, 1), image]))

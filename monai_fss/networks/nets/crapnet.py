@@ -95,28 +95,8 @@ class CRAPNet(FewShotNet):
         self.register_condition("support_features", torch.zeros(ways, 1, channels, 1, 1))
         self.register_condition("support_masks", torch.zeros(ways, 1, 1, 1, 1))
 
-    def forward(
-        self,
-        image: torch.Tensor,
-        support_image: torch.Tensor | None = None,
-        support_label: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Segment the queries.
-
-        Args:
-            image: (B, C, H, W).
-            support_image: (B, S, C, H, W), training only: one one-way support set for each query.
-            support_label: (B, S, 1, H, W), binary.
-
-        Returns:
-            logits (B, 1 + W, H, W) by the stored condition. With a support set: a dict of ``logits`` (B, 2, H, W),
-            ``aligned_logits`` (B, S, 2, H, W) of the support shots segmented by the query's predicted mask,
-            ``aligned`` (B,) bool: whether the query's mask held anything, ``support_label``.
-        """
-        if support_image is not None and support_label is not None:
-            if not torch.jit.is_scripting():
-                return self._episode(image, support_image, support_label)
-            raise RuntimeError("A scripted network takes the image alone: condition it before scripting.")
+    def segment(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (B, 1 + W, H, W) of images (B, C, H, W) by the stored condition."""
         query = self.encoder(image).float()
         scores = [
             self._score(
@@ -198,7 +178,13 @@ class CRAPNet(FewShotNet):
         return torch.stack(banks, dim=1), torch.stack(known, dim=1)
 
     @torch.jit.ignore
-    def _episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+    def episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+        """See :meth:`FewShotNet.episode`.
+
+        Returns:
+            a dict of ``logits`` (B, 2, H, W), ``aligned_logits`` (B, S, 2, H, W) of the support shots segmented by the
+            query's predicted mask, ``aligned`` (B,) bool: whether the query's mask held anything, ``support_label``.
+        """
         batch, shots = support_image.shape[:2]
         # One batch of supports and queries, so that batch statistics, where an encoder has them, are common to both.
         features = self.encoder(torch.cat([support_image.flatten(0, 1), image])).float()

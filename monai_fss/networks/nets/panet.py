@@ -79,28 +79,8 @@ class PANet(FewShotNet):
         similarity = softmax_similarity(features, prototypes.flatten(-4, -3), valid.flatten(-3, -2), self.alpha)
         return similarity[:, 1::2] - similarity[:, 0::2]
 
-    def forward(
-        self,
-        image: torch.Tensor,
-        support_image: torch.Tensor | None = None,
-        support_label: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Segment the queries.
-
-        Args:
-            image: (B, C, H, W).
-            support_image: (B, S, C, H, W), training only: one one-way support set for each query.
-            support_label: (B, S, 1, H, W), binary.
-
-        Returns:
-            logits (B, 1 + W, H, W) by the stored condition. With a support set: a dict of ``logits`` (B, 2, H, W),
-            ``aligned_logits`` (B, S, 2, H, W) of the support shots segmented by the query's predicted mask,
-            ``aligned`` (B,) bool: whether that mask held anything, and ``support_label``.
-        """
-        if support_image is not None and support_label is not None:
-            if not torch.jit.is_scripting():
-                return self._episode(image, support_image, support_label)
-            raise RuntimeError("A scripted network takes the image alone: condition it before scripting.")
+    def segment(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (B, 1 + W, H, W) of images (B, C, H, W) by the stored condition."""
         return self._logits(self.score(self.encoder(image).float(), self.prototypes, self.valid), image.shape[2:])
 
     @torch.jit.ignore
@@ -118,7 +98,13 @@ class PANet(FewShotNet):
         return torch.cat([torch.zeros_like(foreground[:, :1]), foreground], dim=1)
 
     @torch.jit.ignore
-    def _episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+    def episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+        """See :meth:`FewShotNet.episode`.
+
+        Returns:
+            a dict of ``logits`` (B, 2, H, W), ``aligned_logits`` (B, S, 2, H, W) of the support shots segmented by the
+            query's predicted mask, ``aligned`` (B,) bool: whether that mask held anything, and ``support_label``.
+        """
         batch, shots = support_image.shape[:2]
         # One batch of supports and queries, so that batch statistics, where an encoder has them, are common to both.
         # Single precision under AMP too: half cannot hold the sum over a background of 256 x 256 pixels.
