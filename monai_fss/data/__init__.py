@@ -25,9 +25,9 @@ from monai_fss.data.checks.preflight import (
     training_problems,
 )
 from monai_fss.data.checks.queries import check_not_support, check_queries, check_range
-from monai_fss.data.checks.scribbles import check_propagation, check_scribbles, scribble_problems
+from monai_fss.data.checks.scribbles import check_propagation, check_scribbles
 from monai_fss.data.dataset import Case, CaseSummary, DatasetFolder
-from monai_fss.data.dataset_json import label_names, write_dataset_json
+from monai_fss.data.dataset_json import label_names
 from monai_fss.data.files.atomic import atomic_path, remove_stale, write_json, write_text_atomic
 from monai_fss.data.files.dicom_codes import CodedName, coded_name
 from monai_fss.data.files.dicom_seg import dicom_seg_problems, write_dicom_seg
@@ -133,7 +133,6 @@ __all__ = [
     "save_propagation",
     "scan_item",
     "scribble_item",
-    "scribble_problems",
     "scribble_values",
     "sha256_of",
     "slice_runs",
@@ -143,7 +142,6 @@ __all__ = [
     "training_problems",
     "validation_items",
     "verbatim",
-    "write_dataset_json",
     "write_dicom_seg",
     "write_json",
     "write_phantom_dataset",

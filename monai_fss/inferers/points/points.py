@@ -12,7 +12,7 @@ import torch
 
 from monai_fss.data import ScanError
 
-__all__ = ["LocatedPoints", "SupportPoints", "box_of", "centres_of"]
+__all__ = ["LocatedPoints", "SupportPoints", "box_of"]
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,6 @@ class LocatedPoints:
             if self.similarity[index] > tau or self.values[index] in always:
                 drawn[tuple(self.voxels[index])] = self.values[index]
         return drawn
-
-
-def centres_of(points: LocatedPoints) -> dict[int, np.ndarray]:
-    """Where each label lies: the median along each axis, in mm (3,), of its points. A few that went astray do not
-    move it."""
-    return {int(value): np.median(points.mm[points.values == value], axis=0) for value in np.unique(points.values)}
 
 
 def box_of(
