@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.data import MetaTensor
@@ -96,5 +96,5 @@ class PriorProtocol(Protocol):
     ) -> torch.Tensor:
         """Segment by the network, then combine."""
         alone = self.protocol(network, support, query, values)
-        image = query["image"]
+        image = cast(MetaTensor, query["image"])
         return Atlas(support, values, **self.settings)(image, as_evidence(image, alone))

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from monai.data import list_data_collate
+from monai.data import MetaTensor, list_data_collate
 from monai.inferers import Inferer
 
 from monai_fss.networks.nets import FewShotNet
@@ -202,7 +202,7 @@ class AtlasProtocol(Protocol):
         self, network: FewShotNet, support: Sequence[Item], query: Item, values: Sequence[int]
     ) -> torch.Tensor:
         """Register, fuse, refine; the network is not asked."""
-        return Atlas(support, values, **self.settings)(query["image"])
+        return Atlas(support, values, **self.settings)(cast(MetaTensor, query["image"]))
 
 
 class LocatedProtocol(Protocol):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -121,8 +122,8 @@ def auroc(scores: Sequence[float] | np.ndarray, dices: Sequence[float] | np.ndar
     if not n_bad or not n_good:
         missing = f"no result has a Dice score {'below' if not n_bad else 'of at least'} {below:g}"
         return Auroc(math.nan, n_bad, n_good, undefined, missing)
-    area = compute_roc_auc(torch.from_numpy(-x), torch.from_numpy(bad.astype(int)))
-    return Auroc(float(area), n_bad, n_good, undefined)
+    area = cast(float, compute_roc_auc(torch.from_numpy(-x), torch.from_numpy(bad.astype(int))))
+    return Auroc(area, n_bad, n_good, undefined)
 
 
 def _pairs(

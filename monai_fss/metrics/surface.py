@@ -71,9 +71,9 @@ def surface_distances(prediction: np.ndarray, truth: np.ndarray, spacing: Sequen
     if not prediction.any() or not truth.any():
         return math.nan, math.nan
     box = _union_box(prediction, truth)
-    masks = [torch.from_numpy(np.ascontiguousarray(mask[box], dtype=bool)) for mask in (prediction, truth)]
+    found, true = (torch.from_numpy(np.ascontiguousarray(mask[box], dtype=bool)) for mask in (prediction, truth))
     # What compute_hausdorff_distance and compute_average_surface_distance both begin with, here once for the two.
-    _, directed, _ = get_edge_surface_distance(*masks, spacing=[float(value) for value in spacing], symmetric=True)
+    _, directed, _ = get_edge_surface_distance(found, true, spacing=[float(value) for value in spacing], symmetric=True)
     there, back = (distances.numpy() for distances in directed)
     largest = max(np.percentile(there, 95), np.percentile(back, 95))
     return float(largest), float(np.concatenate([there, back]).mean(dtype=float))

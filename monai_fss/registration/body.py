@@ -51,7 +51,7 @@ def prepared(image: MetaTensor, name: str) -> MetaTensor:
     if not (low >= -0.5 and high <= 1.5):
         raise ValueError(f"{name}: intensities from {low:.4g} to {high:.4g}. Scale them to 0..1, air at 0.")
     codes = nib.orientations.io_orientation(own.affine)
-    data = nib.orientations.apply_orientation(image.detach().as_tensor()[0].cpu().float().numpy(), codes)
+    data = nib.orientations.apply_orientation(image.as_tensor().detach()[0].cpu().float().numpy(), codes)
     # Rounded to what is beyond all measurement, for the noise of computing the affine.
     affine = np.round(own.canonical().affine, 9)
     return MetaTensor(torch.from_numpy(np.ascontiguousarray(data))[None], affine=torch.from_numpy(affine))

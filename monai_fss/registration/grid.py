@@ -59,7 +59,8 @@ class Grid:
             raise TypeError(f"{type(image).__name__} has no affine. Give a MetaTensor, as LoadImage returns it.")
         if image.ndim not in (3, 4):
             raise ValueError(f"image of shape {tuple(image.shape)}: not a volume. Give (C, H, W, D) or (H, W, D).")
-        return cls(tuple(image.shape[-3:]), image.affine.cpu().numpy())
+        height, width, depth = image.shape[-3:]
+        return cls((height, width, depth), image.affine.cpu().numpy())
 
     @property
     def spacing(self) -> np.ndarray:

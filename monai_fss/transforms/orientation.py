@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from typing import cast
 
 import nibabel as nib
 import numpy as np
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 from monai.transforms import Orientation, Orientationd
 from monai.transforms.spatial.functional import orientation
@@ -75,10 +77,9 @@ class SliceOrientation(Orientation):
         back = nib.orientations.ornt_transform(
             nib.orientations.axcodes2ornt(codes, LABELS), nib.orientations.io_orientation(original)
         )
+        affine = np.asarray(cast(MetaTensor, data).affine)
         with self.trace_transform(False):
-            return orientation(
-                data, np.asarray(data.affine), back, lazy=False, transform_info=self.get_transform_info()
-            )
+            return orientation(data, affine, back, lazy=False, transform_info=self.get_transform_info())
 
 
 class SliceOrientationd(Orientationd):

@@ -134,7 +134,7 @@ def protocol_of(evaluation: Evaluation, parser: ConfigParser | None = None) -> P
 def _windows(parser: ConfigParser) -> FewShotVolumeInferer:
     from monai_fss.inferers import FewShotVolumeInferer
 
-    return FewShotVolumeInferer(**{key: parser.config[key] for key in ("roi_size", "overlap") if key in parser.config})
+    return FewShotVolumeInferer(**{key: parser[key] for key in ("roi_size", "overlap") if key in parser})
 
 
 def _atlas_protocol(evaluation: Evaluation, parser: Any) -> Protocol:

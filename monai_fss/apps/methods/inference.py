@@ -41,7 +41,7 @@ def inference_parser(
     parser = ConfigParser()
     parser.read_config(str(folder / "configs" / "inference.yaml"))
     parser.update(parser_values({"bundle_root": folder}))
-    strange = sorted(trained.keys() - set(parser.config.get("settings", ())))  # how scans are treated, nothing else
+    strange = sorted(trained.keys() - set(parser.get("settings", ())))  # how scans are treated, nothing else
     if strange:
         raise ScanError(
             f"{source}: brings settings that {bundle} does not know ({', '.join(strange)}). Name the bundle it is of."

@@ -198,12 +198,11 @@ def segment(
 
 
 def _warn_memory(parser: ConfigParser, inputs: Inputs, todo: Sequence[str]) -> None:
-    config = parser.config
-    registers = "network_inferer" not in config and bool(inputs.supports) or config.get("prior") is not None
+    registers = "network_inferer" not in parser and bool(inputs.supports) or parser.get("prior") is not None
     dims = 2 if inputs.supports else 3
     scans = [inputs.queries[case] for case in todo]
-    ways = len(config.get("values") or inputs.values)
-    warn_memory(scans, inputs.supports, ways, config.get("pixdim"), registers, dims)
+    ways = len(parser.get("values") or inputs.values)
+    warn_memory(scans, inputs.supports, ways, parser.get("pixdim"), registers, dims)
 
 
 def chosen_bundle(bundle: str | None, model: str | None) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
-from monai.data.utils import affine_to_spacing
+from nibabel.affines import voxel_sizes
 
 from monai_fss.data.problems import Findings
 
@@ -21,7 +21,7 @@ _SHEARED = 1e-3
 
 def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
     """Return the voxel spacing in mm: the lengths of the three columns of a 4 x 4 affine."""
-    x, y, z = affine_to_spacing(affine, suppress_zeros=False)
+    x, y, z = voxel_sizes(affine)
     return float(x), float(y), float(z)
 
 

@@ -81,8 +81,8 @@ class PointLocaliser:
         if min(spread, smooth or 0) < 0:
             raise ValueError(f"spread {spread} and smooth {smooth} must be at least 0 mm.")
         # On a processor convolutions of few channels are a sixth faster with the channels last.
-        self.coarse = coarse.eval().to(memory_format=torch.channels_last_3d)
-        self.fine = self.coarse if fine is None else fine.eval().to(memory_format=torch.channels_last_3d)
+        self.coarse = _channels_last(coarse.eval())
+        self.fine = self.coarse if fine is None else _channels_last(fine.eval())
         self.starts = starts
         self.spread = spread
         self.threshold = threshold
@@ -223,6 +223,10 @@ class PointLocaliser:
             patches = grid.patches(centres[first : first + self.batch], network.patch_size)
             answers.append([answer.cpu() for answer in ask(patches.to(network.reach.device))])
         return tuple(torch.cat(answer) for answer in zip(*answers, strict=True))
+
+
+def _channels_last(network: PRNet) -> PRNet:
+    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch declares none of it
 
 
 def _jump(network: PRNet, target: torch.Tensor, start: torch.Tensor) -> np.ndarray:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -112,7 +112,7 @@ class LocatedInferer(Inferer):
         grower = ScribblePropagation(
             self._localiser(net), points, tau=self.tau, background=self.background, **self.propagation
         )
-        return grower.grow(image.cpu(), found)
+        return grower.grow(cast(MetaTensor, image.cpu()), found)
 
     def _place(
         self, found: LocatedPoints, shape: Sequence[int], spacing: np.ndarray, without: Collection[int]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,8 +63,8 @@ class SupportPoints:
                 f"points of the labelled scan: lack {', '.join(missing)}; another version of monai_fss wrote them. Run "
                 "the training again: its networks are found, and the points are looked at anew."
             )
-        kept = {field.name: state[field.name].detach().cpu().clone() for field in fields(cls)}
         tensors = ("coarse", "fine", "anatomical", "pixel", "shown")
+        kept: dict[str, Any] = {field.name: state[field.name].detach().cpu().clone() for field in fields(cls)}
         return cls(**{name: value if name in tensors else value.numpy() for name, value in kept.items()})
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -101,7 +101,7 @@ class ScribblePropagation(Inferer):
         """(B, C, H, W, D) MetaTensor -> pseudo-masks (B, 1, H, W, D), 0 for the background."""
         if not isinstance(inputs, MetaTensor):
             raise TypeError("points are found in mm: give a MetaTensor, whose affine says how large a voxel is.")
-        masks = [self.pseudo_mask(image.cpu()) for image in each_scan(inputs)]
+        masks = [self.pseudo_mask(cast(MetaTensor, image.cpu())) for image in each_scan(inputs)]
         return convert_to_dst_type(torch.stack(masks).float(), inputs)[0]
 
     def pseudo_mask(self, image: MetaTensor) -> torch.Tensor:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -78,7 +79,7 @@ class ADNet(FewShotNet):
         self.support_window = [int(n) for n in support_window]
         self.spatial_dims = int(getattr(encoder, "spatial_dims", 2))
         self.threshold = nn.Parameter(torch.tensor(float(threshold)))
-        self.register_condition("prototypes", torch.zeros(ways, int(encoder.out_channels)))
+        self.register_condition("prototypes", torch.zeros(ways, cast(int, encoder.out_channels)))
 
     def anomaly_score(self, features: torch.Tensor, prototypes: torch.Tensor) -> torch.Tensor:
         """Eq. 2: -alpha cos(features, prototypes), (B, W, *smaller), in [-alpha, alpha]."""
@@ -92,7 +93,7 @@ class ADNet(FewShotNet):
     def segment(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (B, 1 + W, *spatial) of images (B, C, *spatial) by the stored condition."""
         score = self.anomaly_score(self.encoder(image), self.prototypes)
-        return self._logits(self.probability(score), image.shape[2:])
+        return self._logits(self.probability(score), list(image.shape[2:]))
 
     @torch.jit.ignore
     def condition(self, support_image: torch.Tensor, support_label: torch.Tensor) -> ADNet:
@@ -152,9 +153,9 @@ class ADNet(FewShotNet):
         probability = self.probability(self.anomaly_score(query, prototypes[:, None]))
         predicted = (probability > 0.5).to(query.dtype).detach()
         aligned = self._align(query, predicted, support)
-        size = support_image.shape[3:]
+        size = list(support_image.shape[3:])
         return {
-            "logits": self._logits(probability, image.shape[2:]),
+            "logits": self._logits(probability, list(image.shape[2:])),
             "aligned_logits": self._logits(aligned, size).reshape(batch, shots, 2, *size),
             "aligned": predicted.flatten(1).sum(1) > 0,
             "support_label": support_label,
