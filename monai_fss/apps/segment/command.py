@@ -174,7 +174,9 @@ def segment(
     todo = pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
     _warn_memory(parser, inputs, todo)
     given: dict[str, Any] = {"support_image": pairs[0], "support_label": pairs[1]} if supported else {}
-    given |= {"labels": labels, "items": query_items({case: queries[case] for case in todo}), "output_dir": output}
+    given["labels"] = labels
+    given["items"] = query_items({case: queries[case] for case in todo})
+    given["output_dir"] = output
     # From here on nothing is set: the parser would build everything anew, and the network without its weights.
     parser.update(parser_values(given))
     if model:
@@ -186,12 +188,14 @@ def segment(
         parser.get_parsed_content("evaluator").run()
     if mask_format != "nifti":
         write_dicom_masks(output, queries, again=todo, algorithm=bundle, keep_nifti=mask_format == "both")
-    report: dict[str, Any] = {
+    report = {
         "inputs": {"images": str(images), "cases": list(queries), **run_note},
         "versions": versions(),
+        "device": str(parser.get_parsed_content("device")),
+        "segmented_now": todo,
+        "seconds": round(time.time() - start, 2),
+        "settings": {**trained, **settings},
     }
-    report |= {"device": str(parser.get_parsed_content("device")), "segmented_now": todo}
-    report |= {"seconds": round(time.time() - start, 2), "settings": {**trained, **settings}}
     write_json(Path(output) / "report.json", report)
     finish_run(output)
     return todo
