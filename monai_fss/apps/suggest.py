@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from monai_fss.apps.arguments import case_names
 from monai_fss.apps.errors import UsageError
@@ -170,8 +170,9 @@ def _scaled(case: Case, modality: str) -> MetaTensor:
 
     image = LoadScan()(case.image)
     if modality.upper() == "CT":
-        return ScaleIntensityRange(*SOFT_TISSUE, b_min=0, b_max=1, clip=True)(image)
-    return ScaleIntensityRangePercentiles(0, 99.5, b_min=0, b_max=1, clip=True)(image)
+        low, high = SOFT_TISSUE
+        return cast("MetaTensor", ScaleIntensityRange(a_min=low, a_max=high, b_min=0, b_max=1, clip=True)(image))
+    return cast("MetaTensor", ScaleIntensityRangePercentiles(0, 99.5, b_min=0, b_max=1, clip=True)(image))
 
 
 def _format(rows: Sequence[Suggestion], labelled: Sequence[str]) -> str:

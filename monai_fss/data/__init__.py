@@ -23,13 +23,12 @@ from monai_fss.data.checks.preflight import (
     check_training,
 )
 from monai_fss.data.checks.queries import check_not_support, check_queries, check_range
-from monai_fss.data.checks.scribbles import check_propagation, check_scribbles, scribble_problems
+from monai_fss.data.checks.scribbles import check_propagation, check_scribbles
 from monai_fss.data.dataset import Case, CaseSummary, DatasetFolder
-from monai_fss.data.dataset_json import label_names, write_dataset_json
+from monai_fss.data.dataset_json import label_names
 from monai_fss.data.files.atomic import atomic_path, remove_stale, write_json, write_text_atomic
 from monai_fss.data.files.dicom_codes import CodedName, coded_name
 from monai_fss.data.files.dicom_seg import dicom_seg_problems, write_dicom_seg
-from monai_fss.data.files.digests import sha256_of
 from monai_fss.data.files.output import check_output, finish_run, start_run
 from monai_fss.data.fold_items import FoldItems, fold_items
 from monai_fss.data.items import (
@@ -51,6 +50,7 @@ from monai_fss.data.scribbles import class_names, is_written, pseudo_items, scri
 from monai_fss.data.setting_2 import left_out_classes, slice_runs
 from monai_fss.data.splits import Fold, make_folds
 from monai_fss.data.verbatim import verbatim
+from monai_fss.digests import sha256_of
 
 if TYPE_CHECKING:
     from monai_fss.data.episodes import EpisodeDataset, EpisodeSampler
@@ -137,7 +137,6 @@ __all__ = [
     "save_propagation",
     "scan_item",
     "scribble_item",
-    "scribble_problems",
     "scribble_values",
     "sha256_of",
     "slice_runs",
@@ -147,7 +146,6 @@ __all__ = [
     "training_problems",
     "validation_items",
     "verbatim",
-    "write_dataset_json",
     "write_dicom_seg",
     "write_json",
     "write_phantom_dataset",

@@ -5,15 +5,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monai_fss.data.files.atomic import write_json
 from monai_fss.data.problems import Findings
 
-__all__ = ["DATASET_FILE", "Description", "label_names", "read_dataset_json", "write_dataset_json"]
+__all__ = ["DATASET_FILE", "Description", "label_names", "read_dataset_json"]
 
 DATASET_FILE = "dataset.json"
 _KNOWN = ("name", "description", "modality", "labels", "folds", "cases")
@@ -100,54 +99,6 @@ def label_names(labels: Iterable[str | Path]) -> dict[int, str]:
             found.settle()
             names = {value: name for name, value in named.items()} | names
     return names
-
-
-def write_dataset_json(
-    folder: str | Path,
-    *,
-    name: str,
-    labels: Mapping[str, int],
-    modality: str = "",
-    description: str = "",
-    folds: Sequence[Sequence[str]] | None = None,
-    cases: Sequence[str] | None = None,
-) -> Path:
-    """
-    Write dataset.json, whole or not at all.
-
-    Args:
-        folder: the data set folder; made when missing.
-        name: of the data set.
-        labels: organ name to label value (1 or more, each once).
-        modality: such as ``"CT"`` or ``"MR"``.
-        description: one line about it.
-        folds: case names, fold by fold; left out of the file where None.
-        cases: the cases that belong to the set; left out of the file where None.
-
-    Returns:
-        the file written.
-
-    Raises:
-        ScanError: when the content is not what :func:`read_dataset_json` accepts.
-    """
-    path = Path(folder) / DATASET_FILE
-    content: dict[str, Any] = {
-        "name": name,
-        "description": description,
-        "modality": modality,
-        "labels": dict(labels),
-    }
-    if folds is not None:
-        content["folds"] = [list(fold) for fold in folds]
-    if cases is not None:
-        content["cases"] = list(cases)
-    found = Findings(path)
-    _labels(content["labels"], found)
-    _folds(content.get("folds", []), found)
-    _names(content.get("cases", []), "'cases'", found)
-    found.settle()
-    write_json(path, content)
-    return path
 
 
 def _labels(value: Any, found: Findings) -> dict[str, int]:

@@ -127,7 +127,7 @@ def _shown_in(label: Path, leave_out: Collection[int]) -> tuple[set[int], np.nda
     mask = torch.from_numpy(np.isin(array, list(leave_out)).astype(np.float32))
     oriented = SliceOrientation()(MetaTensor(mask[None], affine=torch.as_tensor(volume.affine)))
     # As in the bundles: nothing changes unless the scan is sheared, whose slices it sets upright.
-    spaced = Spacing(pixdim=(-1, -1, -1), mode="bilinear", dtype=torch.float32)(oriented)
+    spaced = Spacing(pixdim=(-1, -1, -1), mode="bilinear", dtype=np.float32)(oriented)
     return set(counts), np.asarray(spaced.amax((0, 1, 2)) > _SHARE)
 
 

@@ -79,13 +79,13 @@ class PropagationReport:
             found.values,
             np.where(found.values == self.inferer.background, 1.0, found.similarity),  # these are all kept
             np.asarray(output["pred"][0]).astype(np.int16),
-            _spacing(output["image"]),
+            output["image"].pixdim.tolist(),
             {value: self.names.get(value, f"label_{value}") for value in self.inferer.values},
             case,
             tau=self.inferer.tau,
             background=self.inferer.background,
             around=1,
-            support_spacing=_spacing(support),
+            support_spacing=support.pixdim.tolist(),
             axcodes=nib.orientations.aff2axcodes(np.asarray(output["image"].affine)),
             support_axcodes=nib.orientations.aff2axcodes(np.asarray(support.affine)),
         )
@@ -121,7 +121,3 @@ class PropagationReport:
 
 def _located(output: Any) -> LocatedPoints:
     return LocatedPoints.from_state(found_in(output["pred"])["located"])
-
-
-def _spacing(image: MetaTensor) -> list[float]:
-    return np.linalg.norm(np.asarray(image.affine)[:3, :3], axis=0).tolist()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
+from monai.data.utils import affine_to_spacing
 
 from monai_fss.data import atomic_path, case_name, count_values, read_scan, write_text_atomic
 from monai_fss.inferers import found_in
@@ -113,7 +114,7 @@ class SegmentReport:
         figure = overlay(
             image,
             np.asarray(output["pred"][0]),
-            np.linalg.norm(affine[:3, :3], axis=0).tolist(),
+            affine_to_spacing(affine).tolist(),
             self.names,
             title=case,
             axcodes=nib.orientations.aff2axcodes(affine),

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -133,7 +133,7 @@ class VolumeScores:
         write_results(folder, Results({**own, **settings}, self.entries))
 
     def _on(self, image: MetaTensor, logits: MetaTensor, grid: Grid) -> WaysOnGrid:
-        seen, source = without_padding(logits.cpu(), image.cpu())
+        seen, source = without_padding(logits.cpu(), cast(MetaTensor, image.cpu()))
         told = shown_slices(self.labels(image), self.values) if self.protocol == "ep1" else None
         return WaysOnGrid(way_probabilities(seen), source, grid, allowed=told)
 

@@ -9,7 +9,7 @@ from monai_fss.inferers.points.localiser import PointLocaliser
 from monai_fss.inferers.points.located import LocatedInferer, LocatedQuality
 from monai_fss.inferers.points.mask_similarity import MaskSimilarity, mask_landmarks
 from monai_fss.inferers.points.matching import MATCH_LEVELS, MatchLevel, PointMatcher
-from monai_fss.inferers.points.points import LocatedPoints, SupportPoints, box_of, centres_of
+from monai_fss.inferers.points.points import LocatedPoints, SupportPoints, box_of
 from monai_fss.inferers.points.propagation import ScribblePropagation, scribble_points
 
 from .atlas import Atlas
@@ -50,7 +50,6 @@ __all__ = [
     "SupportSet",
     "WaysOnGrid",
     "box_of",
-    "centres_of",
     "chunks",
     "conditioned",
     "found_in",

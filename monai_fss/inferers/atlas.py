@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -145,7 +145,7 @@ class Atlas:
             result = MetaTensor(torch.zeros(len(self.values), 1, 1, 1), affine=query.affine)
             return self._left_out(result, dict.fromkeys(self.values, f"not registered: {'; '.join(failures)}"), image)
         grid = self.grid(query)
-        fixed = resample(query, grid)[0].as_tensor().numpy()
+        fixed = resample(query, grid).as_tensor()[0].numpy()
         probabilities = self._fused(placed, grid, fixed)
         # Not one labelled scan puts a voxel of it into the query.
         unseen = probabilities.reshape(len(probabilities), -1).max(1) < 0.5 / len(placed)
@@ -180,7 +180,7 @@ class Atlas:
         images: list[np.ndarray] = []
         fewer = self.nearest is not None and self.nearest < len(placed)
         if fewer or (len(placed) > 1 and self.fusion in ("local", "pbaf")):
-            images = [resample(scan.image, grid, f)[0].as_tensor().numpy() for scan, f in placed]
+            images = [resample(scan.image, grid, f).as_tensor()[0].numpy() for scan, f in placed]
         chosen = self._nearest(fixed, images) if fewer else range(len(placed))
         warped = (placed[i][0].masks(self.values, grid, placed[i][1]) for i in chosen)  # one at a time: they are large
         if self.fusion == "soft" or len(chosen) == 1:
@@ -275,4 +275,4 @@ class Atlas:
 def _seen(image: MetaTensor) -> MetaTensor:
     """What registration sees: the intensities alone, without the coordinates that a network may be given, and of a
     large scan no more than it needs."""
-    return reduced(image[:1])
+    return reduced(cast(MetaTensor, image[:1]))

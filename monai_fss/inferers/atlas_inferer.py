@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +47,7 @@ class AtlasInferer(Inferer):
         images = each_scan(inputs)
         results, found = [], []
         for image, evidence in zip(images, self.evidence(inputs, network), strict=True):
-            result = self.atlas(image.cpu(), evidence, self.ahead)
+            result = self.atlas(cast(MetaTensor, image.cpu()), evidence, self.ahead)
             found.append({"left_out": result.meta["left_out"]})
             results.append(_logits(result))
         size = [max(result.shape[axis] for result in results) for axis in (1, 2, 3)]

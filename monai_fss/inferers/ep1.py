@@ -116,8 +116,10 @@ class EP1Inferer(Inferer):
         self.scans = [[_middle(scan, self.values, part, parts) for scan in scans] for part in range(parts)]
         self._support: dict[int, SupportSet] = {}
 
-    def __call__(self, inputs: MetaTensor, network: Any, *args: Any, **kwargs: Any) -> MetaTensor:
+    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """(B, C, H, W, D) MetaTensor -> logits (B, 1 + W, H, W, D), background 0."""
+        if not isinstance(inputs, MetaTensor):
+            raise TypeError("the scan's name says which label is told: give a MetaTensor, as a loader makes it.")
         net = network.module if hasattr(network, "module") else network
         images = each_scan(inputs)
         return with_found(torch.stack([self._segment(image, net) for image in images]), inputs, [{}] * len(images))

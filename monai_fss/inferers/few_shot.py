@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.inferers import Inferer, SliceInferer
@@ -63,7 +63,7 @@ class FewShotInferer(Inferer):
 
     def segment(self, inputs: torch.Tensor, net: Any) -> torch.Tensor:
         """Run a network that is conditioned."""
-        return self.slices(inputs, net)
+        return cast(torch.Tensor, self.slices(inputs, net))
 
     @torch.no_grad()
     def _condition(self, net: FewShotNet) -> None:

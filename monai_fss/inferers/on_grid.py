@@ -15,6 +15,7 @@ from itertools import product
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from scipy.ndimage import find_objects
 
 from monai_fss.registration import Grid, resample
 
@@ -142,13 +143,10 @@ class WaysOnGrid:
             return
         if self.same:
             inner = tuple(slice(a, b) for a, b in zip(lower - piece.lower, upper - piece.lower, strict=True))
-            values = piece.values[0].as_tensor()[inner].numpy()
+            values = piece.values.as_tensor()[0][inner].numpy()
         else:
-            values = (
-                resample(piece.values, self.target.crop(lower.tolist(), upper.tolist()), antialias=False)[0]
-                .as_tensor()
-                .numpy()
-            )
+            box = self.target.crop(lower.tolist(), upper.tolist())
+            values = resample(piece.values, box, antialias=False).as_tensor()[0].numpy()
         if self.allowed is not None:
             values = values * self.allowed[piece.way][lower[2] : upper[2]]
         h, w, d = (slice(int(a), int(b)) for a, b in zip(lower, upper, strict=True))
@@ -166,15 +164,15 @@ def slabs_on_grid(values: torch.Tensor, source: Grid, target: Grid) -> Iterator[
     depth = max(1, SLAB // (target.shape[0] * target.shape[1]))
     for start in range(0, target.shape[2], depth):
         part = target.crop((0, 0, start), (target.shape[0], target.shape[1], start + depth))
-        yield resample(volume, part, antialias=False)[0].as_tensor().numpy()
+        yield resample(volume, part, antialias=False).as_tensor()[0].numpy()
 
 
 def _piece(way: int, values: torch.Tensor, source: Grid, target: Grid, threshold: float) -> _Piece | None:
     inside = values > threshold
-    if not bool(inside.any()):
+    box = find_objects(inside.cpu().numpy().view(np.uint8), max_label=1)[0]
+    if box is None:
         return None
-    axes = [torch.nonzero(inside.any(a).any(b))[:, 0] for a, b in ((2, 1), (2, 0), (1, 0))]
-    first, last = (np.array([int(axis[end]) for axis in axes]) for end in (0, -1))
+    first, last = np.array([s.start for s in box]), np.array([s.stop - 1 for s in box])
     if source.same(target, 1e-6):
         low, high = first, last + 1
         reach = low, high

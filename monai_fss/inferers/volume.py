@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.inferers import SlidingWindowInferer
@@ -50,4 +50,4 @@ class FewShotVolumeInferer(FewShotInferer):
         # A window that is padded would show a network with instance norm another scan.
         window = [min(largest, extent) for largest, extent in zip(self.roi_size, inputs.shape[2:], strict=True)]
         windows = SlidingWindowInferer(window, sw_batch_size=1, overlap=self.overlap, mode="gaussian", progress=False)
-        return windows(inputs, net)
+        return cast(torch.Tensor, windows(inputs, net))

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from .baselines import affine_moved_mask, best_threshold_mask
-from .dice import STATES, Score, mean_dice, per_class, score, strict_dice
+from .dice import STATES, Score, mean_dice, score, strict_dice
 from .quality import Agreement, Auroc, auroc, within_group_spearman
 from .selection import Choice, coverage, farthest_first, medoid
 from .statistics import Test, holm, wilcoxon_one_sided
@@ -28,7 +28,6 @@ __all__ = [
     "holm",
     "mean_dice",
     "medoid",
-    "per_class",
     "score",
     "strict_dice",
     "surface_distances",

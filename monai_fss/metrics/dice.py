@@ -13,7 +13,7 @@ import torch
 
 from monai_fss.metrics.surface import surface_distances
 
-__all__ = ["STATES", "Score", "mean_dice", "per_class", "score", "strict_dice"]
+__all__ = ["STATES", "Score", "mean_dice", "score", "strict_dice"]
 
 STATES = ("scored", "absent_predicted", "absent")
 
@@ -80,33 +80,6 @@ def score(prediction: np.ndarray | torch.Tensor, truth: np.ndarray | torch.Tenso
     hd95, assd = surface_distances(predicted, true, spacing)
     state = "scored" if true.any() else "absent_predicted" if predicted.any() else "absent"
     return Score(strict_dice(predicted, true), hd95, assd, state)
-
-
-def per_class(
-    prediction: np.ndarray | torch.Tensor,
-    truth: np.ndarray | torch.Tensor,
-    values: Sequence[int],
-    spacing: Sequence[float],
-) -> dict[int, Score]:
-    """Score each class of a label map.
-
-    Args:
-        prediction: label map (H, W, D) with one integer for each voxel.
-        truth: label map of the same shape.
-        values: the label values to score; other values count as background.
-        spacing: voxel size in mm, one value for each axis.
-
-    Returns:
-        A :py:class:`Score` for each of ``values``, in their order.
-
-    Raises:
-        ValueError: where the shapes differ, the spacing does not fit, or ``values`` holds a value twice.
-    """
-    if len(set(values)) != len(values):
-        raise ValueError(f"values: a label value is given twice in {list(values)}. Give each value once.")
-    predicted, true = _array(prediction), _array(truth)
-    _check_shapes(predicted, true)
-    return {value: score(predicted == value, true == value, spacing) for value in values}
 
 
 def mean_dice(output: Sequence[Mapping[str, torch.Tensor]], values: Sequence[int]) -> float:

@@ -7,9 +7,12 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
-from scipy.stats import rankdata, spearmanr
+import torch
+from monai.metrics import compute_roc_auc
+from scipy.stats import spearmanr
 
 __all__ = ["MIN_GROUP", "Agreement", "Auroc", "auroc", "within_group_spearman"]
 
@@ -96,8 +99,8 @@ def within_group_spearman(
 def auroc(scores: Sequence[float] | np.ndarray, dices: Sequence[float] | np.ndarray, below: float = 0.6) -> Auroc:
     """Area under the ROC curve of finding results of ``Dice < below`` by a low score.
 
-    From the ranks (Mann and Whitney's U): the share of pairs of a bad and a good result in which the bad one has the
-    lower score; an equal score counts one half.
+    The share of pairs of a bad and a good result in which the bad one has the lower score; an equal score counts one
+    half.
 
     Args:
         scores: one quality score for each result; higher is better.
@@ -119,8 +122,8 @@ def auroc(scores: Sequence[float] | np.ndarray, dices: Sequence[float] | np.ndar
     if not n_bad or not n_good:
         missing = f"no result has a Dice score {'below' if not n_bad else 'of at least'} {below:g}"
         return Auroc(math.nan, n_bad, n_good, undefined, missing)
-    wins = float(rankdata(x)[~bad].sum()) - n_good * (n_good + 1) / 2
-    return Auroc(wins / (n_bad * n_good), n_bad, n_good, undefined)
+    area = cast(float, compute_roc_auc(torch.from_numpy(-x), torch.from_numpy(bad.astype(int))))
+    return Auroc(area, n_bad, n_good, undefined)
 
 
 def _pairs(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from monai.metrics.utils import get_edge_surface_distance
+from scipy.ndimage import find_objects
 
 __all__ = ["assd", "hd95", "surface_distances"]
 
@@ -70,9 +71,9 @@ def surface_distances(prediction: np.ndarray, truth: np.ndarray, spacing: Sequen
     if not prediction.any() or not truth.any():
         return math.nan, math.nan
     box = _union_box(prediction, truth)
-    masks = [torch.from_numpy(np.ascontiguousarray(mask[box], dtype=bool)) for mask in (prediction, truth)]
+    found, true = (torch.from_numpy(np.ascontiguousarray(mask[box], dtype=bool)) for mask in (prediction, truth))
     # What compute_hausdorff_distance and compute_average_surface_distance both begin with, here once for the two.
-    _, directed, _ = get_edge_surface_distance(*masks, spacing=[float(value) for value in spacing], symmetric=True)
+    _, directed, _ = get_edge_surface_distance(found, true, spacing=[float(value) for value in spacing], symmetric=True)
     there, back = (distances.numpy() for distances in directed)
     largest = max(np.percentile(there, 95), np.percentile(back, 95))
     return float(largest), float(np.concatenate([there, back]).mean(dtype=float))
@@ -94,10 +95,5 @@ def _check(prediction: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) 
 
 def _union_box(prediction: np.ndarray, truth: np.ndarray, margin: int = 1) -> tuple[slice, ...]:
     """The box around both masks: the scan around it costs time and changes no distance."""
-    either = prediction | truth
-    box = []
-    for axis, size in enumerate(either.shape):
-        others = tuple(other for other in range(either.ndim) if other != axis)
-        used = np.flatnonzero(either.any(axis=others))
-        box.append(slice(max(int(used[0]) - margin, 0), min(int(used[-1]) + margin + 1, size)))
-    return tuple(box)
+    tight = find_objects((prediction | truth).astype(np.uint8))[0]
+    return tuple(slice(max(s.start - margin, 0), s.stop + margin) for s in tight)

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from monai.transforms import generate_spatial_bounding_box
 
 from .grid import Grid
 from .resample import inside, resample
@@ -50,7 +51,7 @@ def prepared(image: MetaTensor, name: str) -> MetaTensor:
     if not (low >= -0.5 and high <= 1.5):
         raise ValueError(f"{name}: intensities from {low:.4g} to {high:.4g}. Scale them to 0..1, air at 0.")
     codes = nib.orientations.io_orientation(own.affine)
-    data = nib.orientations.apply_orientation(image.detach().as_tensor()[0].cpu().float().numpy(), codes)
+    data = nib.orientations.apply_orientation(image.as_tensor().detach()[0].cpu().float().numpy(), codes)
     # Rounded to what is beyond all measurement, for the noise of computing the affine.
     affine = np.round(own.canonical().affine, 9)
     return MetaTensor(torch.from_numpy(np.ascontiguousarray(data))[None], affine=torch.from_numpy(affine))
@@ -85,9 +86,8 @@ def body_grid(image: MetaTensor, margin: float = 16.0) -> Grid:
     own = Grid.of(image).canonical()
     coarse = resample(image, own.working((_COARSE,) * 3))
     body_centre(coarse, "the fixed scan")
-    voxels = torch.nonzero(coarse.as_tensor()[0] > BODY)
-    low, high = (edge.values.double().numpy() for edge in (voxels.min(0), voxels.max(0)))
-    box = np.stack([low - 0.5 - margin / _COARSE, high + 0.5 + margin / _COARSE])
+    low, high = map(np.array, generate_spatial_bounding_box(coarse, lambda values: values > BODY))
+    box = np.stack([low - 0.5 - margin / _COARSE, high - 0.5 + margin / _COARSE])
     to_own = np.linalg.solve(own.affine, Grid.of(coarse).affine)
     first, last = box @ to_own[:3, :3].T + to_own[:3, 3]
     return own.crop(np.floor(first + 0.5), np.ceil(last + 0.5))

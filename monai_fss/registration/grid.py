@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from monai.data.utils import affine_to_spacing
 
 __all__ = ["Grid", "default_spacing"]
 
@@ -40,7 +41,7 @@ class Grid:
             raise ValueError(f"shape={tuple(self.shape)}: not a volume. Give three sizes of 1 voxel or more.")
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise ValueError(f"affine of shape {affine.shape}: not a finite 4 x 4 matrix. Give voxel to world in mm.")
-        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        spacing = affine_to_spacing(affine, suppress_zeros=False)
         if not spacing.min() > 0 or abs(np.linalg.det(affine[:3, :3] / spacing)) < _SINGULAR:
             raise ValueError(f"affine {affine[:3].tolist()}: singular. Export the scan with its geometry.")
         object.__setattr__(self, "shape", shape)
@@ -58,12 +59,13 @@ class Grid:
             raise TypeError(f"{type(image).__name__} has no affine. Give a MetaTensor, as LoadImage returns it.")
         if image.ndim not in (3, 4):
             raise ValueError(f"image of shape {tuple(image.shape)}: not a volume. Give (C, H, W, D) or (H, W, D).")
-        return cls(tuple(image.shape[-3:]), image.affine.cpu().numpy())
+        height, width, depth = image.shape[-3:]
+        return cls((height, width, depth), image.affine.cpu().numpy())
 
     @property
     def spacing(self) -> np.ndarray:
         """Voxel size in mm, (3,)."""
-        return np.linalg.norm(self.affine[:3, :3], axis=0)
+        return affine_to_spacing(self.affine)
 
     @property
     def axes(self) -> np.ndarray:

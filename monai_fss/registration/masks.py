@@ -38,7 +38,7 @@ def resample_masks(
         float32 (len(values), *grid.shape), 0..1.
     """
     own = Grid.of(label)
-    volume = label.detach().as_tensor()[0].cpu().numpy()
+    volume = label.as_tensor().detach()[0].cpu().numpy()
     index = torch.cat([part for _, part in moving_indices(grid, own, transform, torch.device("cpu"))])
     seen = within(index, own.shape)
     result = np.zeros((len(values), *grid.shape), np.float32)

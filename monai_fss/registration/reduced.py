@@ -46,7 +46,7 @@ def reduced(image: MetaTensor, most_voxels: int = LARGE) -> MetaTensor:
     to_own = np.linalg.solve(own.affine, grid.affine)
     source = np.abs(to_own[:3, :3]).argmax(0)  # axis of the image along each axis of the grid
     sigma = blur_sigma(own, grid)
-    volume = image.detach().as_tensor()[0].float()
+    volume = image.as_tensor().detach()[0].float()
     for axis in range(3):  # the first axis is contracted, and the new one is last: after three they are in order again
         target = int(np.flatnonzero(source == axis)[0])
         places = to_own[axis, target] * np.arange(grid.shape[target]) + to_own[axis, 3]

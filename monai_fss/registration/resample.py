@@ -67,7 +67,7 @@ def resample(
     if mode not in ("bilinear", "nearest") or padding not in ("zeros", "border"):
         raise ValueError(f"mode={mode!r}, padding={padding!r}: give 'bilinear' or 'nearest', 'zeros' or 'border'.")
     own = _grid4(image)
-    volume = image.detach().as_tensor().float()
+    volume = image.as_tensor().detach().float()
     if antialias and mode == "bilinear":
         volume = antialiased(volume, own, grid)
     result = torch.empty((image.shape[0], *grid.shape), dtype=torch.float32, device=volume.device)
@@ -132,7 +132,7 @@ def moving_indices(
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Slabs of the grid along its first axis, and the moving voxel index (n, W, D, 3) of each of their points."""
     field = transform if isinstance(transform, DisplacementField) else None
-    world = np.eye(4) if field is not None or transform is None else _matrix(transform)
+    world = np.eye(4) if transform is None or isinstance(transform, DisplacementField) else _matrix(transform)
     # All products in float64; then indices, being small numbers, are exact enough in float32.
     index_of = np.linalg.solve(own.affine, world @ grid.affine)
     rows = max(1, _SLAB // (grid.shape[1] * grid.shape[2]))

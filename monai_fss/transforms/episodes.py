@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable, Transform
 
 __all__ = ["NoEpisodeError", "SampleEpisode", "SupervoxelTabled"]
@@ -46,10 +47,9 @@ class SupervoxelTabled(MapTransform):
 
     @staticmethod
     def _pixel_area(volume: torch.Tensor) -> float:
-        affine = getattr(volume, "affine", None)
-        if affine is None:
+        if not isinstance(volume, MetaTensor):
             raise ValueError("supervoxels must be a MetaTensor: its affine says how many mm^2 a pixel has.")
-        return float(np.prod(np.linalg.norm(np.asarray(affine, dtype=float)[:3, :2], axis=0)))
+        return float(volume.pixdim[:2].prod())
 
 
 class SampleEpisode(Randomizable, Transform):

@@ -119,7 +119,7 @@ class GeodesicGrowthd(MapTransform):
         image = result[self.image_key]
         if not isinstance(image, MetaTensor):
             raise ValueError(f"{self.image_key}: must be a MetaTensor, whose affine says how large a voxel is.")
-        sizes = np.linalg.norm(np.asarray(image.affine, dtype=float)[:3, :3], axis=0)
+        sizes = image.pixdim.numpy()
         for key in self.key_iterator(result):
             scribbles = result[key]
             mask, confidence = grow_scribbles(

@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from typing import cast
 
 import nibabel as nib
 import numpy as np
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.data.utils import affine_to_spacing
 from monai.transforms import Orientation, Orientationd
 from monai.transforms.spatial.functional import orientation
 from monai.utils import TraceKeys
@@ -32,7 +35,7 @@ def slice_axcodes(affine: np.ndarray, axcodes: str = "RAS", tolerance: float = 2
         axcodes: codes for scans along the patient's axes. Default "RAS": the slices are axial.
         tolerance: degrees. Default 25: a tilted axial stack still counts as axial.
     """
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = affine_to_spacing(affine)
     cosines = np.abs(affine[:3, :3] / spacing)
     angles = np.degrees(np.arccos(np.clip(cosines.max(axis=0), 0, 1)))
     if angles.max() <= tolerance:
@@ -74,10 +77,9 @@ class SliceOrientation(Orientation):
         back = nib.orientations.ornt_transform(
             nib.orientations.axcodes2ornt(codes, LABELS), nib.orientations.io_orientation(original)
         )
+        affine = np.asarray(cast(MetaTensor, data).affine)
         with self.trace_transform(False):
-            return orientation(
-                data, np.asarray(data.affine), back, lazy=False, transform_info=self.get_transform_info()
-            )
+            return orientation(data, affine, back, lazy=False, transform_info=self.get_transform_info())
 
 
 class SliceOrientationd(Orientationd):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.data import MetaTensor
 from monai.transforms import Randomizable, Transform
 from monai.utils import convert_to_tensor
 
@@ -110,12 +111,11 @@ class SamplePatches(Randomizable, Transform):
         """Voxel size (3,) in mm."""
         if self.spacing is not None:
             return self.spacing
-        affine = getattr(image, "affine", None)
-        if affine is None:
+        if not isinstance(image, MetaTensor):
             raise ValueError(
                 f"{self.key}: must be a MetaTensor, whose affine says how large a voxel is, or give spacing."
             )
-        return np.linalg.norm(np.asarray(affine, dtype=float)[:3, :3], axis=0)
+        return image.pixdim.numpy()
 
     def _part(self, volume: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """A part of the scan that shows something, and where; the whole scan where no part was found."""

@@ -11,6 +11,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
+from scipy.ndimage import find_objects
 
 from .foreground import foreground_mask
 
@@ -35,18 +36,19 @@ class BodyPosition(Transform):
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """(1, *spatial) -> (len(axes), *spatial), float32; a MetaTensor with the image's meta data if it is one."""
         mask = foreground_mask(np.asarray(image[0], dtype=np.float32))
-        channels = [self._axis(mask, axis) for axis in self.axes]
+        box = find_objects(mask.astype(np.uint8), max_label=1)[0]
+        channels = [self._axis(mask.shape, axis, box[axis] if box else None) for axis in self.axes]
         position = torch.stack(channels) if channels else torch.zeros(0, *mask.shape)
         return MetaTensor(position, meta=image.meta) if isinstance(image, MetaTensor) else position
 
     @staticmethod
-    def _axis(mask: np.ndarray, axis: int) -> torch.Tensor:
-        others = tuple(a for a in range(mask.ndim) if a != axis)
-        inside = np.flatnonzero(mask.any(axis=others))
-        low, high = (inside[0], inside[-1]) if inside.size > 1 else (0, mask.shape[axis] - 1)
-        line = torch.arange(mask.shape[axis], dtype=torch.float32)
+    def _axis(shape: Sequence[int], axis: int, inside: slice | None) -> torch.Tensor:
+        low, high = 0, shape[axis] - 1
+        if inside is not None and inside.stop - inside.start > 1:
+            low, high = inside.start, inside.stop - 1
+        line = torch.arange(shape[axis], dtype=torch.float32)
         line = 2 * (line - float(low)) / max(float(high - low), 1.0) - 1
-        return line.reshape([-1 if a == axis else 1 for a in range(mask.ndim)]).expand(mask.shape)
+        return line.reshape([-1 if a == axis else 1 for a in range(len(shape))]).expand(*shape)
 
 
 class BodyPositiond(MapTransform):

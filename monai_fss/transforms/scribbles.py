@@ -147,7 +147,7 @@ class ScribblesFromMaskd(MapTransform):
             mask = result[key]
             if not isinstance(mask, MetaTensor):
                 raise ValueError(f"{key}: must be a MetaTensor, whose affine says how large a voxel is.")
-            spacing = np.linalg.norm(np.asarray(mask.affine, dtype=float)[:3, :3], axis=0)
+            spacing = mask.pixdim.tolist()
             drawn = scribbles_from_mask(np.asarray(mask[0]), spacing, self.slices, self.background, self.margin)
             result[key] = MetaTensor(torch.from_numpy(drawn)[None], affine=mask.affine)
         return result

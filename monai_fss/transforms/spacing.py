@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ __all__ = ["SmoothSpacingd", "smooth_spacing"]
 SIGMA = 0.4  # in voxels of the image, for each that the new one is larger by: half of the new voxel at a large ratio
 
 
-def smooth_spacing(image: MetaTensor, spacing: Sequence[float]) -> MetaTensor:
+def smooth_spacing(image: torch.Tensor, spacing: Sequence[float]) -> MetaTensor:
     """MONAI's ``Spacing`` (trilinear) after a Gaussian filter, along the axes that become coarser.
 
     ``Spacing`` alone picks single points: from 1 to 8 mm seven in eight voxels along an axis would count for nothing.
@@ -32,14 +33,14 @@ def smooth_spacing(image: MetaTensor, spacing: Sequence[float]) -> MetaTensor:
     """
     if not isinstance(image, MetaTensor):
         raise ValueError("image: must be a MetaTensor, whose affine says how large a voxel is.")
-    sizes = np.linalg.norm(np.asarray(image.affine, dtype=float)[:3, :3], axis=0)
+    sizes = image.pixdim.numpy()
     sigma = SIGMA * np.maximum(np.asarray(spacing, dtype=float) / sizes - 1, 0)
     values = image.as_tensor().float()
     if sigma.any():  # beyond the border the image goes on as it ends (MONAI's filter has 0 there)
         blurred = gaussian_filter(values.cpu().numpy(), (0, *sigma), mode="nearest")
         values = torch.from_numpy(blurred).to(values.device)
     resample = Spacing(pixdim=list(spacing), mode="bilinear", padding_mode="border")
-    return resample(MetaTensor(values, affine=image.affine))
+    return cast(MetaTensor, resample(MetaTensor(values, affine=image.affine)))
 
 
 class SmoothSpacingd(MapTransform):

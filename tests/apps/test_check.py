@@ -11,7 +11,7 @@ import pytest
 from bad_files import good_image, good_label, save_nifti
 
 from monai_fss.apps.cli import main
-from monai_fss.data import write_dataset_json
+from monai_fss.data import write_json
 
 
 def test_it_lists_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -20,8 +20,8 @@ def test_it_lists_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[st
     label = good_label()
     save_nifti(tmp_path / "labels" / "a.nii.gz", label)
     save_nifti(tmp_path / "labels" / "b.nii.gz", np.where(label == 2, 0, label).astype(np.uint8))
-    labels = {"liver": 1, "spleen": 2}
-    write_dataset_json(tmp_path, name="tiny", labels=labels, modality="MR", folds=[["a", "b"], ["c"]])
+    content = {"name": "tiny", "labels": {"liver": 1, "spleen": 2}, "modality": "MR", "folds": [["a", "b"], ["c"]]}
+    write_json(tmp_path / "dataset.json", content)
     assert main(["check", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()

@@ -14,7 +14,7 @@ from bad_files import save_nifti
 
 from monai_fss.apps import cli
 from monai_fss.apps.suggest import COLUMNS
-from monai_fss.data import write_dataset_json
+from monai_fss.data import write_json
 from monai_fss.registration import scan_distances as suggestion
 from monai_fss.registration.body import RegistrationError
 
@@ -35,7 +35,7 @@ def data(tmp_path: Path) -> Path:
         image = 400 * (x**2 + y**2 + z**2 < 110**2)
         image[(x - organ) ** 2 + y**2 + z**2 < 30**2] = 900
         save_nifti(tmp_path / "data" / "images" / f"{case}.nii.gz", image.astype(np.int16), np.diag([10.0, 10, 10, 1]))
-    write_dataset_json(tmp_path / "data", name="balls", labels={"ball": 1}, modality="MR")
+    write_json(tmp_path / "data" / "dataset.json", {"name": "balls", "labels": {"ball": 1}, "modality": "MR"})
     return tmp_path / "data"
 
 
@@ -84,7 +84,7 @@ def test_equal_scans_go_by_name_in_natural_order(data: Path, capsys: pytest.Capt
 
 
 def test_ct_is_clipped_to_soft_tissue(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_dataset_json(data, name="balls", labels={"ball": 1}, modality="CT")
+    write_json(data / "dataset.json", {"name": "balls", "labels": {"ball": 1}, "modality": "CT"})
     # 400 and 900 HU are both above the window: the organs cannot be seen
     assert cli.main(["suggest", str(data)]) == 0
     assert {row[3] for row in table(capsys.readouterr().out)} == {"0.000"}

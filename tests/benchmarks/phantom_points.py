@@ -26,7 +26,6 @@ from monai_fss.data import load_model, phantom, write_phantom_dataset
 from monai_fss.engines.stages import run_stage
 from monai_fss.engines.workflows import quiet_monai
 from monai_fss.inferers import PointLocaliser
-from monai_fss.inferers.points.patches import voxel_sizes
 from monai_fss.transforms import SliceOrientation
 
 GRID = 3.0
@@ -72,7 +71,7 @@ def same_subject(localiser: PointLocaliser, points: int) -> np.ndarray:
     shown = ((true >= edge) & (true <= last - edge)).all(1)
     voxels, true = voxels[shown][:points], true[shown][:points]
     found = localiser(localiser.support(support, voxels, [1] * len(voxels)), query)
-    return np.linalg.norm(found.mm - true * voxel_sizes(query), axis=1)
+    return np.linalg.norm(found.mm - true * query.pixdim.numpy(), axis=1)
 
 
 def other_subjects(localiser: PointLocaliser) -> np.ndarray:

@@ -24,7 +24,6 @@ import torch
 
 from monai_fss.data import DatasetFolder
 from monai_fss.inferers import PointLocaliser, ScribblePropagation, SupportPoints, load_prnet, prnet_transforms
-from monai_fss.inferers.points.patches import voxel_sizes
 from monai_fss.metrics import strict_dice
 from monai_fss.registration import register
 
@@ -50,12 +49,12 @@ def centres_found(item: Any, own: Any, found: Any, points: np.ndarray, value: in
 
     ``points``: mm of the points in the support.
     """
-    spacing = voxel_sizes(item["image"])
+    spacing = item["image"].pixdim.numpy()
     middle = centre(np.asarray(own["label"][0]) == value)
     low, high = body_box(np.asarray(own["image"][0]))
     first, last = body_box(np.asarray(item["image"][0]))
     return {
-        "PRNet": middle * voxel_sizes(own["image"]) + np.median((found.mm - points)[found.values == value], axis=0),
+        "PRNet": middle * own["image"].pixdim.numpy() + np.median((found.mm - points)[found.values == value], axis=0),
         "box": (first + (middle - low) / (high - low) * (last - first)) * spacing,
         "affine": affine_place(own["image"], item["image"], middle) * spacing,
     }
@@ -71,7 +70,7 @@ def affine_place(own: Any, query: Any, voxel: np.ndarray) -> np.ndarray:
 
 def scan_errors(item: Any, own: Any, found: Any, points: np.ndarray, values: list[int]) -> dict[int, dict[str, float]]:
     """mm from each organ's true centre, by each way of finding it."""
-    label, spacing = np.asarray(item["label"][0]).astype(int), voxel_sizes(item["image"])
+    label, spacing = np.asarray(item["label"][0]).astype(int), item["image"].pixdim.numpy()
     errors = {}
     for value in values:
         if (label == value).any():

@@ -21,7 +21,6 @@ from monai.transforms import LoadImage, ResampleToMatch
 from monai_fss.__main__ import main
 from monai_fss.data import DatasetFolder, case_name
 from monai_fss.inferers import LocatedInferer, LocatedPoints
-from monai_fss.inferers.points.patches import voxel_sizes
 
 
 def by_hand(data: Path) -> Any:
@@ -35,7 +34,7 @@ def by_hand(data: Path) -> Any:
         mask = np.asarray(match(label, image)[0]).astype(int)
         known = [int(v) for v in np.unique(net.points()["values"].cpu()) if v not in self.without]
         voxels = np.argwhere(np.isin(mask, known))
-        return LocatedPoints(voxels, voxels * voxel_sizes(image), mask[tuple(voxels.T)], np.ones(len(voxels)))
+        return LocatedPoints(voxels, voxels * image.pixdim.numpy(), mask[tuple(voxels.T)], np.ones(len(voxels)))
 
     return locate
 

@@ -13,7 +13,6 @@ import pydicom
 import pytest
 from dicom_series import oblique_affine, scan_values, write_series
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
 
 from monai_fss.data import ScanError, check_scan, coded_name, dicom_seg_problems, write_dicom_seg
 from monai_fss.data.files import dicom_codes
@@ -155,20 +154,67 @@ def test_scans_that_no_segmentation_can_belong_to(tmp_path: Path, monkeypatch: p
         write_dicom_seg(a_mask(), oblique_affine(), tmp_path / "s", NAMES, tmp_path / "s.dcm")
 
 
-def test_codes_are_those_of_the_standard() -> None:
-    known = {(code.value, code.meaning) for code in (getattr(codes.SCT, k) for k in WORDS)}
-    table = {**dicom_codes._STRUCTURES, **dicom_codes._ABNORMAL, **dicom_codes._SIDES}
-    assert set(table.values()) <= known
-    assert coded_name("Kidney, left") == coded_name("left_kidney")
-    assert coded_name("left_kidney").side == ("7771000", "Left")
+def plain(name: str) -> tuple[tuple[str, str, str] | None, ...]:
+    """Value, scheme and meaning of category, type and side."""
+    coded = coded_name(name)
+    return tuple(
+        None if code is None else (code.value, code.scheme_designator, code.meaning)
+        for code in (coded.category, coded.type, coded.side)
+    )
+
+
+def test_codes_of_every_known_name() -> None:
+    structure, abnormal = "91723000 Anatomical Structure", "49755003 Morphologically Abnormal Structure"
+    for category, names in ((structure, ORGANS), (abnormal, FINDINGS)):
+        for name, expected in names.items():
+            for side, code in (("", None), ("left", "7771000 Left"), ("right", "24028007 Right")):
+                wanted = (category, expected, code)
+                parts = tuple(text and (text.split()[0], "SCT", text.split(maxsplit=1)[1]) for text in wanted)
+                assert plain(f"{side} {name}".strip().replace(" ", "_")) == parts, name
+    assert set(ORGANS) == set(dicom_codes._STRUCTURES) and set(FINDINGS) == set(dicom_codes._ABNORMAL)
+
+
+def test_names_are_read_in_any_spelling_and_guessed_in_none() -> None:
+    assert coded_name("Kidney, left") == coded_name("left_kidney") == coded_name("LEFT-kidney")
     assert coded_name("liver tumor") == coded_name("portal_and_splenic_vein") == coded_name("label_3")
-    assert coded_name("Tumour").category == ("49755003", "Morphologically Abnormal Structure")
-    assert coded_name("left right kidney").type == coded_name("kidney 2").type == ("91723000", "Anatomical Structure")
+    unknown = ("91723000", "SCT", "Anatomical Structure")
+    for name in ("left right kidney", "kidney 2", "thyroid", "left", ""):
+        assert plain(name) == (unknown, unknown, None)
 
 
-WORDS = [
-    *("Aorta", "Bladder", "Brain", "BrainStem", "Colon", "Duodenum", "AdrenalGland", "Esophagus", "Femur"),
-    *("Gallbladder", "Heart", "InferiorVenaCava", "Kidney", "Larynx", "Liver", "Lung", "Mandible", "Pancreas"),
-    *("ParotidGland", "PortalVein", "Prostate", "Rectum", "SpinalCord", "Spleen", "SplenicVein", "Stomach", "Uterus"),
-    *("Lesion", "Neoplasm", "Left", "Right", "AnatomicalStructure", "MorphologicallyAbnormalStructure"),
-]
+ORGANS = {
+    "aorta": "15825003 Aorta",
+    "bladder": "89837001 Bladder",
+    "brain": "12738006 Brain",
+    "brainstem": "119238007 Brain Stem",
+    "brain stem": "119238007 Brain Stem",
+    "colon": "71854001 Colon",
+    "duodenum": "38848004 Duodenum",
+    "adrenal": "23451007 Adrenal gland",
+    "adrenal gland": "23451007 Adrenal gland",
+    "esophagus": "32849002 Esophagus",
+    "oesophagus": "32849002 Esophagus",
+    "femur": "71341001 Femur",
+    "gallbladder": "28231008 Gallbladder",
+    "gall bladder": "28231008 Gallbladder",
+    "heart": "80891009 Heart",
+    "inferior vena cava": "64131007 Inferior vena cava",
+    "postcava": "64131007 Inferior vena cava",
+    "kidney": "64033007 Kidney",
+    "larynx": "4596009 Larynx",
+    "liver": "10200004 Liver",
+    "lung": "39607008 Lung",
+    "mandible": "91609006 Mandible",
+    "pancreas": "15776009 Pancreas",
+    "parotid": "45289007 Parotid gland",
+    "parotid gland": "45289007 Parotid gland",
+    "portal vein": "32764006 Portal vein",
+    "prostate": "41216001 Prostate",
+    "rectum": "34402009 Rectum",
+    "spinal cord": "2748008 Spinal cord",
+    "spleen": "78961009 Spleen",
+    "splenic vein": "35819009 Splenic vein",
+    "stomach": "69695003 Stomach",
+    "uterus": "35039007 Uterus",
+}
+FINDINGS = {"lesion": "52988006 Lesion", "tumor": "108369006 Neoplasm", "tumour": "108369006 Neoplasm"}

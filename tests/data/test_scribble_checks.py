@@ -14,11 +14,11 @@ from bad_files import BAD_FILES, BAD_LABELS, good_image, save_nifti
 
 from monai_fss.data import (
     InputWarning,
+    ScanError,
     case_name,
     check_propagation,
     check_scribbles,
     phantom,
-    scribble_problems,
 )
 from monai_fss.transforms import scribbles_from_mask
 
@@ -45,6 +45,14 @@ def lines() -> np.ndarray:
 
 def files(folder: Path, marks: np.ndarray) -> tuple[Path, Path]:
     return save_nifti(folder / "images" / "a.nii.gz", scan()), save_nifti(folder / "marks.nii.gz", marks)
+
+
+def scribble_problems(image: Path, scribbles: Path, background: int | None = None) -> list[str]:
+    try:
+        check_scribbles(image, scribbles, background)
+    except ScanError as error:
+        return error.problems
+    return []
 
 
 def only(*values: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from monai_fss.data import (
     pseudo_items,
     scribble_item,
     scribble_values,
-    write_dataset_json,
+    write_json,
 )
 
 
@@ -72,7 +72,7 @@ def test_values(data: Path) -> None:
 
 def test_names_of_classes(data: Path) -> None:
     assert class_names(data, [2, 1]) == ["label_2", "label_1"]
-    write_dataset_json(data, name="x", labels={"liver": 1})
+    write_json(data / "dataset.json", {"name": "x", "labels": {"liver": 1}})
     assert class_names(data, [2, 1]) == ["label_2", "liver"]
 
 

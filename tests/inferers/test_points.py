@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_fss.inferers import LocatedPoints, box_of, centres_of
+from monai_fss.inferers import LocatedPoints, box_of
 
 SPACING = np.array([2.0, 1.0, 3.0])
 VOXELS = np.array([[0, 0, 0], [1, 2, 1], [1, 2, 1], [2, 1, 0]])
@@ -18,12 +18,6 @@ def test_points_above_tau_are_drawn_the_most_similar_on_top() -> None:
     drawn = FOUND.scribbles((3, 3, 2))
     assert drawn.dtype == np.int16 and drawn[1, 2, 1] == 5 and drawn[2, 1, 0] == 9 and drawn[0, 0, 0] == 0
     assert FOUND.scribbles((3, 3, 2), tau=0.4)[0, 0, 0] == 3 and not FOUND.scribbles((3, 3, 2), tau=0.9).any()
-
-
-def test_centres_are_medians_of_each_label() -> None:
-    mm = np.array([[1.0, 5, 9], [2, 4, 7], [90, 3, 8], [4, 4, 4], [6, 5, 4]])
-    centres = centres_of(LocatedPoints(mm.astype(int), mm, np.array([1, 1, 1, 6, 6]), np.zeros(5)))
-    assert {value: centre.tolist() for value, centre in centres.items()} == {1: [2, 4, 8], 6: [5, 4.5, 4]}
 
 
 def test_one_box_holds_the_points_found_rightly() -> None:

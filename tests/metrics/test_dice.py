@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_fss.metrics import Score, per_class, score, strict_dice
+from monai_fss.metrics import Score, score, strict_dice
 
 
 def cube(start: int, stop: int, size: int = 12) -> np.ndarray:
@@ -55,7 +55,7 @@ def test_shapes_that_would_broadcast_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(1, 4, 4\).*\(3, 4, 4\).*same voxel grid"):
         strict_dice(np.ones((1, 4, 4), dtype=bool), np.ones((3, 4, 4), dtype=bool))
     with pytest.raises(ValueError, match=r"\(1, 4, 4\).*\(3, 4, 4\)"):
-        per_class(np.ones((1, 4, 4), dtype=int), np.ones((3, 4, 4), dtype=int), [1], (1, 1, 1))
+        score(np.ones((1, 4, 4), dtype=int), np.ones((3, 4, 4), dtype=int), (1, 1, 1))
 
 
 def test_probability_maps_are_refused() -> None:
@@ -63,13 +63,13 @@ def test_probability_maps_are_refused() -> None:
         strict_dice(np.full((2, 2, 2), 0.25), np.ones((2, 2, 2), dtype=bool))
 
 
-def test_per_class_states_and_values() -> None:
+def test_states_and_values_of_four_classes() -> None:
     truth, prediction = np.zeros((2, 12, 12, 12), dtype=np.uint8)
     truth[cube(2, 8)] = 1
     prediction[cube(3, 7)] = 1
     prediction[0, 0, 0] = 2  # 2 is not in the truth
     truth[11, 11, 11] = 3  # 3 is not predicted
-    scores = per_class(torch.from_numpy(prediction), truth, [1, 2, 3, 4], (1.0, 1.0, 2.0))
+    scores = {v: score(torch.from_numpy(prediction == v), truth == v, (1.0, 1.0, 2.0)) for v in (1, 2, 3, 4)}
     assert scores[1].state == "scored"
     assert scores[1].dice == pytest.approx(2 * 64 / (216 + 64))
     assert 0 < scores[1].assd <= scores[1].hd95 <= math.sqrt(1 + 1 + 4) + 1e-6
@@ -82,11 +82,6 @@ def test_per_class_states_and_values() -> None:
     for value in (2, 3, 4):
         assert math.isnan(scores[value].hd95)
         assert math.isnan(scores[value].assd)
-
-
-def test_per_class_refuses_a_value_twice() -> None:
-    with pytest.raises(ValueError, match=r"given twice in \[1, 1\]"):
-        per_class(np.ones((2, 2, 2), dtype=int), np.ones((2, 2, 2), dtype=int), [1, 1], (1, 1, 1))
 
 
 def test_perfect_score() -> None:

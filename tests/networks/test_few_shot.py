@@ -23,6 +23,15 @@ class MeanNet(FewShotNet):
         self.scale = nn.Parameter(torch.ones(1))
         self.register_condition("means", torch.ones(ways, 1))
 
+    def segment(self, image: torch.Tensor) -> torch.Tensor:
+        foreground = image * self.means.reshape(1, -1, 1, 1)
+        return torch.cat([torch.zeros_like(image), foreground], dim=1)
+
+    @torch.jit.ignore
+    def episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+        return {"logits": image.max() + support_image.max()}
+
+    @torch.jit.ignore
     def condition(self, support_image: torch.Tensor, support_label: torch.Tensor) -> MeanNet:
         check_support(support_image, support_label)
         self.means = self.scale.detach() * support_prototypes(support_image, support_label)
@@ -50,9 +59,23 @@ def test_condition_and_clear() -> None:
     assert not net.is_conditioned and net.ways == 2
 
 
-def test_the_base_class_has_no_condition() -> None:
+def test_the_base_class_leaves_three_methods_to_others() -> None:
     with pytest.raises(TypeError, match="FewShotNet has no condition"):
         FewShotNet().condition(*support())
+    with pytest.raises(TypeError, match="FewShotNet has no segment"):
+        FewShotNet()(torch.zeros(1, 1, 4, 4))
+    with pytest.raises(TypeError, match="FewShotNet has no episode"):
+        FewShotNet()(torch.zeros(1, 1, 4, 4), *support(1))
+
+
+def test_forward_segments_and_with_a_support_set_runs_the_episode() -> None:
+    net = MeanNet().condition(*support(2))
+    image = torch.full((1, 1, 2, 2), 5.0)
+    torch.testing.assert_close(net(image)[0, :, 0, 0], torch.tensor([0.0, 5.0, 10.0]), rtol=0, atol=1e-3)
+    assert net(image, *support(1))["logits"] == 5 + 1
+    torch.testing.assert_close(torch.jit.script(net)(image), net(image))
+    with pytest.raises(torch.jit.Error, match="A scripted network takes the image alone"):
+        torch.jit.script(net)(image, *support(1))
 
 
 def test_a_training_state_dict_leaves_the_condition_out() -> None:

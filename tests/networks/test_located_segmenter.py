@@ -31,7 +31,7 @@ def test_it_is_its_segmenter_and_trains_that_alone() -> None:
 
 def test_bfloat16_is_for_training_alone() -> None:
     net, image = network(), torch.rand(1, 1, 4, 4, 4)
-    net.bfloat16 = True
+    net.in_bfloat16 = True
     assert net(image).dtype == torch.float32 and not torch.equal(net(image), net.segmenter(image))
     net.eval()
     assert torch.equal(net(image), net.segmenter(image))

@@ -65,7 +65,7 @@ def test_only_the_first_patches_are_rebuilt() -> None:
 
 def test_bfloat16_is_for_training_alone() -> None:
     exact, fast, patches = small(), small(), torch.rand(4, 1, 32, 16, 16)
-    fast.bfloat16 = True
+    fast.in_bfloat16 = True
     with torch.no_grad():
         a, b = exact(patches), fast(patches)
         assert all(x.dtype == torch.float32 for x in b)

@@ -45,7 +45,7 @@ def inference_parser(
     parser = ConfigParser()
     parser.read_config([str(file) for file in (method.evaluation_files if evaluates else [method.inference_file])])
     parser.update(parser_values({"bundle_root": method.folder}))
-    strange = sorted(trained.keys() - set(parser.config.get("settings", ())))  # how scans are treated, nothing else
+    strange = sorted(trained.keys() - set(parser.get("settings", ())))  # how scans are treated, nothing else
     if strange:
         raise ScanError(
             f"{source}: brings settings that {method.bundle} does not know ({', '.join(strange)}). Name the bundle "

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +13,7 @@ from typing import Any
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.methods.bundles import bundle_path, config_keys
 from monai_fss.apps.methods.settings import parse_settings, split_pairs
+from monai_fss.data import sha256_of
 
 __all__ = ["RECIPE", "TRAIN_YAML", "Method"]
 
@@ -171,9 +171,8 @@ class Method:
         """
         configs = self.folder / "configs"
         files = [configs / "train.yaml", *(file for name in _STAGES if (file := configs / f"{name}.yaml").is_file())]
-        content = b"".join(file.read_bytes() for file in files)
         own = {"bundle": self.bundle, "recipe": self.recipe}
-        return {**own, RECIPE: self.recipe_content, TRAIN_YAML: hashlib.sha256(content).hexdigest()}
+        return {**own, RECIPE: self.recipe_content, TRAIN_YAML: sha256_of(*files)}
 
 
 def _leaves(content: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

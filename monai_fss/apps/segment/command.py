@@ -184,7 +184,9 @@ def segment(
     todo = pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
     _warn_memory(method, parser, inputs, todo)
     given: dict[str, Any] = {"support_image": pairs[0], "support_label": pairs[1]} if supported else {}
-    given |= {"labels": labels, "items": query_items({case: queries[case] for case in todo}), "output_dir": output}
+    given["labels"] = labels
+    given["items"] = query_items({case: queries[case] for case in todo})
+    given["output_dir"] = output
     # From here on nothing is set: the parser would build everything anew, and the network without its weights.
     parser.update(parser_values(given))
     if model:
@@ -199,21 +201,22 @@ def segment(
     report: dict[str, Any] = {
         "inputs": {"images": str(images), "cases": list(queries), **run_note},
         "versions": versions(),
+        "device": str(parser.get_parsed_content("device")),
+        "segmented_now": todo,
+        "seconds": round(time.time() - start, 2),
+        "settings": {**trained, **settings},
     }
-    report |= {"device": str(parser.get_parsed_content("device")), "segmented_now": todo}
-    report |= {"seconds": round(time.time() - start, 2), "settings": {**trained, **settings}}
     write_json(Path(output) / "report.json", report)
     finish_run(output)
     return todo
 
 
 def _warn_memory(method: Method, parser: ConfigParser, inputs: Inputs, todo: Sequence[str]) -> None:
-    config = parser.config
-    registers = not method.is_trained or config.get("prior") is not None
+    registers = not method.is_trained or parser.get("prior") is not None
     dims = 2 if inputs.supports else 3
     scans = [inputs.queries[case] for case in todo]
-    ways = len(inputs.values if method.needs_support else config["values"])
-    warn_memory(scans, inputs.supports, ways, config.get("pixdim"), registers, dims)
+    ways = len(inputs.values if method.needs_support else parser["values"])
+    warn_memory(scans, inputs.supports, ways, parser.get("pixdim"), registers, dims)
 
 
 def chosen_method(bundle: str | None, model: str | None) -> Method:

@@ -19,7 +19,7 @@ from monai_fss.data.reading.scans import Label, Scan, check_label, check_scan, c
 from monai_fss.data.reading.volume import read_volume
 from monai_fss.data.scribbles import SIMULATED, scribble_item, scribble_values
 
-__all__ = ["check_propagation", "check_scribbles", "scribble_problems"]
+__all__ = ["check_propagation", "check_scribbles"]
 
 _DARK = 0.04  # share of the range from the 1st to the 99th percentile; ADNet's 10 of 255, see foreground_mask
 _MANY = 20_000  # voxels: more than lines of a hand, even of a broad brush
@@ -68,15 +68,6 @@ def check_scribbles(image: str | Path, scribbles: str | Path, background: int | 
     found.settle()
     assert scan is not None  # settle() raises otherwise
     return scan, label
-
-
-def scribble_problems(image: str | Path, scribbles: str | Path, background: int | None = None) -> list[str]:
-    """Every problem of a scan and its scribbles."""
-    try:
-        check_scribbles(image, scribbles, background)
-    except ScanError as error:
-        return error.problems
-    return []
 
 
 def check_propagation(

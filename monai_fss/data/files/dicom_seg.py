@@ -192,14 +192,13 @@ def _on_grid(
 def _segment(number: int, value: int, name: str, algorithm: str, version: str) -> Any:
     import highdicom
     from pydicom.sr.codedict import codes
-    from pydicom.sr.coding import Code
 
     coded = coded_name(name)
     segment = highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=name,
-        segmented_property_category=Code(coded.category[0], "SCT", coded.category[1]),
-        segmented_property_type=Code(coded.type[0], "SCT", coded.type[1]),
+        segmented_property_category=coded.category,
+        segmented_property_type=coded.type,
         algorithm_type="AUTOMATIC",
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
             name=algorithm, family=codes.DCM.ArtificialIntelligence, version=version
@@ -207,6 +206,6 @@ def _segment(number: int, value: int, name: str, algorithm: str, version: str) -
     )
     segment.SegmentDescription = f"label value {value}"
     if coded.side:
-        side = highdicom.sr.CodedConcept(coded.side[0], "SCT", coded.side[1])
+        side = highdicom.sr.CodedConcept.from_code(coded.side)
         segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [side]
     return segment

@@ -41,7 +41,8 @@ class CaseLayout(FolderLayoutBase):
     def __init__(self, output_dir: str | os.PathLike[str]) -> None:
         self.output_dir = Path(output_dir)
 
-    def filename(self, subject: str | os.PathLike[str], **kwargs: Any) -> Path:
+    # MONAI's base class declares keywords alone; its writers call it with the subject, as its own layout has it.
+    def filename(self, subject: str | os.PathLike[str], **kwargs: Any) -> Path:  # type: ignore[override]
         """
         Name the result of a scan.
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 from monai_fss.data.problems import Findings
 
@@ -20,7 +21,7 @@ _SHEARED = 1e-3
 
 def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
     """Return the voxel spacing in mm: the lengths of the three columns of a 4 x 4 affine."""
-    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
+    x, y, z = voxel_sizes(affine)
     return float(x), float(y), float(z)
 
 

@@ -41,8 +41,8 @@ def load_prnet(file: str | Path) -> tuple[LocatedSegmenter, dict[str, Any]]:
     missing = [key for key in SETTINGS if key not in settings]
     if missing:
         raise ScanError(f"{file}: does not say its {', '.join(missing)}. Give a file that a training has written.")
-    nets = [_network(settings[level], settings["base"]) for level in ("coarse", "fine")]
-    return load_propagation(file, LocatedSegmenter(nn.Identity(), *nets)), settings
+    coarse, fine = (_network(settings[level], settings["base"]) for level in ("coarse", "fine"))
+    return load_propagation(file, LocatedSegmenter(nn.Identity(), coarse, fine)), settings
 
 
 def _network(numbers: Sequence[float], base: int) -> PRNet:
@@ -63,7 +63,7 @@ def prnet_transforms(settings: Mapping[str, Any], keys: Sequence[str] = ("image"
     scale = (
         ScaleIntensityRangePercentilesd("image", 0, 99.5, 0, 1, clip=True)
         if window is None
-        else ScaleIntensityRanged("image", *window, 0, 1, clip=True)
+        else ScaleIntensityRanged("image", a_min=window[0], a_max=window[1], b_min=0, b_max=1, clip=True)
     )
     grid = Spacingd(keys, [settings["pixdim"]] * 3, mode=modes, padding_mode="border")
     return Compose([LoadScand(keys), SliceOrientationd(keys), grid, scale])

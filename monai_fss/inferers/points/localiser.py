@@ -10,10 +10,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from monai.data import MetaTensor
+from monai.data.utils import affine_to_spacing
 
 from monai_fss.inferers.points.matching import MATCH_LEVELS, MatchLevel, PointMatcher
 from monai_fss.inferers.points.neighbours import averaged
-from monai_fss.inferers.points.patches import PatchGrid, voxel_sizes
+from monai_fss.inferers.points.patches import PatchGrid
 from monai_fss.inferers.points.points import LocatedPoints, SupportPoints
 from monai_fss.networks.nets import PRNet
 
@@ -80,8 +81,8 @@ class PointLocaliser:
         if min(spread, smooth or 0) < 0:
             raise ValueError(f"spread {spread} and smooth {smooth} must be at least 0 mm.")
         # On a processor convolutions of few channels are a sixth faster with the channels last.
-        self.coarse = coarse.eval().to(memory_format=torch.channels_last_3d)
-        self.fine = self.coarse if fine is None else fine.eval().to(memory_format=torch.channels_last_3d)
+        self.coarse = _channels_last(coarse.eval())
+        self.fine = self.coarse if fine is None else _channels_last(fine.eval())
         self.starts = starts
         self.spread = spread
         self.threshold = threshold
@@ -109,7 +110,7 @@ class PointLocaliser:
                 f"voxels: {len(points)} points for {len(values)} values. Give at least one, and one value each."
             )
         coarse_grid, fine_grid = self._grids(image)
-        mm = points * voxel_sizes(image)
+        mm = points * image.pixdim.numpy()
         centres, fine_rest = fine_grid.nearest(mm)
         fine, anatomical, pixel = self._features(fine_grid, centres)
         coarse, coarse_rest = fine, fine_rest
@@ -146,7 +147,7 @@ class PointLocaliser:
         if self.smooth:
             mm = support.mm + averaged(mm - support.mm, support.mm, self.smooth)
         mm = self.matcher(support, image, mm)
-        sizes, last = voxel_sizes(image), np.array(image.shape[1:]) - 1
+        sizes, last = image.pixdim.numpy(), np.array(image.shape[1:]) - 1
         mm = np.clip(mm, 0, last * sizes)
         return LocatedPoints(np.rint(mm / sizes).astype(int), mm, support.values, self._similarity(support, fine, mm))
 
@@ -193,7 +194,7 @@ class PointLocaliser:
         """Voxels around the middle of the grid that show something; the middle itself where none does."""
         rng = np.random.default_rng(self.seed)
         middle = grid.shape // 2
-        reach = np.floor(self.spread / np.linalg.norm(grid.to_mm[:3, :3], axis=0)).astype(int)
+        reach = np.floor(self.spread / affine_to_spacing(grid.to_mm)).astype(int)
         low, high = np.maximum(middle - reach, 0), np.minimum(middle + reach, grid.shape - 1)
         box = grid.inside[0, low[0] : high[0] + 1, low[1] : high[1] + 1, low[2] : high[2] + 1]
         points = (box > self.threshold).nonzero().cpu().numpy()
@@ -222,6 +223,10 @@ class PointLocaliser:
             patches = grid.patches(centres[first : first + self.batch], network.patch_size)
             answers.append([answer.cpu() for answer in ask(patches.to(network.reach.device))])
         return tuple(torch.cat(answer) for answer in zip(*answers, strict=True))
+
+
+def _channels_last(network: PRNet) -> PRNet:
+    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch declares none of it
 
 
 def _jump(network: PRNet, target: torch.Tensor, start: torch.Tensor) -> np.ndarray:

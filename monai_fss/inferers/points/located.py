@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -86,7 +86,7 @@ class LocatedInferer(Inferer):
     def _segment(self, image: MetaTensor, net: LocatedSegmenter) -> tuple[torch.Tensor, dict[str, Any]]:
         found = self._locate(image, net)
         notes: dict[str, Any] = {"similarity": _similarity(found)}
-        spacing = np.linalg.norm(np.asarray(image.affine, dtype=float)[:3, :3], axis=0)
+        spacing = image.pixdim.numpy()
         place = self._place(found, image.shape[1:], spacing, self.without)
         logits = _against_the_others(self.windows(image.as_tensor()[(slice(None), *place)][None], net)[0])
         whole = logits.new_full((len(logits), *image.shape[1:]), NOT_HERE)
@@ -109,7 +109,7 @@ class LocatedInferer(Inferer):
         grower = ScribblePropagation(
             self._localiser(net), points, tau=self.tau, background=self.background, **self.propagation
         )
-        return grower.grow(image.cpu(), found)
+        return grower.grow(cast(MetaTensor, image.cpu()), found)
 
     def _place(
         self, found: LocatedPoints, shape: Sequence[int], spacing: np.ndarray, without: Collection[int]

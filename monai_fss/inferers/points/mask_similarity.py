@@ -17,7 +17,6 @@ from scipy.ndimage import distance_transform_edt
 from monai_fss.data import LoadScan, ScanError, support_items
 from monai_fss.inferers.points.files import load_prnet, prnet_transforms
 from monai_fss.inferers.points.localiser import PointLocaliser
-from monai_fss.inferers.points.patches import voxel_sizes
 from monai_fss.inferers.points.points import SupportPoints
 
 __all__ = ["MaskSimilarity", "mask_landmarks"]
@@ -130,7 +129,7 @@ class MaskSimilarity:
         """Mean similarity of each value that the labelled scan and the query both show."""
         nowhere = np.zeros((self.count, 3))
         order = support.values[:: self.count].tolist()
-        mm = np.concatenate([found.get(value, nowhere) for value in order]) * voxel_sizes(image)
+        mm = np.concatenate([found.get(value, nowhere) for value in order]) * image.pixdim.numpy()
         similarity = self.localiser.compare(support, image, mm).clip(0, 1).reshape(-1, self.count).mean(1)
         return {value: float(own) for value, own in zip(order, similarity, strict=True) if value in found}
 
@@ -151,7 +150,7 @@ class MaskSimilarity:
         turn = nib.orientations.io_orientation(to_image)  # axes in the image's order and directions
         label = nib.orientations.apply_orientation(np.asarray(masks[0]), turn)
         to_image = to_image @ nib.orientations.inv_ornt_aff(turn, masks.shape[1:])
-        spacing = np.linalg.norm(to_image[:3, :2], axis=0) * voxel_sizes(image)[:2]
+        spacing = np.linalg.norm(to_image[:3, :2], axis=0) * image.pixdim.numpy()[:2]
         shown = [value for value in values if (label == value).any()]
         voxels = {value: mask_landmarks(label == value, self.count, spacing.tolist()) for value in shown}
         return {value: own @ to_image[:3, :3].T + to_image[:3, 3] for value, own in voxels.items()}

@@ -14,12 +14,7 @@ from monai.data import MetaTensor
 
 from monai_fss.transforms import smooth_spacing
 
-__all__ = ["PatchGrid", "voxel_sizes"]
-
-
-def voxel_sizes(image: MetaTensor) -> np.ndarray:
-    """(3,), voxel size in mm: the lengths of the columns of the affine."""
-    return np.linalg.norm(np.asarray(image.affine, dtype=float)[:3, :3], axis=0)
+__all__ = ["PatchGrid"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ class PatchGrid:
         margin = np.asarray(largest, dtype=int) // 2
         pad = [int(n) for axis in (2, 1, 0) for n in (margin[axis], margin[axis])]
         return cls(
-            F.pad(grid.as_tensor().float(), pad, value=beyond), margin, np.diag([*voxel_sizes(image), 1.0]) @ voxels
+            F.pad(grid.as_tensor().float(), pad, value=beyond), margin, np.diag([*image.pixdim.tolist(), 1.0]) @ voxels
         )
 
     @property

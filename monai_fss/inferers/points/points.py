@@ -13,7 +13,7 @@ import torch
 
 from monai_fss.data import ScanError
 
-__all__ = ["LocatedPoints", "SupportPoints", "box_of", "centres_of"]
+__all__ = ["LocatedPoints", "SupportPoints", "box_of"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class SupportPoints:
                 f"points of the labelled scan: lack {', '.join(missing)}; another version of monai_fss wrote them. Run "
                 "the training again: its networks are found, and the points are looked at anew."
             )
-        kept = {field.name: state[field.name].detach().cpu().clone() for field in fields(cls)}
         tensors = ("coarse", "fine", "anatomical", "pixel", "shown")
+        kept: dict[str, Any] = {field.name: state[field.name].detach().cpu().clone() for field in fields(cls)}
         return cls(**{name: value if name in tensors else value.numpy() for name, value in kept.items()})
 
 
@@ -111,12 +111,6 @@ class LocatedPoints:
             if self.similarity[index] > tau or self.values[index] in always:
                 drawn[tuple(self.voxels[index])] = self.values[index]
         return drawn
-
-
-def centres_of(points: LocatedPoints) -> dict[int, np.ndarray]:
-    """Where each label lies: the median along each axis, in mm (3,), of its points. A few that went astray do not
-    move it."""
-    return {int(value): np.median(points.mm[points.values == value], axis=0) for value in np.unique(points.values)}
 
 
 def box_of(

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -99,7 +99,9 @@ class ScribblePropagation(Inferer):
         """
         if not isinstance(inputs, MetaTensor):
             raise TypeError("points are found in mm: give a MetaTensor, whose affine says how large a voxel is.")
-        masks, notes = zip(*(self.pseudo_mask(image.cpu()) for image in each_scan(inputs)), strict=True)
+        masks, notes = zip(
+            *(self.pseudo_mask(cast(MetaTensor, image.cpu())) for image in each_scan(inputs)), strict=True
+        )
         return with_found(torch.stack(masks).float(), inputs, notes)
 
     def pseudo_mask(self, image: MetaTensor) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -133,7 +135,7 @@ class ScribblePropagation(Inferer):
 
     def _grow(self, image: MetaTensor, found: LocatedPoints, scribbles: np.ndarray, mask: np.ndarray) -> None:
         """Into ``mask``, within a box around the organs' points: growth elsewhere would only take time."""
-        spacing = np.linalg.norm(np.asarray(image.affine, dtype=float)[:3, :3], axis=0)
+        spacing = image.pixdim.numpy()
         without: Sequence[int] = () if self.background is None else (self.background,)
         start, stop = box_of(found, self.tau, self.margin, image.shape[1:], spacing, without)
         box = tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))

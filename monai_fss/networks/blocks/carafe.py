@@ -86,6 +86,7 @@ class _Kernels(nn.Module):
         convolution = nn.Conv2d(compressed, out, size, stride=stride, padding=padding)
         # All but equal weights at first: the reassembly starts as a mean filter.
         nn.init.normal_(convolution.weight, std=0.001)
+        assert convolution.bias is not None  # for mypy
         nn.init.zeros_(convolution.bias)
         return convolution
 

@@ -105,6 +105,7 @@ class CycleResemblanceBlock(nn.Module):
         self.out = convolution(inner, channels, 1)
         nn.init.orthogonal_(self.compare.weight)
         nn.init.zeros_(self.out.weight)
+        assert self.out.bias is not None  # for mypy
         nn.init.zeros_(self.out.bias)
 
     def weights(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

@@ -88,7 +88,7 @@ def adaptive_local_prototypes(
 
 def _covering(mask: torch.Tensor, grid: Sequence[int], threshold: float) -> torch.Tensor:
     """(N, S): whether the mask of a shot covers some cell of a grid."""
-    size = [min(grid[i], mask.shape[3 + i]) for i in (0, 1)]
+    size = (min(grid[0], mask.shape[3]), min(grid[1], mask.shape[4]))
     share = F.adaptive_avg_pool2d(mask.flatten(0, 1).float(), size)
     return (share.flatten(1).amax(1) > threshold).reshape(mask.shape[:2])
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -78,7 +79,7 @@ class ADNet(FewShotNet):
         self.support_window = [int(n) for n in support_window]
         self.spatial_dims = int(getattr(encoder, "spatial_dims", 2))
         self.threshold = nn.Parameter(torch.tensor(float(threshold)))
-        self.register_condition("prototypes", torch.zeros(ways, int(encoder.out_channels)))
+        self.register_condition("prototypes", torch.zeros(ways, cast(int, encoder.out_channels)))
 
     def anomaly_score(self, features: torch.Tensor, prototypes: torch.Tensor) -> torch.Tensor:
         """Eq. 2: -alpha cos(features, prototypes), (B, W, *smaller), in [-alpha, alpha]."""
@@ -89,32 +90,10 @@ class ADNet(FewShotNet):
         # In single precision under AMP too: in half precision a confident probability is 1.0, and its logit infinite.
         return torch.sigmoid(self.kappa * (self.threshold - score.float()))
 
-    def forward(
-        self,
-        image: torch.Tensor,
-        support_image: torch.Tensor | None = None,
-        support_label: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Segment the queries.
-
-        Args:
-            image: (B, C, *spatial).
-            support_image: (B, S, C, *spatial), training only: one one-way support set for each query.
-            support_label: (B, S, 1, *spatial), binary.
-
-        Returns:
-            logits (B, 1 + W, *spatial) by the stored condition. With a support set: a dict of ``logits``
-            (B, 2, *spatial), ``aligned_logits`` (B, S, 2, *spatial) of the support shots segmented by the query's
-            predicted mask,
-            ``aligned`` (B,) bool: whether the query's mask held anything, ``support_label``, ``threshold`` (),
-            ``alpha``.
-        """
-        if support_image is not None and support_label is not None:
-            if not torch.jit.is_scripting():
-                return self._episode(image, support_image, support_label)
-            raise RuntimeError("A scripted network takes the image alone: condition it before scripting.")
+    def segment(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (B, 1 + W, *spatial) of images (B, C, *spatial) by the stored condition."""
         score = self.anomaly_score(self.encoder(image), self.prototypes)
-        return self._logits(self.probability(score), image.shape[2:])
+        return self._logits(self.probability(score), list(image.shape[2:]))
 
     @torch.jit.ignore
     def condition(self, support_image: torch.Tensor, support_label: torch.Tensor) -> ADNet:
@@ -157,7 +136,14 @@ class ADNet(FewShotNet):
         return torch.cat([torch.zeros_like(foreground[:, :1]), foreground], dim=1)
 
     @torch.jit.ignore
-    def _episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+    def episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+        """See :meth:`FewShotNet.episode`.
+
+        Returns:
+            a dict of ``logits`` (B, 2, *spatial), ``aligned_logits`` (B, S, 2, *spatial) of the support shots segmented
+            by the query's predicted mask, ``aligned`` (B,) bool: whether the query's mask held anything,
+            ``support_label``, ``threshold`` (), ``alpha``.
+        """
         batch, shots = support_image.shape[:2]
         # One batch of supports and queries, so that batch statistics, where an encoder has them, are common to both.
         features = self.encoder(torch.cat([support_image.flatten(0, 1), image]))
@@ -167,9 +153,9 @@ class ADNet(FewShotNet):
         probability = self.probability(self.anomaly_score(query, prototypes[:, None]))
         predicted = (probability > 0.5).to(query.dtype).detach()
         aligned = self._align(query, predicted, support)
-        size = support_image.shape[3:]
+        size = list(support_image.shape[3:])
         return {
-            "logits": self._logits(probability, image.shape[2:]),
+            "logits": self._logits(probability, list(image.shape[2:])),
             "aligned_logits": self._logits(aligned, size).reshape(batch, shots, 2, *size),
             "aligned": predicted.flatten(1).sum(1) > 0,
             "support_label": support_label,

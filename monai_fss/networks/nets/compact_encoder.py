@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from monai.networks.blocks import Convolution
@@ -73,7 +74,7 @@ class CompactEncoder(nn.Module):
         self.stem = Convolution(
             2, in_channels, features[0], strides=2, kernel_size=4, padding=1, act=act, norm=norm, bias=False
         )
-        common = {"act": act, "norm": norm, "bias": False, "dropout": dropout}
+        common: dict[str, Any] = {"act": act, "norm": norm, "bias": False, "dropout": dropout}
         levels = list(features[1:])
         self.top = TwoConv(2, features[0], levels[0], **common)
         pairs = list(zip(levels[:-1], levels[1:], strict=True))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from monai.networks.blocks import Convolution, UpSample
@@ -75,7 +76,7 @@ class CompactEncoder3D(nn.Module):
         self.stem = Convolution(
             3, in_channels, features[0], (2, 2, 1), kernel_size=(4, 4, 3), padding=1, act=act, norm=norm, bias=False
         )
-        common = {"act": act, "norm": norm, "bias": False, "dropout": dropout}
+        common: dict[str, Any] = {"act": act, "norm": norm, "bias": False, "dropout": dropout}
         levels = list(features[1:])
         self.top = TwoConv(3, features[0], levels[0], **common)
         steps = list(zip(levels[:-1], levels[1:], slice_strides, strict=True))

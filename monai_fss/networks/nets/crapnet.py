@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -89,52 +91,32 @@ class CRAPNet(FewShotNet):
         self.alpha = float(alpha)
         self.threshold = threshold
         self.cell = float(cell)
-        channels = int(encoder.out_channels)
+        channels = cast(int, encoder.out_channels)
         self.attention = CycleResemblanceAttention(channels, blocks, branches, query=refined)
         self.reassembly = CarafeDownsample(channels, sigma)
         self.register_condition("support_features", torch.zeros(ways, 1, channels, 1, 1))
         self.register_condition("support_masks", torch.zeros(ways, 1, 1, 1, 1))
 
-    def forward(
-        self,
-        image: torch.Tensor,
-        support_image: torch.Tensor | None = None,
-        support_label: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Segment the queries.
-
-        Args:
-            image: (B, C, H, W).
-            support_image: (B, S, C, H, W), training only: one one-way support set for each query.
-            support_label: (B, S, 1, H, W), binary.
-
-        Returns:
-            logits (B, 1 + W, H, W) by the stored condition. With a support set: a dict of ``logits`` (B, 2, H, W),
-            ``aligned_logits`` (B, S, 2, H, W) of the support shots segmented by the query's predicted mask,
-            ``aligned`` (B,) bool: whether the query's mask held anything, ``support_label``.
-        """
-        if support_image is not None and support_label is not None:
-            if not torch.jit.is_scripting():
-                return self._episode(image, support_image, support_label)
-            raise RuntimeError("A scripted network takes the image alone: condition it before scripting.")
+    def segment(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (B, 1 + W, H, W) of images (B, C, H, W) by the stored condition."""
         query = self.encoder(image).float()
         scores = [
             self._score(
                 query,
-                self._cells(query, image.shape[2:]),
+                self._cells(query, list(image.shape[2:])),
                 self.support_features[way].unsqueeze(0).expand(query.shape[0], -1, -1, -1, -1),
                 self.support_masks[way].unsqueeze(0).expand(query.shape[0], -1, -1, -1, -1),
             )
             for way in range(self.support_features.shape[0])
         ]
-        return self._logits(torch.cat(scores, dim=1), image.shape[2:])
+        return self._logits(torch.cat(scores, dim=1), list(image.shape[2:]))
 
     @torch.jit.ignore
     def condition(self, support_image: torch.Tensor, support_label: torch.Tensor) -> CRAPNet:
         """Store the feature maps and masks of each way; see :meth:`FewShotNet.condition` for shapes."""
         check_support(support_image, support_label)
         with torch.no_grad():
-            size = support_image.shape[3:]
+            size = list(support_image.shape[3:])
             self.support_features = support_features(lambda part: self._cells(self.encoder(part), size), support_image)
             masks = self._cells(support_label.flatten(0, 1).to(self.support_features.dtype), size)
             self.support_masks = masks.reshape(*support_image.shape[:2], *masks.shape[1:])
@@ -145,7 +127,8 @@ class CRAPNet(FewShotNet):
 
         Features and masks alike, so that they stay in register.
         """
-        return F.adaptive_avg_pool2d(maps, cells_of(size, self.cell))
+        rows, columns = cells_of(size, self.cell)
+        return F.adaptive_avg_pool2d(maps, (rows, columns))
 
     def _logits(self, score: torch.Tensor, size: list[int]) -> torch.Tensor:
         """(B, W, h, w) -> (B, 1 + W, H, W)."""
@@ -198,12 +181,18 @@ class CRAPNet(FewShotNet):
         return torch.stack(banks, dim=1), torch.stack(known, dim=1)
 
     @torch.jit.ignore
-    def _episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+    def episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+        """See :meth:`FewShotNet.episode`.
+
+        Returns:
+            a dict of ``logits`` (B, 2, H, W), ``aligned_logits`` (B, S, 2, H, W) of the support shots segmented by the
+            query's predicted mask, ``aligned`` (B,) bool: whether the query's mask held anything, ``support_label``.
+        """
         batch, shots = support_image.shape[:2]
         # One batch of supports and queries, so that batch statistics, where an encoder has them, are common to both.
         features = self.encoder(torch.cat([support_image.flatten(0, 1), image])).float()
         support, query = features[: batch * shots], features[batch * shots :]
-        size, own = support_image.shape[3:], image.shape[2:]
+        size, own = list(support_image.shape[3:]), list(image.shape[2:])
         masks = self._cells(support_label.flatten(0, 1).to(features.dtype), size).unflatten(0, (batch, shots))
         cells, of_support = self._cells(query, own), self._cells(support, size)
         score = self._score(query, cells, of_support.unflatten(0, (batch, shots)), masks)
@@ -212,7 +201,7 @@ class CRAPNet(FewShotNet):
         reverse = [x.repeat_interleave(shots, dim=0)[:, None] for x in (cells, self._cells(predicted, own))]
         aligned = self._logits(self._score(support, of_support, *reverse), size)
         return {
-            "logits": self._logits(score, image.shape[2:]),
+            "logits": self._logits(score, list(image.shape[2:])),
             "aligned_logits": aligned.unflatten(0, (batch, shots)),
             "aligned": predicted.flatten(1).sum(1) > 0,
             "support_label": support_label,

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from monai.networks.nets.resnet import ResNet, ResNetBlock, ResNetBottleneck
 from torch import nn
@@ -104,4 +106,4 @@ def exchange_stride_for_dilation(blocks: list[nn.Module]) -> None:
             dilation *= conv.stride[0]
             conv.stride = (1, 1)
         if isinstance(block.downsample, nn.Sequential):
-            block.downsample[0].stride = (1, 1)
+            cast(nn.Conv2d, block.downsample[0]).stride = (1, 1)

@@ -23,11 +23,8 @@ class FewShotNet(nn.Module):
     special case; the support set is encoded once for any number of queries. Support reaches ``forward`` in
     training alone, where it belongs to the episode.
 
-    A subclass registers its buffers by :meth:`register_condition` and implements :meth:`condition` and
-    ``forward(image, support_image=None, support_label=None)``:
-
-    - training, with support: a dict of ``logits`` (B, 2, *spatial) and of what its loss needs;
-    - evaluation, conditioned, image alone: logits (B, 1 + W, *spatial), the background first.
+    A subclass registers its buffers by :meth:`register_condition` and implements :meth:`condition`, :meth:`segment`
+    (by the stored condition) and, if it is trained, :meth:`episode`.
 
     Condition buffers have the number of ways as first dimension, start as zeros ("not conditioned"), take the size of
     the incoming tensor when a state dict is loaded, and are left out of a state dict that is taken in training mode: a
@@ -50,6 +47,46 @@ class FewShotNet(nn.Module):
         """Register a zero-filled buffer (W, ...) that :meth:`condition` fills."""
         self.register_buffer(name, torch.zeros_like(tensor))
         self.condition_names.append(name)
+
+    def forward(
+        self,
+        image: torch.Tensor,
+        support_image: torch.Tensor | None = None,
+        support_label: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Segment the queries: :meth:`segment`, or with a support set :meth:`episode`.
+
+        Args:
+            image: (B, C, *spatial).
+            support_image: (B, S, C, *spatial), training only: one one-way support set for each query.
+            support_label: (B, S, 1, *spatial), binary.
+
+        Returns:
+            logits (B, 1 + W, *spatial) by the stored condition, the background first; with a support set a dict.
+        """
+        if support_image is not None and support_label is not None:
+            if not torch.jit.is_scripting():
+                return self.episode(image, support_image, support_label)
+            raise RuntimeError("A scripted network takes the image alone: condition it before scripting.")
+        return self.segment(image)
+
+    def segment(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (B, 1 + W, *spatial), the background first, of images (B, C, *spatial) by the stored condition."""
+        raise TypeError(f"{type(self).__name__} has no segment(): a few-shot network implements it.")
+
+    @torch.jit.ignore
+    def episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+        """Segment each query by its own support set, in training.
+
+        Args:
+            image: (B, C, *spatial).
+            support_image: (B, S, C, *spatial), one one-way support set for each query.
+            support_label: (B, S, 1, *spatial), binary.
+
+        Returns:
+            a dict of ``logits`` (B, 2, *spatial) and of what the network's loss needs.
+        """
+        raise TypeError(f"{type(self).__name__} has no episode(): it is not trained by episodes.")
 
     @torch.jit.ignore
     def condition(self, support_image: torch.Tensor, support_label: torch.Tensor) -> FewShotNet:

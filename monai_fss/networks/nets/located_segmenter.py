@@ -42,11 +42,11 @@ class LocatedSegmenter(nn.Module):
         self.segmenter = segmenter
         self.coarse = coarse.requires_grad_(False)
         self.fine = fine.requires_grad_(False)
-        self.bfloat16 = fast_bfloat16() if bfloat16 is None else bfloat16
+        self.in_bfloat16 = fast_bfloat16() if bfloat16 is None else bfloat16
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (B, 1 + W, H, W, D) of crops (B, C, H, W, D) with voxels and intensities as in training."""
-        if torch.jit.is_scripting() or not (self.bfloat16 and self.training):
+        if torch.jit.is_scripting() or not (self.in_bfloat16 and self.training):
             return self.segmenter(image)
         with torch.autocast(image.device.type, torch.bfloat16):
             return self.segmenter(image).float()

@@ -30,12 +30,7 @@ class MaskPaste(FewShotNet):
         self.register_condition("masks", torch.zeros(ways, 1, 1))
         self.anchor = nn.Parameter(torch.zeros(()), requires_grad=False)  # so that it has a device, like any network
 
-    def forward(
-        self,
-        image: torch.Tensor,
-        support_image: torch.Tensor | None = None,
-        support_label: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def segment(self, image: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> logits (B, 1 + W, H, W); masks of another size are resized (nearest)."""
         masks = F.interpolate(self.masks[None], size=image.shape[2:], mode="nearest").expand(len(image), -1, -1, -1)
         foreground = torch.where(masks > 0, 10.0, -10.0)

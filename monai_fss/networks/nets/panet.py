@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +49,7 @@ class PANet(FewShotNet):
             raise ValueError(f"alpha {alpha} and ways {ways} must be positive.")
         self.encoder = encoder
         self.alpha = float(alpha)
-        self.register_condition("prototypes", torch.zeros(ways, 2, 1, int(encoder.out_channels)))
+        self.register_condition("prototypes", torch.zeros(ways, 2, 1, cast(int, encoder.out_channels)))
         self.register_condition("valid", torch.zeros(ways, 2, 1, dtype=torch.bool))
 
     @torch.jit.ignore
@@ -79,29 +80,9 @@ class PANet(FewShotNet):
         similarity = softmax_similarity(features, prototypes.flatten(-4, -3), valid.flatten(-3, -2), self.alpha)
         return similarity[:, 1::2] - similarity[:, 0::2]
 
-    def forward(
-        self,
-        image: torch.Tensor,
-        support_image: torch.Tensor | None = None,
-        support_label: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Segment the queries.
-
-        Args:
-            image: (B, C, H, W).
-            support_image: (B, S, C, H, W), training only: one one-way support set for each query.
-            support_label: (B, S, 1, H, W), binary.
-
-        Returns:
-            logits (B, 1 + W, H, W) by the stored condition. With a support set: a dict of ``logits`` (B, 2, H, W),
-            ``aligned_logits`` (B, S, 2, H, W) of the support shots segmented by the query's predicted mask,
-            ``aligned`` (B,) bool: whether that mask held anything, and ``support_label``.
-        """
-        if support_image is not None and support_label is not None:
-            if not torch.jit.is_scripting():
-                return self._episode(image, support_image, support_label)
-            raise RuntimeError("A scripted network takes the image alone: condition it before scripting.")
-        return self._logits(self.score(self.encoder(image).float(), self.prototypes, self.valid), image.shape[2:])
+    def segment(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (B, 1 + W, H, W) of images (B, C, H, W) by the stored condition."""
+        return self._logits(self.score(self.encoder(image).float(), self.prototypes, self.valid), list(image.shape[2:]))
 
     @torch.jit.ignore
     def condition(self, support_image: torch.Tensor, support_label: torch.Tensor) -> PANet:
@@ -118,20 +99,26 @@ class PANet(FewShotNet):
         return torch.cat([torch.zeros_like(foreground[:, :1]), foreground], dim=1)
 
     @torch.jit.ignore
-    def _episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+    def episode(self, image: torch.Tensor, support_image: torch.Tensor, support_label: torch.Tensor) -> dict:
+        """See :meth:`FewShotNet.episode`.
+
+        Returns:
+            a dict of ``logits`` (B, 2, H, W), ``aligned_logits`` (B, S, 2, H, W) of the support shots segmented by the
+            query's predicted mask, ``aligned`` (B,) bool: whether that mask held anything, and ``support_label``.
+        """
         batch, shots = support_image.shape[:2]
         # One batch of supports and queries, so that batch statistics, where an encoder has them, are common to both.
         # Single precision under AMP too: half cannot hold the sum over a background of 256 x 256 pixels.
         features = self.encoder(torch.cat([support_image.flatten(0, 1), image])).float()
         support, query = features[: batch * shots], features[batch * shots :]
-        size = support_image.shape[3:]
+        size = list(support_image.shape[3:])
         prototypes, valid = self.pool(support.unflatten(0, (batch, shots)), support_label, size, episode=True)
         score = self.score(query, prototypes[:, None], valid[:, None])
         predicted = (score > 0).to(query.dtype).detach()
         prototypes, valid = self.pool(query[:, None], predicted[:, None], image.shape[2:], episode=True)
         aligned = self._logits(self._align(prototypes, valid, support, shots), size)
         return {
-            "logits": self._logits(score, image.shape[2:]),
+            "logits": self._logits(score, list(image.shape[2:])),
             "aligned_logits": aligned.reshape(batch, shots, 2, *size),
             "aligned": predicted.flatten(1).sum(1) > 0,
             "support_label": support_label,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,9 @@ class PositionedEncoder(nn.Module):
         spatial_dims: the encoder's.
     """
 
+    if TYPE_CHECKING:  # TorchScript reads annotations that are there when a module is scripted, and not as text
+        weight: torch.Tensor
+
     def __init__(self, encoder: nn.Module, weights: Sequence[float]) -> None:
         super().__init__()
         if not weights or min(weights) <= 0:
@@ -46,7 +50,7 @@ class PositionedEncoder(nn.Module):
         self.axes = len(weights)
         self.spatial_dims = int(getattr(encoder, "spatial_dims", 2))
         self.register_buffer("weight", torch.tensor([float(w) for w in weights]))
-        self.out_channels = int(encoder.out_channels) + 2 * self.axes
+        self.out_channels = cast(int, encoder.out_channels) + 2 * self.axes
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(B, C + len(weights), *spatial) -> (B, D + 2 len(weights), *smaller)."""

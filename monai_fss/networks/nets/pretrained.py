@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from urllib.parse import urlparse
 
 import torch
 
+from monai_fss.digests import sha256_of
 from monai_fss.networks.nets.dilated_resnet import DilatedResNet
 from monai_fss.networks.nets.resnext3d import ResNeXt3D
 
@@ -92,11 +92,7 @@ def _check_hash(path: Path, sha256: str | None) -> None:
         return
     if not re.fullmatch(r"[0-9a-f]{8,64}", expected):
         raise ValueError(f"sha256: '{sha256}' is not a SHA-256. Give 8 to 64 hexadecimal digits.")
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for chunk in iter(lambda: file.read(1 << 20), b""):
-            digest.update(chunk)
-    found = digest.hexdigest()
+    found = sha256_of(path)
     if not found.startswith(expected):
         raise ValueError(
             f"{path}: its SHA-256 is {found}, expected was {expected}. The file is damaged or another one: "

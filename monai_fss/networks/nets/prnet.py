@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from monai.networks.blocks import Convolution
@@ -57,6 +57,10 @@ class PRNet(nn.Module):
         ValueError: a patch that four halvings do not divide, or a reach or spacing that is not positive.
     """
 
+    if TYPE_CHECKING:  # TorchScript reads annotations that are there when a module is scripted, and not as text
+        reach: torch.Tensor
+        spacing: torch.Tensor
+
     def __init__(
         self,
         patch_size: Sequence[int] = (128, 128, 48),
@@ -78,7 +82,7 @@ class PRNet(nn.Module):
                 "least 1."
             )
         self.patch_size = tuple(int(n) for n in patch_size)
-        self.bfloat16 = fast_bfloat16() if bfloat16 is None else bfloat16
+        self.in_bfloat16 = fast_bfloat16() if bfloat16 is None else bfloat16
         self.register_buffer("reach", torch.tensor([float(r) for r in reach]))
         self.register_buffer("spacing", torch.tensor([float(s) for s in spacing]))
         b = base
@@ -103,7 +107,7 @@ class PRNet(nn.Module):
             rebuilt: how many of them, the first ones, go through the decoder too: a training that rebuilds some of its
                 patches takes half of the time. Default -1: all.
         """
-        if torch.jit.is_scripting() or not (self.bfloat16 and self.training):
+        if torch.jit.is_scripting() or not (self.in_bfloat16 and self.training):
             return self._look(patches, rebuilt)
         with torch.autocast(patches.device.type, torch.bfloat16):
             return self._look(patches, rebuilt)

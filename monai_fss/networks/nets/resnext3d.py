@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any, cast
 
 import torch
 from monai.networks.nets.resnet import ResNet, ResNetBottleneck
@@ -80,13 +81,14 @@ class ResNeXt3D(ResNet):
             [64, 128, 256, 512],
             spatial_dims=3,
             n_input_channels=in_channels,
-            conv1_t_stride=(1, 2, 2),
+            conv1_t_stride=(1, 2, 2),  # type: ignore[arg-type]  # MONAI declares tuple[int] for three
             feed_forward=False,
             bias_downsample=False,
         )
         self.maxpool = nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
         for stage, stride in ((self.layer2, (1, 2, 2)), (self.layer3, (1, 1, 1)), (self.layer4, (1, 1, 1))):
-            stage[0].conv2.stride = stage[0].downsample[0].stride = stride
+            for name in ("conv2", "downsample.0"):
+                cast(nn.Conv3d, stage[0].get_submodule(name)).stride = stride
         self.depth = 3 * sum(layers) + 2
         self.spatial_dims = 3
         self.stride = (8, 8, 1)
@@ -125,9 +127,14 @@ class ResNeXt3D(ResNet):
                 x,
                 use_reentrant=False,
                 preserve_rng_state=False,
-                context_fn=lambda block=block: (nullcontext(), _statistics_kept(block)),
+                context_fn=partial(_contexts, block),
             )
         return x
+
+
+def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """For a block's way forward, and for its second one on the way back."""
+    return nullcontext(), _statistics_kept(block)
 
 
 @contextmanager
@@ -145,5 +152,5 @@ def _statistics_kept(module: nn.Module) -> Iterator[None]:
     finally:
         for norm, (momentum, count) in zip(norms, kept, strict=True):
             norm.momentum = momentum
-            if count is not None:
+            if count is not None and norm.num_batches_tracked is not None:
                 norm.num_batches_tracked.copy_(count)

@@ -168,7 +168,9 @@ def _fuse_slab(
 
 
 @numba.njit(cache=True, nogil=True)
-def _fuse_voxels(voxels, maps: Maps, classes, parameters: _Parameters, votes) -> None:
+def _fuse_voxels(
+    voxels: np.ndarray, maps: Maps, classes: np.ndarray, parameters: _Parameters, votes: np.ndarray
+) -> None:
     """Add the votes for ``voxels`` (V, 3: slice, row, column) to ``votes`` (V, classes)."""
     search, patch = parameters.search, parameters.patch
     window = (2 * search[0] + 1) * (2 * search[1] + 1) * (2 * search[2] + 1)
@@ -195,7 +197,15 @@ def _fuse_voxels(voxels, maps: Maps, classes, parameters: _Parameters, votes) ->
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _search(voxel, grey, classes, search, patch, candidates, distances):
+def _search(
+    voxel: np.ndarray,
+    grey: np.ndarray,
+    classes: np.ndarray,
+    search: tuple[int, ...],
+    patch: tuple[int, ...],
+    candidates: np.ndarray,
+    distances: np.ndarray,
+) -> int:
     """List the candidates (atlas, slice, row, column) and their patches' mean squared differences; their number."""
     z, x, y = voxel
     _, depth, height, width = classes.shape
@@ -219,7 +229,7 @@ def _search(voxel, grey, classes, search, patch, candidates, distances):
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _weights(samples, target, least_ranges, h):
+def _weights(samples: np.ndarray, target: np.ndarray, least_ranges: np.ndarray, h: float) -> np.ndarray:
     """Normalised weights exp(-S / h) of the samples (K, features)."""
     low, high = samples[0].copy(), samples[0].copy()
     for number in range(1, len(samples)):

@@ -96,7 +96,16 @@ def least_ranges(patch: Sequence[int]) -> np.ndarray:
 
 
 @numba.njit(cache=True, nogil=True)
-def describe(maps, number, slice_, row, column, patch, rays, out):
+def describe(
+    maps: Maps,
+    number: int,
+    slice_: int,
+    row: int,
+    column: int,
+    patch: tuple[int, ...],
+    rays: np.ndarray,
+    out: np.ndarray,
+) -> None:
     """Write the features of one voxel to ``out``: 4 for each patch voxel, context, binary context."""
     place = 0
     for dz in range(patch[2]):
