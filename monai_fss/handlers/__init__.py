@@ -7,5 +7,6 @@ from __future__ import annotations
 from .label_correction import LabelCorrection
 from .progress import TrainingProgress
 from .reseed import Reseed
+from .training_files import TrainingFiles
 
-__all__ = ["LabelCorrection", "Reseed", "TrainingProgress"]
+__all__ = ["LabelCorrection", "Reseed", "TrainingFiles", "TrainingProgress"]

@@ -15,6 +15,7 @@ from monai_fss.inferers.points.propagation import ScribblePropagation, scribble_
 from .atlas import Atlas
 from .atlas_inferer import AtlasInferer, CarriedBack
 from .few_shot import FewShotInferer, conditioned
+from .masks import SaveMasks
 from .native import NativeLabeld, SaveProbabilitiesd
 from .on_grid import WaysOnGrid, native_grid, without_padding
 from .prior import PriorInferer, PriorProtocol, with_weight
@@ -47,6 +48,7 @@ __all__ = [
     "PriorProtocol",
     "Protocol",
     "ReverseAccuracy",
+    "SaveMasks",
     "SaveProbabilitiesd",
     "ScribblePropagation",
     "SupportPoints",

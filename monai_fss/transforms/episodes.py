@@ -74,7 +74,12 @@ class SampleEpisode(Randomizable, Transform):
 
     Returns a dict: for each volume key ``key`` and ``support_<key>`` (C, h, w), and the masks ``label`` and
     ``support_label`` (1, h, w), float.
+
+    Attributes:
+        measure: class of the transform that makes the table.
     """
+
+    measure = SupervoxelTabled
 
     def __init__(
         self,

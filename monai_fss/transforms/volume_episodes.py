@@ -57,6 +57,8 @@ class SampleVolumeEpisode(SampleEpisode):
     ``support_label`` (1, h, w, d), float.
     """
 
+    measure = SupervoxelVolumeTabled
+
     def __init__(
         self,
         spatial_size: Sequence[int],
