@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""From files to what networks see, in training and in use alike: slices of one pixel size, or volumes of one voxel size."""
+"""From files to what networks see, in training and in use alike: slices of one pixel size, or volumes."""
 
 from __future__ import annotations
 

@@ -41,7 +41,8 @@ class PreparedScans(CacheDataset):
 
     Args:
         data: the data list, see :func:`monai_fss.data.training_items`.
-        transform: one, or several one after the other; a ``Compose`` among them is taken apart, since MONAI takes it for random.
+        transform: one, or several one after the other; a ``Compose`` among them is taken apart, since MONAI takes it
+            for random.
         cache_dir: folder of the files. Default None: none are kept.
         cache_num: scans in memory. Default 64.
     """
@@ -102,16 +103,15 @@ class SupervoxelEpisodes(EpisodeDataset):
         cache_num: int = 64,
         seed: int = 0,
     ) -> None:
-        size = (*sample.spatial_size, -1)[:3]
         padded = ["image", "supervoxels", "position"]
-        pad = SpatialPadd(padded, size, mode=["constant", "constant", "edge"])
+        pad = SpatialPadd(padded, sample.scan_size, mode=["constant", "constant", "edge"])
         table = sample.measure(sample.supervoxels, sample.table)
         fixed = [prepare, SliceRanged(["image", "position"]), pseudo_labels, table, pad]
         self.data = data
         self.scans = PreparedScans(data, fixed, cache_dir, cache_num)
         drawn = Subset(self.scans, draws(data, self.scans, sample))
         # One list: within another Compose transforms would draw from other seeds.
-        super().__init__(drawn, Compose(_flat([sample, augmentation, *_batched()])), length, seed)
+        super().__init__(drawn, Compose([sample, *_flat(augmentation), *_batched()]), length, seed)
 
 
 def _batched() -> list[Callable]:

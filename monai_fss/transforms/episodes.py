@@ -99,6 +99,11 @@ class SampleEpisode(Randomizable, Transform):
         self.table = table
         self.same_slice = same_slice
 
+    @property
+    def scan_size(self) -> tuple[int, ...]:
+        """(H, W, slices) that a scan is to be padded to where it is smaller; -1: any will do."""
+        return (*self.spatial_size, -1)
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, torch.Tensor]:
         """Draw the episode."""
         volume = torch.as_tensor(data[self.supervoxels])

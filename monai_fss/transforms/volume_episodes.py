@@ -77,6 +77,11 @@ class SampleVolumeEpisode(SampleEpisode):
         self.min_volume = min_volume
         self.reach = reach
 
+    @property
+    def scan_size(self) -> tuple[int, ...]:
+        """(H, W, slices): in slices too, since a batch is of windows of one size."""
+        return (*self.spatial_size, self.slices)
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, torch.Tensor]:
         """Draw the episode."""
         volume = torch.as_tensor(data[self.supervoxels])[0]

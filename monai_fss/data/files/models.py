@@ -68,7 +68,8 @@ def read_model(path: str | Path) -> dict[str, Any]:
     """Read a model file without executing anything in it.
 
     Returns:
-        "model", the state dict; "settings", by name (see :func:`.packed.named`); "network", the class's name, None where the file does not say.
+        "model", the state dict; "settings", with names that earlier versions left out (see :func:`.packed.named`);
+        "network", the class's name, None where the file does not say.
 
     Raises:
         ScanError: missing, damaged, or holding pickled objects; not what :func:`save_model` writes.
@@ -85,8 +86,8 @@ def read_model(path: str | Path) -> dict[str, Any]:
     ):
         raise ScanError(
             [
-                f"{path}: its settings hold an expression, or more than numbers, texts, lists and mappings of them; none of it "
-                "is evaluated. Do not trust this file."
+                f"{path}: its settings hold an expression, or more than numbers, texts, and lists and mappings of "
+                "them; none of it is evaluated. Do not trust this file."
             ]
         )
     return {"model": content["model"], "settings": named(settings), "network": content.get("network")}
