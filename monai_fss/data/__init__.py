@@ -53,13 +53,15 @@ from monai_fss.data.verbatim import verbatim
 from monai_fss.digests import sha256_of
 
 if TYPE_CHECKING:
-    from monai_fss.data.episodes import EpisodeDataset, EpisodeSampler
+    from monai_fss.data.episodes import EpisodeDataset, EpisodeLoader, EpisodeSampler
     from monai_fss.data.files.cache import ContentCache
     from monai_fss.data.files.models import latest_checkpoint, load_model, read_model, restore, save_best, save_model
     from monai_fss.data.files.propagation import load_propagation, read_propagation, save_propagation
     from monai_fss.data.files.writer import AtomicNibabelWriter, CaseLayout, write_probabilities
     from monai_fss.data.noisy_labels import LoadNoisyLabel, NoisyLabels
+    from monai_fss.data.prepare import PrepareSlices, PrepareVolumes
     from monai_fss.data.reading.load import LoadScan, LoadScand
+    from monai_fss.data.supervoxel_episodes import PreparedScans, SupervoxelEpisodes
     from monai_fss.data.weighting import draws
 
 __all__ = [
@@ -72,6 +74,7 @@ __all__ = [
     "ContentCache",
     "DatasetFolder",
     "EpisodeDataset",
+    "EpisodeLoader",
     "EpisodeSampler",
     "Fold",
     "FoldItems",
@@ -82,8 +85,12 @@ __all__ = [
     "LoadScand",
     "NoisyLabels",
     "Phantom",
+    "PrepareSlices",
+    "PrepareVolumes",
+    "PreparedScans",
     "Scan",
     "ScanError",
+    "SupervoxelEpisodes",
     "atomic_path",
     "case_item",
     "case_name",
@@ -159,11 +166,16 @@ _LATER = {
     "CaseLayout": "monai_fss.data.files.writer",
     "ContentCache": "monai_fss.data.files.cache",
     "EpisodeDataset": "monai_fss.data.episodes",
+    "EpisodeLoader": "monai_fss.data.episodes",
     "EpisodeSampler": "monai_fss.data.episodes",
     "LoadNoisyLabel": "monai_fss.data.noisy_labels",
     "LoadScan": "monai_fss.data.reading.load",
     "LoadScand": "monai_fss.data.reading.load",
     "NoisyLabels": "monai_fss.data.noisy_labels",
+    "PrepareSlices": "monai_fss.data.prepare",
+    "PrepareVolumes": "monai_fss.data.prepare",
+    "PreparedScans": "monai_fss.data.supervoxel_episodes",
+    "SupervoxelEpisodes": "monai_fss.data.supervoxel_episodes",
     "draws": "monai_fss.data.weighting",
     "latest_checkpoint": "monai_fss.data.files.models",
     "load_model": "monai_fss.data.files.models",

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.data import DataLoader
 from monai.transforms import Compose
 from torch.utils.data import Dataset, DistributedSampler
 
-__all__ = ["EpisodeDataset", "EpisodeSampler"]
+__all__ = ["EpisodeDataset", "EpisodeLoader", "EpisodeSampler"]
 
 
 class EpisodeDataset(Dataset):
@@ -74,3 +75,23 @@ class EpisodeSampler(DistributedSampler):
         """Indices of this process in the epoch set by ``set_epoch``."""
         length = self.num_samples * self.num_replicas
         return iter(range(self.epoch * length + self.rank, (self.epoch + 1) * length, self.num_replicas))
+
+
+class EpisodeLoader(DataLoader):
+    """MONAI's ``DataLoader`` of the episodes of one process, in the order of :class:`EpisodeSampler`.
+
+    Args:
+        dataset: an :class:`EpisodeDataset`.
+        batch_size: episodes in a batch. Default 1.
+        num_workers: processes that draw; the episodes do not depend on it. They stay from epoch to epoch: epochs are
+            short where a training resumes at the start of one. Default 0: none.
+    """
+
+    def __init__(self, dataset: EpisodeDataset, batch_size: int = 1, num_workers: int = 0) -> None:
+        super().__init__(
+            dataset,
+            sampler=EpisodeSampler(dataset),
+            batch_size=batch_size,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+        )

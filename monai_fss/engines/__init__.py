@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from .evaluators import DiceEvaluator, FewShotEvaluator
 from .patches import PrepareBatchPatches
+from .trainer import FewShotTrainer, ResumableTrainer
 
-__all__ = ["PrepareBatchPatches"]
+__all__ = ["DiceEvaluator", "FewShotEvaluator", "FewShotTrainer", "PrepareBatchPatches", "ResumableTrainer"]

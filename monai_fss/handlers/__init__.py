@@ -8,6 +8,7 @@ from .label_correction import LabelCorrection
 from .progress import TrainingProgress
 from .reseed import Reseed
 from .threshold_scores import ThresholdScores
+from .training_files import TrainingFiles
 from .volume_scores import VolumeScores
 
-__all__ = ["LabelCorrection", "Reseed", "ThresholdScores", "TrainingProgress", "VolumeScores"]
+__all__ = ["LabelCorrection", "Reseed", "ThresholdScores", "TrainingFiles", "TrainingProgress", "VolumeScores"]

@@ -17,6 +17,7 @@ from .atlas_inferer import AtlasInferer, CarriedBack
 from .ep1 import EP1Inferer, QueryLabels, chunks, shown_slices
 from .few_shot import FewShotInferer, conditioned
 from .found import found_in, with_found
+from .masks import SaveMasks
 from .native import NativeLabeld, SaveProbabilitiesd, way_probabilities
 from .on_grid import WaysOnGrid, native_grid, without_padding
 from .prior import PriorInferer, with_weight
@@ -44,6 +45,7 @@ __all__ = [
     "PriorInferer",
     "QueryLabels",
     "ReverseAccuracy",
+    "SaveMasks",
     "SaveProbabilitiesd",
     "ScribblePropagation",
     "SupportPoints",

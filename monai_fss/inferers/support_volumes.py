@@ -54,11 +54,12 @@ def support_of(
     volumes: Sequence[Mapping[str, torch.Tensor]],
     values: Sequence[int] | None = None,
     slices: int | str = "middle",
+    without: Collection[int] | None = None,
 ) -> SupportSet:
     """The support set that a network takes: slices for one that segments slices, else volumes."""
     if getattr(network, "spatial_dims", 2) == 3:
-        return volume_support(volumes, values, slices)
-    return SupportSet.from_volumes(volumes, values, slices)
+        return volume_support(volumes, values, slices, without)
+    return SupportSet.from_volumes(volumes, values, slices, without)
 
 
 def _labelled(mask: torch.Tensor, slices: int | str) -> torch.Tensor:

@@ -13,6 +13,7 @@ from .geodesic_growth import GeodesicGrowthd, grow_scribbles
 from .label_boxes import label_boxes
 from .largest_component import LargestComponentd, largest_component
 from .leaks import remove_leaks
+from .one_sided import AugmentSides, OneSided
 from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
 from .patches import SamplePatches, patch_around
 from .position import BodyPosition, BodyPositiond
@@ -25,11 +26,13 @@ from .unless_empty import UnlessEmptyd
 from .volume_episodes import SampleVolumeEpisode, SupervoxelVolumeTabled
 
 __all__ = [
+    "AugmentSides",
     "BodyPosition",
     "BodyPositiond",
     "GeodesicGrowthd",
     "LargestComponentd",
     "NoEpisodeError",
+    "OneSided",
     "RandMaskContrastd",
     "SampleEpisode",
     "SamplePatches",

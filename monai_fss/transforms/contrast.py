@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ class RandMaskContrastd(RandomizableTransform, MapTransform):
         keys: images (1, H, W) in 0..1.
         mask_key: binary mask (1, H, W).
         factor: largest factor; the smallest is its inverse. Default 3.
-        sigma: of the smoothing of the mask, in pixels. Default 1.
+        sigma: of the smoothing of the mask, in pixels, or one of each axis. Default 1.
         prob: probability of the change. Default 0.5.
     """
 
@@ -35,7 +35,7 @@ class RandMaskContrastd(RandomizableTransform, MapTransform):
         keys: KeysCollection,
         mask_key: str,
         factor: float = 3.0,
-        sigma: float = 1.0,
+        sigma: float | Sequence[float] = 1.0,
         prob: float = 0.5,
         allow_missing_keys: bool = False,
     ) -> None:

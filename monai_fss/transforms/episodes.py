@@ -74,7 +74,12 @@ class SampleEpisode(Randomizable, Transform):
 
     Returns a dict: for each volume key ``key`` and ``support_<key>`` (C, h, w), and the masks ``label`` and
     ``support_label`` (1, h, w), float.
+
+    Attributes:
+        measure: class of the transform that makes the table.
     """
+
+    measure = SupervoxelTabled
 
     def __init__(
         self,
@@ -93,6 +98,11 @@ class SampleEpisode(Randomizable, Transform):
         self.supervoxels = supervoxels
         self.table = table
         self.same_slice = same_slice
+
+    @property
+    def scan_size(self) -> tuple[int, ...]:
+        """(H, W, slices) that a scan is to be padded to where it is smaller; -1: any will do."""
+        return (*self.spatial_size, -1)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, torch.Tensor]:
         """Draw the episode."""

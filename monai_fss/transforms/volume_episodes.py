@@ -57,6 +57,8 @@ class SampleVolumeEpisode(SampleEpisode):
     ``support_label`` (1, h, w, d), float.
     """
 
+    measure = SupervoxelVolumeTabled
+
     def __init__(
         self,
         spatial_size: Sequence[int],
@@ -74,6 +76,11 @@ class SampleVolumeEpisode(SampleEpisode):
         self.slices = int(spatial_size[2])
         self.min_volume = min_volume
         self.reach = reach
+
+    @property
+    def scan_size(self) -> tuple[int, ...]:
+        """(H, W, slices): in slices too, since a batch is of windows of one size."""
+        return (*self.spatial_size, self.slices)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, torch.Tensor]:
         """Draw the episode."""

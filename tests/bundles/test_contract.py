@@ -113,7 +113,7 @@ def check_masks(folder: Path, empty: bool = False) -> None:
 
 def test_required_files(bundle: Path) -> None:
     files = ["LICENSE", "docs/README.md", "configs/inference.yaml", "configs/evaluate.yaml", "configs/metadata.json"]
-    missing = [f for f in [*files, "configs/logging.conf"] if not (bundle / f).is_file()]
+    missing = [f for f in [*files, "configs/logging.conf", "models/README.md"] if not (bundle / f).is_file()]
     assert not missing
     assert not list(bundle.rglob("*.py")), "bundles hold configuration; code is in the package"
 

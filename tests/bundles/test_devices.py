@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from monai.transforms import ToDeviced
 
 from monai_fss.apps.train.workflow import train
 
@@ -26,9 +28,10 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 def test_predictions_come_to_the_processor_before_masks_are_made(bundle: str) -> None:
     parser = ConfigParser()
     parser.read_config(FOLDER / bundle / "configs" / "inference.yaml")
-    first = parser.config["postprocessing"]["transforms"][0]
-    assert first["_target_"] == "ToDeviced" and first["device"] == "cpu"
-    assert set(first["keys"]) >= {"image", "pred"}
+    parser["support"] = parser["atlas"] = SimpleNamespace(values=(1, 4))
+    first = parser.get_parsed_content("postprocessing").transforms[0]
+    assert isinstance(first, ToDeviced) and first.converter.device == "cpu"
+    assert set(first.keys) >= {"image", "pred"}
 
 
 @needs_cuda

@@ -39,9 +39,11 @@ def test_a_stage_by_itself_does_what_the_training_has_it_do(key: str) -> None:
 
 def test_inference_has_the_settings_of_the_training_for_its_own() -> None:
     own, used = parsed("train"), parsed("inference")
-    for key in ("pixdim", "base", "channels", "roi_size", "margin", "tau", "smooth", "tolerance", "grown"):
+    for key in ("pixdim", "base", "channels", "roi_size", "margin", "tau", "smooth", "growth", "tolerance", "grown"):
         assert used[key] == own[key], key
-    assert used["growth"] == [own["growth"][key] for key in ("limit", "intensity_weight", "iterations")]
+    for level in ("coarse", "fine"):
+        assert used[level] == {key: own[level][key] for key in ("pixdim", "patch_size", "reach")}
+        assert own.get_parsed_content(f"settings::{level}") == used[level]
     own.read_config(str(CONFIGS / "train.yaml"))
     own.parse(True)
     assert own["settings"]["grown"] == "@grown"
@@ -52,7 +54,9 @@ def test_inference_has_the_settings_of_the_training_for_its_own() -> None:
 def test_growth_may_name_a_part_of_its_arguments() -> None:
     parser = parsed("train", growth={"limit": 30.0})
     parser.parse(True)
-    assert parser.get_parsed_content("settings::growth") == [30.0, 1.0, 2]
+    assert parser.get_parsed_content("settings::growth") == {"limit": 30.0}
+    used = parsed("inference", growth={"limit": 30.0}).get_parsed_content("inferer")
+    assert used.propagation["growth"] == {"limit": 30.0}
 
 
 def test_every_setting_of_a_stage_is_handed_on() -> None:
@@ -69,7 +73,7 @@ def test_a_level_has_its_own_grid_patches_and_reach(level: str) -> None:
     network, loss = parser.get_parsed_content("network_def"), parser.get_parsed_content("loss")
     spacing, reach = (8.0, [500.0, 500.0, 700.0]) if level == "coarse" else (4.0, [150.0] * 3)
     assert network.spacing.tolist() == [spacing] * 3 and network.reach.tolist() == reach == list(loss.reach)
-    draw = parser.get_parsed_content("train::random_transforms")[0]
+    draw = parser.get_parsed_content("train::preprocessing").transforms[0]
     assert draw.count == 8 and (draw.radius is None) == (level == "coarse")
 
 

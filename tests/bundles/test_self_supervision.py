@@ -36,15 +36,14 @@ def test_every_2d_bundle_that_is_trained_has_the_switch() -> None:
 @pytest.mark.parametrize("bundle", BUNDLES)
 @pytest.mark.parametrize("word", ["superpixels", "supervoxels"])
 def test_episodes_are_one_slice_or_two(
-    word: str, bundle: str, repository: Path, phantom_set: Path, small: Callable[[str], dict[str, Any]]
+    word: str, bundle: str, repository: Path, phantom_set: Path, small: Callable[[str], dict[str, Any]], tmp_path: Path
 ) -> None:
-    settings = small(bundle) | {"dataset_dir": str(phantom_set), "self_supervision": word}
+    settings = small(bundle) | {"dataset_dir": str(phantom_set), "self_supervision": word, "output_dir": str(tmp_path)}
     parser = parsed(bundle, repository, settings)
-    steps = [parser.get_parsed_content(key) for key in ("scan_to_slices", "train::deterministic_transforms")]
-    item = Compose([*steps[0], *steps[1]])(parser.get_parsed_content("items")[0])
+    episodes = parser.get_parsed_content("train::dataset")
+    item, episode = episodes.scans[0], episodes.transform.transforms[0]
     labels = np.asarray(item["supervoxels"][0])
     slices = [np.flatnonzero((labels == i).any(axis=(0, 1))).size for i in range(1, labels.max() + 1)]
-    episode = parser.get_parsed_content("train::random_transforms")[0]
     episode.set_random_state(seed=0)
     drawn = [episode(item) for _ in range(5)]
     same = [torch.equal(one["image"], one["support_image"]) for one in drawn]
@@ -65,14 +64,14 @@ def test_another_word_is_an_error_in_words(bundle: str, repository: Path) -> Non
 @pytest.mark.parametrize("bundle", BUNDLES)
 @pytest.mark.parametrize("word", ["superpixels", "supervoxels"])
 def test_superpixels_transform_the_query_supervoxels_either_side(
-    word: str, bundle: str, repository: Path, phantom_set: Path, small: Callable[[str], dict[str, Any]]
+    word: str, bundle: str, repository: Path, phantom_set: Path, small: Callable[[str], dict[str, Any]], tmp_path: Path
 ) -> None:
     """What is drawn comes out of the transforms unchanged on the other side."""
     settings = small(bundle) | {"dataset_dir": str(phantom_set), "self_supervision": word, "position_jitter": 0.0}
-    parser = parsed(bundle, repository, settings | {"contrast_prob": 1.0, "min_area": 100})
-    steps = [parser.get_parsed_content(key) for key in ("scan_to_slices", "train::deterministic_transforms")]
-    item = Compose([*steps[0], *steps[1]])(parser.get_parsed_content("items")[0])
-    draw, *rest = parser.get_parsed_content("train::random_transforms")
+    settings |= {"contrast_prob": 1.0, "min_area": 100, "output_dir": str(tmp_path)}
+    parser = parsed(bundle, repository, settings)
+    episodes = parser.get_parsed_content("train::dataset")
+    item, (draw, *rest) = episodes.scans[0], episodes.transform.transforms
     changed: dict[str, list[bool]] = {"support_": [], "": []}
     for seed in range(12):
         draw.set_random_state(seed=seed)

@@ -18,6 +18,7 @@ from monai.transforms import Compose
 
 from monai_fss.apps.methods.method import Method
 from monai_fss.data import DatasetFolder, InputWarning, scan_item
+from monai_fss.transforms import SliceRanged
 
 FOLDER = Path(__file__).resolve().parents[2] / "bundles"
 TRAINED = sorted(path.parents[1].name for path in FOLDER.glob("*/configs/train.yaml"))
@@ -60,11 +61,11 @@ def test_in_setting_2_no_training_volume_has_a_slice_of_a_left_out_class(
         test_classes=classes,
         min_area=100,
     )
-    items, volumes = parser.get_parsed_content("items"), parser.get_parsed_content("train::volumes")
+    items, episodes = parser.get_parsed_content("items"), parser.get_parsed_content("train::dataset")
     cases = DatasetFolder.read(phantom_set).cases.values()
     slices = {str(case.image): shown(case.label, classes) for case in cases if case.label is not None}
     seen: Counter[str] = Counter()
-    for item, volume in zip(items, volumes, strict=True):
+    for item, volume in zip(items, episodes.scans, strict=True):
         image = volume["image"]
         bright = np.flatnonzero(np.asarray(image[0].amax((0, 1)) > 0))  # others are padding
         heights = [round(float(image.affine[2, 2] * z + image.affine[2, 3]), 3) for z in bright]
@@ -76,7 +77,7 @@ def test_in_setting_2_no_training_volume_has_a_slice_of_a_left_out_class(
     free = {image: long_runs([shows[z] for z in sorted(shows)], shortest) for image, shows in slices.items()}
     assert max(free.values()) < 12 and seen == free
     assert len(list((tmp_path / "cache").glob("*.pt"))) == len(items)
-    episode = parser.get_parsed_content("train::dataset")[0]
+    episode = episodes[0]
     assert episode["label"].any() and episode["support_label"].any()
 
 
@@ -87,18 +88,17 @@ def test_in_setting_1_items_and_draws_are_those_of_before(
     parser = parsed(bundle, **small(bundle), dataset_dir=str(phantom_set), output_dir=str(tmp_path))
     items = [scan_item(case.image) for case in DatasetFolder.read(phantom_set).cases.values()]
     assert parser.get_parsed_content("items") == items
-    assert list(parser.get_parsed_content("train::drawn").indices) == [0, 1, 2, 3]
+    episodes = parser.get_parsed_content("train::dataset")
+    assert episodes.data == items and list(episodes.volumes.indices) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)
 def test_a_run_is_scaled_and_located_as_a_part_of_its_whole_scan(
     bundle: str, phantom_set: Path, small: Settings, tmp_path: Path
 ) -> None:
-    steps = "prepare" if bundle == "adnet_3d" else "scan_to_slices"
     settings = {**small(bundle), "dataset_dir": str(phantom_set), "setting": 2, "test_classes": [2, 3], "zscore": True}
     parser = parsed(bundle, **settings, output_dir=str(tmp_path))
-    crop = parser.get_parsed_content("train::deterministic_transforms")[0]
-    prepare = Compose(parser.get_parsed_content(steps))
+    prepare, crop = parser.get_parsed_content("prepare"), SliceRanged(["image", "position"])
     item = parser.get_parsed_content("items")[-1]
     first, stop = item["slices"]
     part, whole = Compose([prepare, crop])(item), prepare(item)
@@ -114,20 +114,23 @@ def test_the_best_network_is_not_chosen_by_the_classes_left_out(
     settings = {**small(bundle), "dataset_dir": str(phantom_set), "output_dir": str(tmp_path), "val_queries": 1}
     one = parsed(bundle, **settings)
     two = parsed(bundle, **settings, setting=2, test_classes=[2, 3])
-    assert one.get_parsed_content("validate::values") == [1, 2, 3, 4, 5]
-    assert two.get_parsed_content("validate::values") == [1, 4, 5]
-    support = two.get_parsed_content("validate::support")
+    assert one.get_parsed_content("validate::evaluator").values == [1, 2, 3, 4, 5]
+    evaluator = two.get_parsed_content("validate::evaluator")
+    support = evaluator.support
+    assert evaluator.values == [1, 4, 5] == list(support.values)
     assert support.image.shape[0] == 3 and min(support.shots) > 0
     none = parsed(bundle, **settings, setting=2, test_classes=[1, 2, 3, 4, 5])
     with pytest.warns(InputWarning, match="not validated"):
         assert none.get_parsed_content("val_items") == []
-    assert none.get_parsed_content("validate::support") is None
+    assert none.get_parsed_content("validate::evaluator").support is None
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)
-@pytest.mark.parametrize("file", ["train.yaml", "multi_gpu_train.yaml"])
-def test_it_is_checked_before_anything_is_built(file: str, bundle: str) -> None:
-    parser = ConfigParser()
-    parser.read_config(str(FOLDER / bundle / "configs" / file))
+@pytest.mark.parametrize("files", [("train",), ("train", "multi_gpu_train")], ids=len)
+def test_it_is_checked_before_anything_is_built(files: tuple[str, ...], bundle: str) -> None:
+    """And before the processes of a distributed training wait for each other."""
+    configs = FOLDER / bundle / "configs"
+    parser = ConfigParser(ConfigParser.load_config_files([str(configs / f"{file}.yaml") for file in files]))
     shortest = "" if bundle == "adnet_3d" else ", 1 if @superpixels else 2"
-    assert f"$fss_data.check_left_out(@dataset_dir, @cases, @leave_out{shortest})" in parser["initialize"]
+    first = parser["initialize"][:3]
+    assert f"$fss_data.check_left_out(@dataset_dir, @cases, @leave_out{shortest})" in first

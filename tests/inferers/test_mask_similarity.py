@@ -22,8 +22,8 @@ from monai_fss.inferers.points import mask_similarity
 from monai_fss.networks.nets import LocatedSegmenter, PatchFeatures, PRNet
 
 SETTINGS: dict[str, Any] = {
-    "coarse": [16.0, 32, 16, 16, 500, 500, 700],
-    "fine": [6.0, 16, 16, 32, 150, 150, 150],
+    "coarse": {"pixdim": 16.0, "patch_size": [32, 16, 16], "reach": [500, 500, 700]},
+    "fine": {"pixdim": 6.0, "patch_size": [16, 16, 32], "reach": [150, 150, 150]},
     "base": 4,
     "pixdim": 3.0,
     "window": None,
@@ -214,6 +214,13 @@ def test_networks_come_from_both_files_of_a_training(tmp_path: Path) -> None:
     state, expected = again.state_dict(), network.state_dict()
     assert more["tau"] == 0.5 and state.keys() == expected.keys()
     assert all(torch.equal(state[key], expected[key]) for key in expected)
+
+
+def test_a_file_of_an_earlier_version_gives_the_same_networks(tmp_path: Path) -> None:
+    packed = {"coarse": [16.0, 32, 16, 16, 500, 500, 700], "fine": [6.0, 16, 16, 32, 150, 150, 150]}
+    network, settings = load_prnet(prnet_file(tmp_path / "propagation.pt", **packed))
+    assert settings == SETTINGS and network.fine.patch_size == (16, 16, 32)
+    assert network.coarse.reach.tolist() == [500, 500, 700] and network.coarse.spacing.tolist() == [16] * 3
 
 
 def test_other_files_are_refused_in_words(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +16,12 @@ from ignite.handlers import Checkpoint
 from torch import nn
 
 from monai_fss.data.files.atomic import atomic_path
+from monai_fss.data.files.packed import named
 from monai_fss.data.problems import InputWarning, ScanError
 
 __all__ = ["latest_checkpoint", "load_model", "read_model", "restore", "save_best", "save_model", "save_state"]
 
+_KEY = re.compile(r"[A-Za-z]\w*")
 FREE = ("class_names",)
 """Settings that are what somebody has called an organ: any text. Where they are used, nothing is evaluated."""
 
@@ -35,7 +38,7 @@ def save_model(path: str | Path, network: nn.Module, settings: Mapping[str, Any]
     Args:
         path: the file; MONAI's ``CheckpointLoader(load_dict={"model": network})`` and MONAI Label read it too.
         network: saved in training mode, that is without a condition.
-        settings: numbers, strings and lists that inference needs to treat scans as training did.
+        settings: numbers, texts, lists and mappings of them that inference needs to treat scans as training did.
         bundle: name of the bundle that trained it, so that nobody needs to be told. Default: not said.
     """
     mode = network.training
@@ -80,8 +83,8 @@ def read_model(path: str | Path) -> dict[str, Any]:
     """Read a model file without executing anything in it.
 
     Returns:
-        "model", the state dict; "settings"; "network", the class's name, and "bundle", each None where the file does
-        not say; "version" of its form.
+        "model", the state dict; "settings", with names that earlier versions left out (see :func:`.packed.named`);
+        "network", the class's name, and "bundle", each None where the file does not say; "version" of its form.
 
     Raises:
         ScanError: missing, damaged, or holding pickled objects; not what :func:`save_model` writes, or what a later
@@ -104,11 +107,11 @@ def read_model(path: str | Path) -> dict[str, Any]:
     ):
         raise ScanError(
             [
-                f"{path}: its settings hold an expression, or more than numbers, texts and lists of them; none of it "
-                "is evaluated. Do not trust this file."
+                f"{path}: its settings hold an expression, or more than numbers, texts, and lists and mappings of "
+                "them; none of it is evaluated. Do not trust this file."
             ]
         )
-    own = {"model": state, "settings": settings, "network": content.get("network")}
+    own = {"model": state, "settings": named(settings), "network": content.get("network")}
     return {**own, "bundle": bundle if isinstance(bundle, str) else None, "version": version}
 
 
@@ -241,6 +244,8 @@ def _harmless(value: Any, free: bool) -> bool:
     """Whether a setting is a plain value, and no text that a ConfigParser would run or replace unless any may be."""
     if isinstance(value, (list, tuple)):
         return all(_harmless(item, free) for item in value)
+    if isinstance(value, dict):  # a key that begins with _ is an order to a ConfigParser
+        return all(isinstance(k, str) and _KEY.fullmatch(k) and _harmless(v, free) for k, v in value.items())
     if isinstance(value, str):
         return free or not value.startswith(("$", "@", "%"))
     return value is None or isinstance(value, (bool, int, float))

@@ -8,17 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.transforms import (
-    Compose,
-    ScaleIntensityRanged,
-    ScaleIntensityRangePercentilesd,
-    Spacingd,
-)
+from monai.transforms import Compose
 from torch import nn
 
-from monai_fss.data import LoadScand, ScanError, load_propagation, read_propagation
+from monai_fss.data import PrepareVolumes, ScanError, load_propagation, read_propagation
 from monai_fss.networks.nets import LocatedSegmenter, PRNet
-from monai_fss.transforms import SliceOrientationd
 
 __all__ = ["load_prnet", "prnet_transforms"]
 
@@ -41,13 +35,8 @@ def load_prnet(file: str | Path) -> tuple[LocatedSegmenter, dict[str, Any]]:
     missing = [key for key in SETTINGS if key not in settings]
     if missing:
         raise ScanError(f"{file}: does not say its {', '.join(missing)}. Give a file that a training has written.")
-    coarse, fine = (_network(settings[level], settings["base"]) for level in ("coarse", "fine"))
+    coarse, fine = (PRNet.of_level(settings[level], settings["base"]) for level in ("coarse", "fine"))
     return load_propagation(file, LocatedSegmenter(nn.Identity(), coarse, fine)), settings
-
-
-def _network(numbers: Sequence[float], base: int) -> PRNet:
-    """Of the mm of a voxel, the patch size and the reach."""
-    return PRNet([int(n) for n in numbers[1:4]], base, numbers[4:], spacing=[numbers[0]] * 3)
 
 
 def prnet_transforms(settings: Mapping[str, Any], keys: Sequence[str] = ("image",)) -> Compose:
@@ -56,14 +45,7 @@ def prnet_transforms(settings: Mapping[str, Any], keys: Sequence[str] = ("image"
     Args:
         settings: of the file, see :func:`load_prnet`: ``pixdim`` in mm, along each axis; ``window``, (low, high) in HU
             for CT, None for 0 to the 99.5th percentile of each scan.
-        keys: items that are read, files before, (1, H, W, D) after. Default: the image alone. Others are labels on its
-            grid; they are resampled to the nearest voxel, by which small ones may be lost.
+        keys: items that are read, files before, (1, H, W, D) after: ``image`` and, where wanted, ``label``, which is
+            resampled to the nearest voxel, by which small structures may be lost. Default: the image alone.
     """
-    window, modes = settings["window"], ["bilinear" if key == "image" else "nearest" for key in keys]
-    scale = (
-        ScaleIntensityRangePercentilesd("image", 0, 99.5, 0, 1, clip=True)
-        if window is None
-        else ScaleIntensityRanged("image", a_min=window[0], a_max=window[1], b_min=0, b_max=1, clip=True)
-    )
-    grid = Spacingd(keys, [settings["pixdim"]] * 3, mode=modes, padding_mode="border")
-    return Compose([LoadScand(keys), SliceOrientationd(keys), grid, scale])
+    return PrepareVolumes(settings["pixdim"], settings["window"], keys)

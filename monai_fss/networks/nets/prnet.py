@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from monai.networks.blocks import Convolution
@@ -98,6 +98,25 @@ class PRNet(nn.Module):
         self.reconstruct = nn.Conv3d(b, in_channels, 1)
         self.pool = nn.MaxPool3d(2)
         self.upsample = nn.Upsample(scale_factor=2, mode="trilinear", align_corners=False)
+
+    @classmethod
+    def of_level(cls, level: Mapping[str, Any], base: int = 16, bfloat16: bool | None = None) -> PRNet:
+        """The network of one level, coarse or fine, for scans of one voxel size along each axis.
+
+        Args:
+            level: ``pixdim``, mm of a voxel; ``patch_size`` and ``reach``, as above. Other settings, of how it is
+                trained, do not matter.
+            base, bfloat16: as above.
+
+        Raises:
+            ValueError: ``level`` is no mapping, or lacks one of the three.
+        """
+        known = level.keys() if isinstance(level, Mapping) else ()
+        missing = [key for key in ("pixdim", "patch_size", "reach") if key not in known]
+        if missing:
+            raise ValueError(f"a level of PRNet is a mapping that has {', '.join(missing)} too, got {level}.")
+        spacing = [level["pixdim"]] * 3
+        return cls(level["patch_size"], base, level["reach"], spacing=spacing, bfloat16=bfloat16)
 
     def forward(self, patches: torch.Tensor, rebuilt: int = -1) -> PatchFeatures:
         """Look at patches.

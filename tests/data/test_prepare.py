@@ -1,0 +1,97 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""The preparation of scans is the list of transforms that it stands for, and a cache sees each of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.data import CacheDataset
+from monai.transforms import (
+    Compose,
+    ConcatItemsd,
+    NormalizeIntensityd,
+    ScaleIntensityRanged,
+    ScaleIntensityRangePercentilesd,
+    Spacingd,
+    SpatialPadd,
+)
+
+from monai_fss.data import LoadScand, PrepareSlices, PrepareVolumes
+from monai_fss.transforms import BodyPositiond, SliceOrientationd
+
+PERCENTILES = ScaleIntensityRangePercentilesd("image", lower=0, upper=99.5, b_min=0, b_max=1, clip=True)
+WINDOW = ScaleIntensityRanged("image", a_min=100, a_max=700, b_min=0, b_max=1, clip=True)
+
+
+@pytest.fixture
+def item(phantom_set: Path) -> dict[str, Any]:
+    image, label = (str(phantom_set / folder / "case_01.nii.gz") for folder in ("images", "labels"))
+    return {"image": image, "label": label, "truth": label}
+
+
+def read(keys: list[str]) -> list[Any]:
+    return [LoadScand(keys), SliceOrientationd(keys)]
+
+
+def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert isinstance(value, str) or (
+            torch.equal(found[key].as_tensor(), value.as_tensor()) and torch.equal(found[key].affine, value.affine)
+        )
+
+
+@pytest.mark.parametrize("window", [None, [100, 700]])
+@pytest.mark.parametrize("zscore", [False, True])
+def test_slices_of_a_training(window: list[int] | None, zscore: bool, item: dict[str, Any]) -> None:
+    grid = Spacingd(["image", "label"], (8.0, 8.0, -1), mode=["bilinear", "nearest"])
+    place = [BodyPositiond("image", axes=(0, 2)), *([NormalizeIntensityd("image")] if zscore else [])]
+    steps = Compose([*read(["image", "label"]), grid, PERCENTILES if window is None else WINDOW, *place])
+    prepare = PrepareSlices(8.0, window, zscore, (0, 2))
+    found, expected = prepare(item), steps(item)
+    assert_same(found, expected)
+    assert found["truth"] == item["truth"] and found["position"].shape[0] == 2 and found["image"].shape[-1] == 12
+    assert abs(float(found["image"].mean())) < 1e-5 if zscore else float(found["image"].max()) == 1
+    joined = prepare.joined()(item)["image"]
+    assert torch.equal(joined.as_tensor(), torch.cat([expected["image"], expected["position"]]).as_tensor())
+
+
+def test_slices_in_use(item: dict[str, Any]) -> None:
+    keys = ["image", "label", "truth"]
+    grid = Spacingd(["image", "label"], (16.0, 16.0, -1), mode=["bilinear", "nearest"])
+    pad = SpatialPadd(["image", "label", "position"], (32, 32, -1), mode=["constant", "constant", "edge"])
+    place = BodyPositiond("image", axes=(0, 1, 2))
+    steps = Compose([*read(keys), grid, PERCENTILES, place, pad, ConcatItemsd(["image", "position"], "image")])
+    found = PrepareSlices(16.0, keys=keys, min_size=[32, 32], join=True)(item)
+    assert_same(found, steps(item))
+    assert found["image"].shape == (4, 32, 32, 12) and found["truth"].shape == (1, 64, 64, 12)
+    alone = PrepareSlices(16.0, keys=keys, min_size=[32, 32], join=True)({"image": item["image"]})
+    assert torch.equal(alone["image"].as_tensor(), found["image"].as_tensor()), "a query has no label"
+
+
+def test_without_axes_there_is_no_channel(item: dict[str, Any]) -> None:
+    found = PrepareSlices(8.0, position_axes=[], join=True)(item)
+    assert found["position"].shape[0] == 0 and found["image"].shape[0] == 1
+
+
+@pytest.mark.parametrize("window", [None, [100, 700]])
+def test_volumes(window: list[int] | None, item: dict[str, Any]) -> None:
+    keys, scale = ["image", "label", "truth"], PERCENTILES if window is None else WINDOW
+    grid = Spacingd(["image", "label"], [9.0] * 3, mode=["bilinear", "nearest"], padding_mode="border")
+    found = PrepareVolumes(9.0, window, keys)(item)
+    assert_same(found, Compose([*read(keys), grid, scale])(item))
+    assert found["truth"].shape != found["label"].shape
+    assert_same(PrepareVolumes(None, window, keys)(item), Compose([*read(keys), scale])(item))
+
+
+def test_a_cache_keeps_what_is_prepared(item: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """MONAI takes a Compose within a Compose for random, and would keep what stands before it alone."""
+    prepare = PrepareSlices(8.0)
+    data = CacheDataset([item], prepare, progress=False)
+    expected = prepare(item)["image"]
+    monkeypatch.setattr(LoadScand, "__call__", lambda self, data: pytest.fail("is read again"))
+    assert torch.equal(data[0]["image"].as_tensor(), expected.as_tensor())
