@@ -30,6 +30,7 @@ COMMANDS = {
     "compare": ("monai_fss.apps.compare_command", "test whether one evaluation is better than another"),
     "suggest": ("monai_fss.apps.suggest", "rank the scans of a data set: which to label first, which next"),
     "info": ("monai_fss.apps.info", "list versions, devices and the installed methods"),
+    "new-bundle": ("monai_fss.apps.new_bundle.command", "write the bundle of a new few-shot method"),
     "demo": ("monai_fss.apps.demo", "make synthetic scans, train, segment and score them"),
 }
 

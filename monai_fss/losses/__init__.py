@@ -7,5 +7,6 @@ from __future__ import annotations
 from .adnet import ADNetLoss
 from .prnet import PRNetLoss
 from .prototype import PrototypeLoss
+from .segmentation import SegmentationLoss
 
-__all__ = ["ADNetLoss", "PRNetLoss", "PrototypeLoss"]
+__all__ = ["ADNetLoss", "PRNetLoss", "PrototypeLoss", "SegmentationLoss"]

@@ -7,26 +7,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import nn
 
 from .adnet import episode_cross_entropy
+from .segmentation import SegmentationLoss
 
 __all__ = ["PrototypeLoss"]
 
 
-class PrototypeLoss(nn.Module):
+class PrototypeLoss(SegmentationLoss):
     """L = L_seg + align L_reg, the mean over episodes.
 
     Wang et al., ICCV 2019 (PANet); Ouyang et al., ECCV 2020 (ALPNet); Ding et al., WACV 2023, Eqs. 18-20 (CRAPNet,
     whose lambda is ``align``; the paper gives no value).
 
-    The mean is over per-episode losses, not over the pixels of the batch, so that the gradient of a batch is the mean
-    of the gradients of its episodes however they are spread over processes.
-
     Args:
-        foreground_weight, background_weight: weights of the classes in L_seg. Defaults 1.0 and 0.05, ALPNet's, against
-            the class imbalance (PANet on photographs weighs them alike). The alignment loss is unweighted, as in the
-            published codes.
+        foreground_weight, background_weight: weights of the classes in L_seg, that of :class:`.SegmentationLoss`.
+            Defaults 1.0 and 0.05. The alignment loss is unweighted, as in the published codes.
         align: weight of the alignment loss (default 1); an episode whose predicted query mask is empty adds 0. The
             mean is over the shots that have a mask.
 
@@ -34,16 +30,10 @@ class PrototypeLoss(nn.Module):
         ValueError: a class weight that is not positive, or a negative ``align``.
     """
 
-    class_weight: torch.Tensor
-
     def __init__(self, foreground_weight: float = 1.0, background_weight: float = 0.05, align: float = 1.0) -> None:
-        super().__init__()
-        if min(foreground_weight, background_weight) <= 0 or align < 0:
-            raise ValueError(
-                f"class weights must be positive and the weight of alignment at least 0, got foreground "
-                f"{foreground_weight}, background {background_weight}, align {align}."
-            )
-        self.register_buffer("class_weight", torch.tensor([background_weight, foreground_weight]))
+        super().__init__(foreground_weight, background_weight)
+        if align < 0:
+            raise ValueError(f"the weight of alignment must be at least 0, got {align}.")
         self.align = align
 
     def forward(self, prediction: Mapping[str, torch.Tensor], label: torch.Tensor) -> torch.Tensor:
@@ -53,8 +43,7 @@ class PrototypeLoss(nn.Module):
             prediction: what ``PANet.forward`` or ``CRAPNet.forward`` returns in training.
             label: (B, 1, H, W), the query's mask.
         """
-        segmentation = episode_cross_entropy(prediction["logits"], label, self.class_weight.to(label.device)).mean()
-        return segmentation + self.align * self._alignment(prediction)
+        return super().forward(prediction, label) + self.align * self._alignment(prediction)
 
     @staticmethod
     def _alignment(prediction: Mapping[str, torch.Tensor]) -> torch.Tensor:
