@@ -16,17 +16,18 @@ Few-shot segmentation of organs from one labelled scan by NAME: <in two or three
 ## Data
 
 Any folder `images/<case>.nii.gz` of one modality and body region, no labels needed; `labels/<case>.nii.gz` where known
-serve for validation alone. Scans are brought to axial slices (oblique ones keep theirs), to 2.5 mm in plane, and to 0..1
-between the minimum and the 99.5th percentile (CT: a window in HU).
+serve for validation alone. Scans are brought to axial slices (oblique ones keep theirs), to 2.5 mm in plane, and to
+0..1 between the minimum and the 99.5th percentile (CT: a window in HU).
 
 ## Training configuration
 
-One labelled scan is needed to segment, none to train. <Pseudo-labels, augmentation, loss, optimiser, steps: the settings
-of configs/train.yaml, and those that an inference repeats.>
+One labelled scan is needed to segment, none to train. <Pseudo-labels, augmentation, loss, optimiser, steps: the
+settings of configs/train.yaml, and those that an inference repeats.>
 
 ### Input
 
-`image` (B, CHANNELS, ...): the scan and the three coordinates in the body. Support sets reach the network by `condition`.
+`image` (B, CHANNELS, ...): the scan and the three coordinates in the body. Support sets reach the network
+by `condition`.
 
 ### Output
 
@@ -34,7 +35,7 @@ Logits (B, 1 + W, ...), background first; W ways. <Their range, and what they me
 
 ## Performance
 
-Not measured yet. <Mean Dice by organ over folds, from `monai-fss evaluate --bundle NAME --data DATA ...`, with the command.>
+Not measured yet. <Mean Dice by organ over folds, with the command: `monai-fss evaluate --bundle NAME --data DATA ...`>
 
 ## MONAI Bundle Commands
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Whether a new bundle's network and loss fit together: one step of training, and one segmentation, of random images."""
+"""Whether a new bundle's network and loss fit together: a step of training and a segmentation of random images."""
 
 from __future__ import annotations
 
