@@ -53,7 +53,12 @@ def test_every_module_is_in_it(wheel: zipfile.ZipFile, repository: Path) -> None
 def test_the_bundles_are_in_it(wheel: zipfile.ZipFile, repository: Path) -> None:
     names = set(wheel.namelist())
     for bundle in (p for p in (repository / "bundles").iterdir() if p.is_dir()):
-        files = [bundle / "LICENSE", bundle / "models" / "README.md", *(bundle / "configs").iterdir(), *(bundle / "docs").iterdir()]
+        files = [
+            bundle / "LICENSE",
+            bundle / "models" / "README.md",
+            *(bundle / "configs").iterdir(),
+            *(bundle / "docs").iterdir(),
+        ]
         expected = {f"monai_fss/{file.relative_to(repository)}" for file in files}
         assert {"inference.yaml", "evaluate.yaml", "metadata.json", "logging.conf"} <= {Path(n).name for n in expected}
         assert expected <= names
