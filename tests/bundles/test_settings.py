@@ -89,6 +89,8 @@ def test_in_setting_1_items_and_draws_are_those_of_before(
     items = [scan_item(case.image) for case in DatasetFolder.read(phantom_set).cases.values()]
     assert parser.get_parsed_content("items") == items
     episodes = parser.get_parsed_content("train::dataset")
+    assert parser["train::dataset::data"] == "@items", "MONAI Label sets it"
+    assert parser.get_parsed_content("train::preprocessing") is episodes.transform
     assert episodes.data == items and list(episodes.volumes.indices) == [0, 1, 2, 3]
 
 
