@@ -20,7 +20,7 @@ from monai_fss.data import read_model
 from monai_fss.handlers.segment_report import read_quality
 from monai_fss.registration import DisplacementField, Grid
 
-FAST = ["spacing=[5,5,8]", "starts=1"]
+FAST = ["preset=fast", "spacing=[6,6,10]", "starts=1"]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from recipe_checks import check_paper, check_recipe
 from segment_scene import CASES, Scene, make_scene
 
 from monai_fss.apps.cli import main
-from monai_fss.apps.methods.bundles import config_keys
+from monai_fss.apps.methods.bundles import config_keys, recipe_names
 from monai_fss.apps.methods.inference import inference_parser
 from monai_fss.apps.results.files import read_results
 from monai_fss.apps.train.workflow import train
@@ -74,14 +75,21 @@ def test_episodes_of_the_bundle(
     assert not positions or max(apart) > 0.3  # the query's window lies elsewhere along the body
 
 
-def test_the_recipe_names_settings_that_exist(repository: Path) -> None:
-    """MONAI takes a mistyped key without a word."""
+def test_the_paper_has_its_own_window_and_encoder(repository: Path) -> None:
     configs = repository / "bundles" / "adnet_3d" / "configs"
-    known, recipe = config_keys([configs / "train.yaml"]), config_keys([configs / "paper.yaml"])
-    assert {key for key in recipe if not key.startswith("lr_scheduler")} <= known.keys()
     whole = config_keys([configs / "train.yaml", configs / "paper.yaml"])
-    assert whole["size"] == [215, 215, 10] and whole["encoder"] == "resnext101_3d"
     assert whole["settings"].keys() <= config_keys([configs / "inference.yaml"]).keys()
+    check_paper("adnet_3d", [215, 215, 10], ("resnext101_3d", "compact_3d"), steps=50000, factor=0.98)
+
+
+def test_every_recipe_is_known_here() -> None:
+    assert set(recipe_names("adnet_3d")) == {"paper", "no_position"}
+
+
+@pytest.mark.parametrize(("name", "positions"), [(None, 3), ("no_position", 0)])
+def test_recipe(name: str | None, positions: int) -> None:
+    expected = {"kappa": 0.5, "align": 1.0, "compact": 1.0, "supervoxel_ml": 60.0, "superpixels": None}
+    check_recipe("adnet_3d", name, expected | {"positions": positions})
 
 
 def read(path: Path) -> np.ndarray:

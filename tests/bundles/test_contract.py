@@ -318,7 +318,7 @@ def test_training_command_in_an_interpreter_of_its_own(
     data, bundle = tmp_path / "data", repository / "bundles" / "adnet"
     for kind in ("images", "labels"):
         (data / kind).mkdir(parents=True)
-        for number, name in enumerate(["$open('EVALUATED','w')", "@steps", "%steps", "it's \"#4\""], start=1):
+        for number, name in enumerate(["$open('EVALUATED','w')", "@steps", "%steps", 'it\'s "#4"'], start=1):
             shutil.copy(phantom_set / kind / f"case_0{number}.nii.gz", data / kind / f"{name}.nii.gz")
     before = set(bundle.rglob("*"))
     done = typed(repository / place, **small("adnet"), dataset_dir=data, output_dir=tmp_path / "out")

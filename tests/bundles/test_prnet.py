@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
+from recipe_checks import parsed as with_recipe
 
+from monai_fss.apps.methods.bundles import recipe_names
 from monai_fss.data import read_model
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "prnet" / "configs"
@@ -98,3 +100,18 @@ def test_pretraining_resumes_bit_for_bit(
             workflow.finalize()
     one, two = (read_model(tmp_path / folder / "model.pt")["model"] for folder in ("whole", "halves"))
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize(("name", "corrects"), [(None, True), ("no_correction", False)])
+def test_recipe(name: str | None, corrects: bool) -> None:
+    parser = with_recipe("prnet", name)
+    assert parser["correct"] is corrects and "pseudo" in parser["items"]
+
+
+def test_the_supervised_prnet_learns_from_labels(phantom_set: Path) -> None:
+    parser = with_recipe("prnet", "supervised")
+    parser["dataset_dir"], parser["cases"] = str(phantom_set), ["case_03", "case_01"]
+    items = parser.get_parsed_content("items")
+    expected = [str(phantom_set / "labels" / f"case_0{number}.nii.gz") for number in (3, 1)]
+    assert [item["pseudo"] for item in items] == expected and parser["correct"] is False
+    assert set(recipe_names("prnet")) == {"no_correction", "supervised"}

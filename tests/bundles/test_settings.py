@@ -13,15 +13,13 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from installed_bundles import FEW_SHOT, SWITCHED, settings_in
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
-from monai_fss.apps.methods.bundles import needs_support
 from monai_fss.data import DatasetFolder, InputWarning, scan_item
 
 FOLDER = Path(__file__).resolve().parents[2] / "bundles"
-TRAINED = sorted(path.parents[1].name for path in FOLDER.glob("*/configs/train.yaml"))
-BUNDLES = [name for name in TRAINED if needs_support(name)]  # prnet learns from the classes themselves
 Settings = Callable[[str], dict[str, Any]]
 
 
@@ -47,7 +45,7 @@ def long_runs(shows: list[bool], shortest: int) -> int:
 
 
 @pytest.mark.parametrize("classes", [[2, 3], [1, 4]], ids=["kidneys", "liver and spleen"])
-@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("bundle", FEW_SHOT)
 def test_in_setting_2_no_training_volume_has_a_slice_of_a_left_out_class(
     bundle: str, classes: list[int], phantom_set: Path, small: Settings, tmp_path: Path
 ) -> None:
@@ -72,7 +70,7 @@ def test_in_setting_2_no_training_volume_has_a_slice_of_a_left_out_class(
         assert len(heights) == item["slices"][1] - item["slices"][0]
         assert volume["supervoxels"].shape[-1] == image.shape[-1] == volume["position"].shape[-1]
         seen[item["image"]] += len(heights)
-    shortest = 1 if bundle in ("panet", "alpnet", "crapnet") else 2  # superpixels need no neighbour
+    shortest = 1 if settings_in(bundle).get("self_supervision") == "superpixels" else 2  # they need no neighbour
     free = {image: long_runs([shows[z] for z in sorted(shows)], shortest) for image, shows in slices.items()}
     assert max(free.values()) < 12 and seen == free
     assert len(list((tmp_path / "cache").glob("*.pt"))) == len(items)
@@ -80,7 +78,7 @@ def test_in_setting_2_no_training_volume_has_a_slice_of_a_left_out_class(
     assert episode["label"].any() and episode["support_label"].any()
 
 
-@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("bundle", FEW_SHOT)
 def test_in_setting_1_items_and_draws_are_those_of_before(
     bundle: str, phantom_set: Path, small: Settings, tmp_path: Path
 ) -> None:
@@ -90,11 +88,11 @@ def test_in_setting_1_items_and_draws_are_those_of_before(
     assert list(parser.get_parsed_content("train::drawn").indices) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("bundle", FEW_SHOT)
 def test_a_run_is_scaled_and_located_as_a_part_of_its_whole_scan(
     bundle: str, phantom_set: Path, small: Settings, tmp_path: Path
 ) -> None:
-    steps = "prepare" if bundle == "adnet_3d" else "scan_to_slices"
+    steps = next(name for name in ("scan_to_slices", "prepare") if name in settings_in(bundle))
     settings = {**small(bundle), "dataset_dir": str(phantom_set), "setting": 2, "test_classes": [2, 3], "zscore": True}
     parser = parsed(bundle, **settings, output_dir=str(tmp_path))
     crop = parser.get_parsed_content("train::deterministic_transforms")[0]
@@ -107,7 +105,7 @@ def test_a_run_is_scaled_and_located_as_a_part_of_its_whole_scan(
         assert np.array_equal(part[key], whole[key][..., first:stop])
 
 
-@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("bundle", FEW_SHOT)
 def test_the_best_network_is_not_chosen_by_the_classes_left_out(
     bundle: str, phantom_set: Path, small: Settings, tmp_path: Path
 ) -> None:
@@ -124,10 +122,10 @@ def test_the_best_network_is_not_chosen_by_the_classes_left_out(
     assert none.get_parsed_content("validate::support") is None
 
 
-@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("bundle", FEW_SHOT)
 @pytest.mark.parametrize("file", ["train.yaml", "multi_gpu_train.yaml"])
 def test_it_is_checked_before_anything_is_built(file: str, bundle: str) -> None:
     parser = ConfigParser()
     parser.read_config(str(FOLDER / bundle / "configs" / file))
-    shortest = "" if bundle == "adnet_3d" else ", 1 if @superpixels else 2"
+    shortest = ", 1 if @superpixels else 2" if bundle in SWITCHED else ""
     assert f"$fss_data.check_left_out(@dataset_dir, @cases, @leave_out{shortest})" in parser["initialize"]
