@@ -87,3 +87,29 @@ def one_thread() -> Any:
     yield
     torch.set_num_threads(threads)
     set_determinism(None)
+
+
+@pytest.fixture(scope="session")
+def _registrations() -> dict[tuple[Any, ...], Any]:
+    return {}
+
+
+@pytest.fixture
+def registered_once(_registrations: dict[tuple[Any, ...], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The atlas asks for a registration with the same voxels and settings once in all tests: they take seconds."""
+    from hashlib import sha256
+
+    from monai_fss.inferers import atlas
+
+    real = atlas.register
+
+    def digest(scan: Any) -> str:
+        return sha256(scan.numpy().tobytes() + scan.affine.numpy().tobytes()).hexdigest()
+
+    def register(fixed: Any, moving: Any, **settings: Any) -> Any:
+        key = (digest(fixed), digest(moving), repr(sorted(settings.items())))
+        if key not in _registrations:
+            _registrations[key] = real(fixed, moving, **settings)
+        return _registrations[key]
+
+    monkeypatch.setattr(atlas, "register", register)

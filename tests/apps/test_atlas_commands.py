@@ -21,7 +21,7 @@ from monai_fss.handlers.segment_report import read_quality
 from monai_fss.registration import DisplacementField, Grid
 
 FAST = ["preset=fast", "spacing=[6,6,10]", "starts=1"]
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread", "registered_once")]
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from monai_fss.registration import DisplacementField, Grid
 
 SETTINGS = ["steps_per_epoch=1", "batch_size=1", "size=[64, 64]", "pixdim=5", "adnet.supervoxel_ml=40", "min_area=100"]
 QUICK = ["crapnet.blocks=1", "crapnet.cell_mm=20"]
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 def words(data: Path, output: Path, *more: str) -> list[str]:

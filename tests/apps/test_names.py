@@ -18,14 +18,13 @@ from bundle_command import run_here
 
 from monai_fss.apps.cli import main
 from monai_fss.data import read_model
-from monai_fss.inferers import atlas
 
 RUN = "$open('EVALUATED','w')"
 """What the parser evaluates where it begins a text."""
 NAMES = [RUN, "@output_dir", "%output_dir", "case #3", 'it\'s "4"', "e::f"]
 ORGANS = {"$open('EVALUATED','w')": 1, "@labels": 2, "%names": 3, "organ #4": 4, "a::'e'": 5}
 FAST = ["preset=fast", "starts=1", "spacing=[6,6,10]"]
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread", "registered_once")]
 
 
 @pytest.fixture
@@ -56,31 +55,13 @@ def nothing_runs(place: Path) -> Any:
     assert not strange
 
 
-@pytest.fixture(scope="module")
-def registered() -> Any:
-    """`register` that knows what it has been asked before, by the sum of the scan."""
-    known: dict[float, Any] = {}
-    real = atlas.register
-
-    def register(fixed: Any, moving: Any, **settings: Any) -> Any:
-        key = float(fixed.sum())
-        if key not in known:
-            known[key] = real(fixed, moving, **settings)
-        return known[key]
-
-    return register
-
-
 def names_of(table: Path) -> set[tuple[str, str]]:
     with table.open(newline="", encoding="utf-8") as stream:
         return {(row["case"], row["name"]) for row in csv.DictReader(stream)}
 
 
 @pytest.mark.parametrize("output", NAMES)
-def test_results_lie_where_they_were_asked_for(
-    output: str, place: Path, registered: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("monai_fss.inferers.atlas.register", registered)
+def test_results_lie_where_they_were_asked_for(output: str, place: Path) -> None:
     support, query = NAMES[3], NAMES[NAMES.index(output) % 3]
     (place / "out").mkdir()
     shutil.copy(place / RUN / "images" / f"{query}.nii.gz", place / "out")

@@ -21,6 +21,7 @@ from monai_fss.data import read_model
 from monai_fss.engines.stages import stage_folder
 
 Small = Callable[[str], dict[str, Any]]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ SETTINGS = {
     "window": None,
 }
 FAST = ["preset=fast", "spacing=[6,6,10]", "starts=1"]
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread", "registered_once")]
 
 
 @pytest.fixture

@@ -96,6 +96,7 @@ def read(path: Path) -> np.ndarray:
     return np.asarray(nib.Nifti1Image.from_filename(path).dataobj)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slices", ["middle", "all"])
 def test_the_segment_command(slices: str, scene: Scene) -> None:
     assert read_model(scene.model)["settings"]["encoder"] == "compact_3d"
@@ -111,6 +112,7 @@ def test_the_segment_command(slices: str, scene: Scene) -> None:
     assert len(rows) == 2 * len(CASES) and all(0 <= float(row["quality"]) <= 1 for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["ep1", "ep2"])
 def test_the_evaluate_command(protocol: str, phantom_set: Path, trained_3d: Path, tmp_path: Path) -> None:
     command = ["evaluate", "--bundle", "adnet_3d", "--model", str(trained_3d / "model.pt"), "--data", str(phantom_set)]

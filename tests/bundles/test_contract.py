@@ -132,12 +132,14 @@ def test_required_files(bundle: Path) -> None:
     assert not list(bundle.rglob("*.py")), "bundles hold configuration; code is in the package"
 
 
+@pytest.mark.slow
 def test_training_has_every_property(trained_bundle: Path, training: dict[str, Any]) -> None:
     workflow = initialised(trained_bundle, "train", **training["settings"])
     assert workflow.check_properties() == []
     workflow.finalize()
 
 
+@pytest.mark.slow
 def test_training_writes_tensors(training: dict[str, Any], model: Path) -> None:
     content = torch.load(model, weights_only=True)
     assert content.keys() == {"model", "settings", "network"}
@@ -147,6 +149,7 @@ def test_training_writes_tensors(training: dict[str, Any], model: Path) -> None:
     assert best["model"].keys() == content["model"].keys()
 
 
+@pytest.mark.slow
 def test_training_goes_on(training: dict[str, Any], model: Path) -> None:
     half, whole = training["half"]["model"], read_model(model)["model"]
     assert any(not torch.equal(half[key], whole[key]) for key in whole)
@@ -174,6 +177,7 @@ def run_inference(
     )
 
 
+@pytest.mark.slow
 def test_inference_writes_masks_in_the_grid_of_each_query(
     trained_bundle: Path, phantom_set: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -185,6 +189,8 @@ def test_inference_writes_masks_in_the_grid_of_each_query(
     check_masks(tmp_path, empty=trained_bundle.name not in FEW_SHOT)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("registered_once")
 @pytest.mark.parametrize("name", UNTRAINED)
 def test_inference_without_a_model(name: str, repository: Path, phantom_set: Path, tmp_path: Path) -> None:
     missing, _ = run_inference(repository / "bundles" / name, phantom_set, tmp_path, **small_inference(name))
@@ -241,6 +247,7 @@ def test_network_takes_and_gives_what_the_metadata_say(bundle: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_model_exports_to_torchscript(trained_bundle: Path, model: Path, tmp_path: Path) -> None:
     file = tmp_path / "model.ts"
     ckpt_export(
@@ -259,6 +266,7 @@ def test_model_exports_to_torchscript(trained_bundle: Path, model: Path, tmp_pat
     assert all(torch.equal(exported[key], trained[key]) for key in trained)
 
 
+@pytest.mark.slow
 def test_conditioned_network_scripts_and_gives_the_same_logits(
     trained_bundle: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -281,6 +289,7 @@ def test_conditioned_network_scripts_and_gives_the_same_logits(
     torch.testing.assert_close(scripted, logits, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_command_from_the_root_and_from_the_bundle(training: dict[str, Any], model: Path) -> None:
     assert training["codes"] == [0, 0] and model.is_file()
     before, after = training["files"]

@@ -75,6 +75,7 @@ def test_a_level_has_its_own_grid_patches_and_reach(level: str) -> None:
     assert draw.count == 8 and (draw.radius is None) == (level == "coarse")
 
 
+@pytest.mark.slow
 def test_pretraining_resumes_bit_for_bit(
     phantom_set: Path, small: Callable[[str], dict[str, Any]], tmp_path: Path
 ) -> None:
