@@ -21,8 +21,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check $(PATHS)
 	$(BIN)/mypy monai_fss
 
-# Two processes of one thread each: most tests keep a single core busy. A file's tests share fixtures, so they stay together.
-TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two processes of one thread each: most tests keep a single core busy. A file's tests share fixtures, so they stay
+# together, and files go in their order: the long ones, of commands and bundles, come first.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: lint
 	$(TESTS)
