@@ -96,7 +96,6 @@ def test_in_setting_1_items_and_draws_are_those_of_before(
 def test_a_run_is_scaled_and_located_as_a_part_of_its_whole_scan(
     bundle: str, phantom_set: Path, small: Settings, tmp_path: Path
 ) -> None:
-    steps = next(name for name in ("scan_to_slices", "prepare") if name in settings_in(bundle))
     settings = {**small(bundle), "dataset_dir": str(phantom_set), "setting": 2, "test_classes": [2, 3], "zscore": True}
     parser = parsed(bundle, **settings, output_dir=str(tmp_path))
     prepare, crop = parser.get_parsed_content("prepare"), SliceRanged(["image", "position"])
