@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PATHS := monai_fss tests
+PATHS := monai_fss tests examples
 
 .PHONY: demo test fast lint clean
 
@@ -19,7 +19,7 @@ demo: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff format --check $(PATHS)
 	$(BIN)/ruff check $(PATHS)
-	$(BIN)/mypy monai_fss
+	$(BIN)/mypy monai_fss examples
 
 # Two processes of one thread each: most tests keep a single core busy. A file's tests share fixtures, so they stay
 # together, and files go in their order: the long ones, of commands and bundles, come first.

@@ -8,9 +8,11 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 from installed_bundles import FEW_SHOT
 from monai.bundle import ConfigParser
 from torch import nn
@@ -47,6 +49,11 @@ class Demanding(PANet):
         super().__init__(encoder, radius)
 
 
+def loaded(files: dict[str, str], name: str) -> dict[str, Any]:
+    """A configuration of a new bundle."""
+    return dict(yaml.safe_load(files[f"configs/{name}.yaml"]))
+
+
 @pytest.fixture
 def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
     """What the command says to its words, having written nothing."""
@@ -67,22 +74,16 @@ def test_nothing_of_the_source_is_left_but_its_settings(source: str) -> None:
         assert not re.search(rf"(?<![\w.]){source}(?!\w)", text), path
     for name in ("train", "inference", "evaluate", "multi_gpu_train"):
         old = ConfigParser.load_config_file(str(bundle_path(source) / "configs" / f"{name}.yaml"))
-        new = ConfigParser.load_config_file_text(files[f"configs/{name}.yaml"]) if False else _loaded(files, name)
+        new = loaded(files, name)
         changed = {key for key in old if old[key] != new[key]}
         assert old.keys() == new.keys() and changed <= {"bundle_root", "method", "run"}
-
-
-def _loaded(files: dict[str, str], name: str) -> dict:
-    import yaml
-
-    return dict(yaml.safe_load(files[f"configs/{name}.yaml"]))
 
 
 @pytest.mark.parametrize("source", FEW_SHOT)
 def test_what_new_classes_do_not_take_is_left_out_with_its_settings(source: str) -> None:
     parts = [Part("network_def", PANet, PANET), Part("loss", SegmentationLoss, LOSS)]
     files = bundle_files(bundle_path(source), "new_one", parts)
-    train, inference = _loaded(files, "train"), _loaded(files, "inference")
+    train, inference = loaded(files, "train"), loaded(files, "inference")
     assert train["network_def"]["_target_"] == inference["network_def"]["_target_"] == PANET
     assert train["network_def"].keys() == {"_target_", "encoder"} and train["loss"]["_target_"] == LOSS
     assert train["settings"].keys() <= inference["settings"].keys() <= inference.keys()
@@ -101,7 +102,7 @@ def test_it_is_written_where_it_says(tmp_path: Path, capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     assert out.startswith(f"{folder}: written, from adnet") and all(f"\n  {file}\n" in out for file in files)
-    assert f"cd {folder} && python -m monai.bundle" in out
+    assert f"1. cd {folder}\n  2. python -m monai.bundle run training" in out
     configs = ("evaluate.yaml", "inference.yaml", "logging.conf", "metadata.json", "multi_gpu_train.yaml", "train.yaml")
     assert files == ["LICENSE", *(f"configs/{c}" for c in configs), "docs/README.md", "models/README.md"]
     metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
@@ -134,9 +135,7 @@ def test_a_name_is_plain(name: str, refused: Refused) -> None:
         (["--network", f"{__name__}.Demanding"], "the network failed (TypeError: "),
     ],
 )
-def test_what_does_not_fit_is_refused(
-    words: list[str], says: str, refused: Refused, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_does_not_fit_is_refused(words: list[str], says: str, refused: Refused) -> None:
     assert says in refused("new_one", *words)
 
 

@@ -155,16 +155,20 @@ def _imported(path: str, option: str, base: type) -> type:
 
 def _next_steps(folder: Path, name: str, installed: bool) -> str:
     steps = [
-        f"in {folder / 'docs' / 'README.md'} say what stands in <angle brackets>",
-        f"in {folder / 'configs' / 'metadata.json'} name the paper (references), and the logits' value_range",
+        "say in docs/README.md what stands there in <angle brackets>",
+        "name the paper in configs/metadata.json (references), and the range of the logits (value_range)",
     ]
     if installed:
         steps = [
             f"python -m pytest tests/bundles/test_contract.py -k {name}",
             f"monai-fss train --bundle {name} --data DATA --output RUN",
             *steps,
-            "add the method to the table in README.md",
+            "add the method to the table in the repository's README.md",
         ]
-    else:
-        steps = [f"cd {folder} && python -m monai.bundle run training --config_file configs/train.yaml ...", *steps]
+    else:  # the commands of monai-fss look for bundles in the package
+        steps = [
+            f"cd {folder}",
+            "python -m monai.bundle run training --config_file configs/train.yaml --dataset_dir DATA",
+            *steps,
+        ]
     return "\n".join(["Next:", *(f"  {number}. {step}" for number, step in enumerate(steps, 1))])
