@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PATHS := monai_fss tests
+PATHS := monai_fss tests bundles
 
 .PHONY: demo test lint clean
 
