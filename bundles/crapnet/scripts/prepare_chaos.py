@@ -8,8 +8,9 @@ five folds.
     monai-fss evaluate --bundle crapnet:paper --data chaos_t2 --protocol ep1 --split corrected \\
         --output chaos_crapnet
 
-`--split corrected` takes the support from the next fold, as the public code of SSL-ALPNet does. `--setting 2`
-leaves slices with the tested organs out of the training: the kidneys are one group, liver and spleen the other.
+`--split corrected` takes the support from the next fold, as the public code of SSL-ALPNet does. `--setting 2
+--groups 2,3 1,4` leaves slices with the tested organs out of the training: the kidneys are one group, liver and
+spleen the other.
 """
 
 import sys
