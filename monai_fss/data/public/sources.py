@@ -188,7 +188,9 @@ def read_pair(case: SourceCase, codes: Mapping[int, int], ignore_origin: bool = 
             "Are they of one case? Label and image must be of one download, not resampled",
         )
     label = mapped(stored, codes, found)
-    found.settle()
+    about_image = Findings(case.image, found.problems)
+    check_finite(image, about_image)
+    about_image.settle()
     return LabelledScan(image, label, affine, case.image if case.image.is_file() else None)
 
 
