@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PATHS := monai_fss tests bundles
 
-.PHONY: demo test lint clean
+.PHONY: demo test fast lint clean
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,9 +21,16 @@ lint: $(STAMP)
 	$(BIN)/ruff check $(PATHS)
 	$(BIN)/mypy monai_fss
 
-# Two processes of one thread each: most tests keep a single core busy. A file's tests share fixtures, so they stay together.
+# Two processes of one thread each: most tests keep a single core busy. A file's tests share fixtures, so they stay
+# together, and files go in their order: the long ones, of commands and bundles, come first.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(TESTS)
+
+# While you work: without the tests that train, register, or start interpreters, and without real scans.
+fast: lint
+	$(TESTS) -m "not slow and not real"
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info

@@ -12,46 +12,6 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# What makes a training tiny. Each bundle needs an entry here; tests/bundles runs every bundle through one contract.
-FEW_STEPS: dict[str, Any] = {
-    "steps": 2,
-    "steps_per_epoch": 1,
-    "batch_size": 1,
-    "size": [64, 64],
-    "pixdim": 5,
-    "supervoxel_ml": 40,
-    "tensorboard": False,
-    "val_queries": 1,
-    "val_interval": 1,
-}
-SMALL: dict[str, dict[str, Any]] = {
-    "adnet": FEW_STEPS,
-    "adnet_3d": FEW_STEPS | {"size": [64, 64, 6]},
-    "alpnet": FEW_STEPS,
-    "crapnet": FEW_STEPS | {"blocks": 2},
-    "panet": FEW_STEPS,
-    "prnet": {
-        **{key: FEW_STEPS[key] for key in ("steps", "steps_per_epoch", "batch_size", "tensorboard", "val_queries")},
-        "val_interval": 1,
-        "support": "case_01",
-        "labels": [1, 4],
-        "pixdim": 6.0,
-        "roi_size": [32, 32, 16],
-        "channels": [4, 8],
-        "base": 2,
-        "patches": 3,
-        "coarse": {"pixdim": 16.0, "patch_size": [16, 16, 32], "reach": [500, 500, 700], "radius": None, "rebuilt": 0}
-        | {"steps": 2},
-        "fine": {"pixdim": 8.0, "patch_size": [16, 16, 32], "reach": [150, 150, 150], "radius": 60.0, "rebuilt": 2}
-        | {"steps": 2},
-        "pretrain_steps_per_epoch": 1,
-        "points": 20,
-        "tau": -2.0,
-        "least_similarity": 0.0,
-        "start_epoch": 1,
-        "bfloat16": False,
-    },
-}
 
 
 @pytest.fixture(scope="session")
@@ -77,11 +37,9 @@ def repository() -> Path:
 def small() -> Callable[[str], dict[str, Any]]:
     """``small("adnet")``: settings of the bundle's train.yaml that make two steps a matter of seconds."""
 
-    def settings(bundle: str) -> dict[str, Any]:
-        assert bundle in SMALL, f"bundle {bundle} has no small settings in tests/conftest.py"
-        return dict(SMALL[bundle])
+    from installed_bundles import small_training
 
-    return settings
+    return small_training
 
 
 @pytest.fixture(scope="session")
@@ -104,6 +62,7 @@ def phantom_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(phantom_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of ADNet trained for four steps on the phantoms (``model.pt`` in it). Do not change it."""
     import torch
+    from installed_bundles import small_training
     from monai.utils import set_determinism
 
     from monai_fss.apps.train.workflow import train
@@ -111,7 +70,7 @@ def trained(phantom_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("trained") / "run"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    train("adnet", phantom_set, folder, settings={**SMALL["adnet"], "steps": 4}, device="cpu")
+    train("adnet", phantom_set, folder, settings={**small_training("adnet"), "steps": 4}, device="cpu")
     torch.set_num_threads(threads)
     set_determinism(None)
     return folder
@@ -128,3 +87,29 @@ def one_thread() -> Any:
     yield
     torch.set_num_threads(threads)
     set_determinism(None)
+
+
+@pytest.fixture(scope="session")
+def _registrations() -> dict[tuple[Any, ...], Any]:
+    return {}
+
+
+@pytest.fixture
+def registered_once(_registrations: dict[tuple[Any, ...], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The atlas asks for a registration with the same voxels and settings once in all tests: they take seconds."""
+    from hashlib import sha256
+
+    from monai_fss.inferers import atlas
+
+    real = atlas.register
+
+    def digest(scan: Any) -> str:
+        return sha256(scan.numpy().tobytes() + scan.affine.numpy().tobytes()).hexdigest()
+
+    def register(fixed: Any, moving: Any, **settings: Any) -> Any:
+        key = (digest(fixed), digest(moving), repr(sorted(settings.items())))
+        if key not in _registrations:
+            _registrations[key] = real(fixed, moving, **settings)
+        return _registrations[key]
+
+    monkeypatch.setattr(atlas, "register", register)

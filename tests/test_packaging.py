@@ -17,6 +17,7 @@ import pytest
 import monai_fss
 
 pytest.importorskip("setuptools", minversion="68")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,9 @@ import argparse
 from collections.abc import Collection
 from typing import Any
 
-__all__ = ["add_bundle_arguments", "case_names"]
+from monai_fss.apps.errors import UsageError
+
+__all__ = ["add_bundle_arguments", "case_names", "label_values", "support_slices"]
 
 
 class _Several(argparse.Action):
@@ -77,3 +79,33 @@ def case_names(text: str, known: Collection[str]) -> list[str]:
         names.append(",".join(pieces[:end]).strip())
         pieces = pieces[end:]
     return [name for name in names if name]
+
+
+def support_slices(text: str) -> int | str:
+    """The value of --support-slices: "middle", "all" or a number.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if text in ("middle", "all"):
+        return text
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"--support-slices {text}: is not understood. Give middle, all, or a number of at least 1.")
+
+
+def label_values(text: str | None, option: str = "--labels") -> list[int] | None:
+    """The values of an option such as ``--labels 1,4``, or None.
+
+    Raises:
+        UsageError: it is no list of positive numbers, or names one twice.
+    """
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise UsageError(f"{option} {text}: is not a list of label values. Write them as 1,4.")
+    values = [int(word) for word in words]
+    if len(set(values)) < len(values):
+        raise UsageError(f"{option} {text}: names a value twice. Name each once.")
+    return values

@@ -24,7 +24,7 @@ DONE, FAILED, REFUSED = 0, 1, 2
 # Command to module and help. A module is imported when its command is chosen, so that `--help` answers at once.
 COMMANDS = {
     "check": ("monai_fss.apps.check", "check every scan and label of a data set, and list them"),
-    "train": ("monai_fss.apps.train.workflow", "train a method on a data set; most methods need no labels for it"),
+    "train": ("monai_fss.apps.train.command", "train a method on a data set; most methods need no labels for it"),
     "segment": ("monai_fss.apps.segment.command", "segment a folder of scans by one labelled scan"),
     "evaluate": ("monai_fss.apps.evaluate.command", "score methods on a labelled data set, fold by fold"),
     "compare": ("monai_fss.apps.compare_command", "test whether one evaluation is better than another"),

@@ -13,7 +13,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from monai_fss.apps.segment.command import segment
+from monai_fss.apps.segment.pipeline import segment
 from monai_fss.apps.train.checks import check_schedule
 from monai_fss.apps.train.workflow import train
 from monai_fss.data import DatasetFolder, check_output, write_phantom_dataset, write_text_atomic

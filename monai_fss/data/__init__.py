@@ -59,7 +59,7 @@ from monai_fss.data.verbatim import verbatim
 from monai_fss.digests import sha256_of
 
 if TYPE_CHECKING:
-    from monai_fss.data.episodes import EpisodeDataset, EpisodeLoader, EpisodeSampler
+    from monai_fss.data.episodes import EpisodeDataset, EpisodeLoader, EpisodeSampler, draws
     from monai_fss.data.files.cache import ContentCache
     from monai_fss.data.files.models import latest_checkpoint, load_model, read_model, restore, save_best, save_model
     from monai_fss.data.files.propagation import load_propagation, read_propagation, save_propagation
@@ -68,7 +68,6 @@ if TYPE_CHECKING:
     from monai_fss.data.prepare import PrepareSlices, PrepareVolumes
     from monai_fss.data.reading.load import LoadScan, LoadScand
     from monai_fss.data.supervoxel_episodes import PreparedScans, SupervoxelEpisodes
-    from monai_fss.data.weighting import draws
 
 __all__ = [
     "SCAN_SUFFIXES",
@@ -188,7 +187,7 @@ _LATER = {
     "PrepareVolumes": "monai_fss.data.prepare",
     "PreparedScans": "monai_fss.data.supervoxel_episodes",
     "SupervoxelEpisodes": "monai_fss.data.supervoxel_episodes",
-    "draws": "monai_fss.data.weighting",
+    "draws": "monai_fss.data.episodes",
     "latest_checkpoint": "monai_fss.data.files.models",
     "load_model": "monai_fss.data.files.models",
     "load_propagation": "monai_fss.data.files.propagation",

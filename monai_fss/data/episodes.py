@@ -1,10 +1,14 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Counter-based episodes: item i is the same whenever, wherever and by whichever worker it is drawn."""
+"""Counter-based episodes: item i is the same whenever, wherever and by whichever worker it is drawn.
+
+And how often they are drawn from each volume.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +17,10 @@ from monai.data import DataLoader
 from monai.transforms import Compose
 from torch.utils.data import Dataset, DistributedSampler
 
-__all__ = ["EpisodeDataset", "EpisodeLoader", "EpisodeSampler"]
+from monai_fss.data.problems import InputWarning, ScanError
+from monai_fss.transforms import NoEpisodeError
+
+__all__ = ["EpisodeDataset", "EpisodeLoader", "EpisodeSampler", "draws"]
 
 
 class EpisodeDataset(Dataset):
@@ -95,3 +102,47 @@ class EpisodeLoader(DataLoader):
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
         )
+
+
+def draws(
+    items: Sequence[Mapping[str, Any]], volumes: Sequence[Mapping[str, Any]], sample: Callable[[Any], Any]
+) -> list[int]:
+    """Indices of the volumes to draw episodes from, for ``torch.utils.data.Subset``.
+
+    Whole scans are there once each. A run of slices (see :func:`monai_fss.data.training_items`) is there once for each
+    slice: where a scan leaves runs of 2 and 12 slices, the 2 would otherwise make half of its episodes. A run too short
+    for any episode, such as one whose supervoxels show in one slice each, is not there.
+
+    Args:
+        items: the data list.
+        volumes: what became of each item; only those of runs are looked at.
+        sample: draws an episode from a volume, such as :class:`monai_fss.transforms.SampleEpisode`.
+
+    Returns:
+        indices, rising.
+
+    Raises:
+        ScanError: no run gives an episode.
+
+    Warns:
+        InputWarning: a run gives none.
+    """
+    result: list[int] = []
+    for index, item in enumerate(items):
+        if "slices" not in item:
+            result.append(index)
+            continue
+        first, stop = item["slices"]
+        try:
+            sample(volumes[index])
+        except NoEpisodeError as error:
+            text = f"{item['image']}: slices {first} to {stop - 1} are not trained on: {error}"
+            warnings.warn(text, InputWarning, stacklevel=2)
+            continue
+        result += [index] * (stop - first)
+    if not result:
+        raise ScanError(
+            "test_classes: of what they leave of the scans no run of slices gives an episode. Leave out fewer classes, "
+            "or lower the smallest size of a pseudo-label (min_area, min_volume)."
+        )
+    return result

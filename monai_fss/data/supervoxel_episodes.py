@@ -23,8 +23,7 @@ from monai.transforms import (
 )
 from torch.utils.data import Subset
 
-from monai_fss.data.episodes import EpisodeDataset
-from monai_fss.data.weighting import draws
+from monai_fss.data.episodes import EpisodeDataset, draws
 from monai_fss.transforms import SampleEpisode, SliceRanged
 
 __all__ = ["PreparedScans", "SupervoxelEpisodes"]

@@ -20,8 +20,8 @@ from monai_fss.handlers.segment_report import read_quality
 from monai_fss.registration import DisplacementField, Grid
 from monai_fss.results.files import read_results
 
-FAST = ["spacing=[5,5,8]", "starts=1"]
-pytestmark = pytest.mark.usefixtures("one_thread")
+FAST = ["preset=fast", "spacing=[6,6,10]", "starts=1"]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread", "registered_once")]
 
 
 @pytest.fixture

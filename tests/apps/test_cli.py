@@ -45,6 +45,7 @@ def test_help_comes_at_once_without_torch_and_lists_the_commands() -> None:
     assert done.stdout.endswith("0 set()\n")
 
 
+@pytest.mark.slow
 def test_python_m_has_the_exit_codes() -> None:
     called = [sys.executable, "-m", "monai_fss"]
     assert subprocess.run([*called, "--version"], capture_output=True).returncode == 0
@@ -161,6 +162,7 @@ def test_a_key_that_stands_twice_in_a_configuration_is_an_error(tmp_path: Any, c
         config_keys([tmp_path / "train.yaml"])
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_reading_is_no_error() -> None:
     called = subprocess.Popen(
         [sys.executable, "-m", "monai_fss", "info"], stdout=subprocess.PIPE, stderr=subprocess.PIPE

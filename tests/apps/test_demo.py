@@ -15,7 +15,7 @@ from monai_fss.apps.cli import main
 
 ROWS = ["atlas, whole labelled scan", "ADNet, one labelled slice", "best threshold", "affinely moved mask"]
 ORGANS = ["liver", "right kidney", "left kidney", "spleen", "aorta"]
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch, small: object) -> None:
     monkeypatch.setattr(module, "QUERIES", 3)
     monkeypatch.setattr(module, "PHANTOM", {"shape": (64, 64, 12), "spacing": (5, 5, 16)})
     monkeypatch.setattr(module, "SETTINGS", settings)
-    monkeypatch.setattr(module, "ATLAS_SETTINGS", {"starts": 1, "spacing": [5, 5, 8], "quality": False})
+    monkeypatch.setattr(
+        module, "ATLAS_SETTINGS", {"preset": "fast", "starts": 1, "spacing": [6, 6, 10], "quality": False}
+    )
 
 
 def words(folder: Path, *more: str) -> list[str]:

@@ -7,8 +7,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from bundle_command import run_here
 
 from monai_fss.apps.cli import main
 from monai_fss.data import read_model
@@ -25,7 +24,7 @@ RUN = "$open('EVALUATED','w')"
 NAMES = [RUN, "@output_dir", "%output_dir", "case #3", 'it\'s "4"', "e::f"]
 ORGANS = {"$open('EVALUATED','w')": 1, "@labels": 2, "%names": 3, "organ #4": 4, "a::'e'": 5}
 FAST = ["preset=fast", "starts=1", "spacing=[6,6,10]"]
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread", "registered_once")]
 
 
 @pytest.fixture
@@ -62,7 +61,7 @@ def names_of(table: Path) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("output", NAMES)
-def test_results_lie_where_they_were_asked_for(output: str, place: Path, phantom_set: Path) -> None:
+def test_results_lie_where_they_were_asked_for(output: str, place: Path) -> None:
     support, query = NAMES[3], NAMES[NAMES.index(output) % 3]
     (place / "out").mkdir()
     shutil.copy(place / RUN / "images" / f"{query}.nii.gz", place / "out")
@@ -144,7 +143,7 @@ def test_a_value_is_never_run(value: str, place: Path, capsys: pytest.CaptureFix
 
 
 def test_through_monai_bundle_names_of_files_are_not_run(
-    place: Path, repository: Path, environment: dict[str, str]
+    place: Path, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The scans of a folder; what stands on that command line itself, MONAI has read before a bundle sees it."""
     (place / "out").mkdir()
@@ -153,17 +152,12 @@ def test_through_monai_bundle_names_of_files_are_not_run(
     support = place.parent / "support"
     shutil.copytree(place / RUN, support)
     config = repository / "bundles" / "atlas" / "configs" / "inference.yaml"
-    command = [sys.executable, "-m", "monai.bundle", "run", "inference", "--config_file", str(config)]
+    command = ["run", "inference", "--config_file", str(config), "--device", "$torch.device('cpu')"]
     command += ["--dataset_dir", "out", "--support_image", str(support / "images" / f"{NAMES[1]}.nii.gz")]
     command += ["--support_label", str(support / "labels" / f"{NAMES[1]}.nii.gz"), "--cache_dir", "None"]
     command += ["--quality", "False", "--overlays", "False", "--preset", "fast", "--starts", "1"]
-
-    def run(output: str) -> subprocess.CompletedProcess[str]:
-        words = [*command, "--output_dir", output]
-        return subprocess.run(words, capture_output=True, encoding="utf-8", cwd=place, env=environment, check=False)
-
-    done = run("out/masks")
-    assert done.returncode == 0, done.stderr[-2000:]
+    command += ["--spacing", "[6,6,10]"]
+    assert run_here([*command, "--output_dir", "out/masks"], place) == 0
     assert {p.name for p in (place / "out" / "masks").glob("*.nii.gz")} == {f"{RUN}.nii.gz", f"{NAMES[3]}.nii.gz"}
-    refused = run("case #3")
-    assert refused.returncode == 2 and "is not what was typed (case #3)" in refused.stderr
+    assert run_here([*command, "--output_dir", "case #3"], place) == 2
+    assert "is not what was typed (case #3)" in capsys.readouterr().err

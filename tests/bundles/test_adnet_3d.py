@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from recipe_checks import check_paper, check_recipe
 from segment_scene import CASES, Scene, make_scene
 
 from monai_fss.apps.cli import main
@@ -75,20 +76,28 @@ def test_episodes_of_the_bundle(
     assert not positions or max(apart) > 0.3  # the query's window lies elsewhere along the body
 
 
-def test_the_recipe_names_settings_that_exist(repository: Path) -> None:
-    """MONAI takes a mistyped key without a word."""
+def test_the_paper_has_its_own_window_and_encoder(repository: Path) -> None:
     configs = repository / "bundles" / "adnet_3d" / "configs"
-    known, recipe = config_keys([configs / "train.yaml"]), config_keys([configs / "paper.yaml"])
-    assert {key for key in recipe if not key.startswith("lr_scheduler")} <= known.keys()
     whole = config_keys([configs / "train.yaml", configs / "paper.yaml"])
-    assert whole["size"] == [215, 215, 10] and whole["encoder"] == "resnext101_3d"
     assert whole["settings"].keys() <= config_keys([configs / "inference.yaml"]).keys()
+    check_paper("adnet_3d", [215, 215, 10], ("resnext101_3d", "compact_3d"), steps=50000, factor=0.98)
+
+
+def test_every_recipe_is_known_here() -> None:
+    assert set(Method("adnet_3d").recipes) == {"paper", "no_position"}
+
+
+@pytest.mark.parametrize(("name", "positions"), [(None, 3), ("no_position", 0)])
+def test_recipe(name: str | None, positions: int) -> None:
+    expected = {"kappa": 0.5, "align": 1.0, "compact": 1.0, "supervoxel_ml": 60.0, "superpixels": None}
+    check_recipe("adnet_3d", name, expected | {"positions": positions})
 
 
 def read(path: Path) -> np.ndarray:
     return np.asarray(nib.Nifti1Image.from_filename(path).dataobj)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slices", ["middle", "all"])
 def test_the_segment_command(slices: str, scene: Scene) -> None:
     assert read_model(scene.model)["settings"]["encoder"] == "compact_3d"
@@ -104,6 +113,7 @@ def test_the_segment_command(slices: str, scene: Scene) -> None:
     assert len(rows) == 2 * len(CASES) and all(0 <= float(row["quality"]) <= 1 for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["ep1", "ep2"])
 def test_the_evaluate_command(protocol: str, phantom_set: Path, trained_3d: Path, tmp_path: Path) -> None:
     command = ["evaluate", "--bundle", "adnet_3d", "--model", str(trained_3d / "model.pt"), "--data", str(phantom_set)]

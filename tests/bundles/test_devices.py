@@ -13,14 +13,13 @@ from typing import Any
 
 import pytest
 import torch
+from installed_bundles import BUNDLES, TRAINED
 from monai.bundle import ConfigParser
 from monai.transforms import ToDeviced
 
 from monai_fss.apps.train.workflow import train
 
 FOLDER = Path(__file__).resolve().parents[2] / "bundles"
-BUNDLES = sorted(p.name for p in FOLDER.iterdir() if (p / "configs" / "inference.yaml").is_file())
-TRAINED = sorted(p.parents[1].name for p in FOLDER.glob("*/configs/train.yaml"))
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,62 +13,80 @@ from typing import Any
 
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
+from bundle_command import forked, option_words, run_here
+from installed_bundles import TRAINED
 
-from monai_fss.apps.methods.bundles import bundle_names
-from monai_fss.apps.methods.method import Method
 from monai_fss.data import read_model
 
-BUNDLES = [name for name in bundle_names() if Method(name).is_trained]
+Small = Callable[[str], dict[str, Any]]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+# What the launcher sets for each of its processes, besides its number.
+LAUNCHED = {"MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "CUDA_VISIBLE_DEVICES": ""}
 
 
-def settings_of(bundle: str, phantom_set: Path, small: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-    # Two epochs of one step: episodes are divided anew in each. After more steps a pixel on the edge of a predicted
-    # mask may belong to it in one sum and not in the other.
-    return small(bundle) | {"steps": 2, "steps_per_epoch": 1, "dataset_dir": str(phantom_set)}
+def words_of(
+    bundle: str, configs: Path, phantom_set: Path, small: Small, output: Path, *files: str, **more: Any
+) -> list[str]:
+    """Of `python -m monai.bundle`, for two epochs of one step: episodes are divided anew in each.
+
+    After more steps a pixel on the edge of a predicted mask may belong to it in one sum and not in the other.
+    """
+    settings = small(bundle) | {"steps": 2, "steps_per_epoch": 1, "dataset_dir": phantom_set, "output_dir": output}
+    paths = ",".join(f"'{configs / f'{name}.yaml'}'" for name in files)
+    return ["run", "training", "--config_file", f"[{paths}]", *option_words(settings | more)]
 
 
-def in_two_processes(
-    settings: dict[str, Any], configs: Path, output: Path, repository: Path, environment: dict[str, str]
-) -> None:
-    files = f"['{configs / 'train.yaml'}','{configs / 'multi_gpu_train.yaml'}']"
+def in_two_processes(words: list[str], folder: Path, tmp_path: Path) -> None:
+    """As the launcher starts them, but copied from this process, which has imported what they need."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    logs = [tmp_path / f"{rank}.log" for rank in range(2)]
+    processes = []
+    for rank, log in enumerate(logs):
+        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_PORT": port, **LAUNCHED}
+        processes.append(forked(words, folder, log, own))
+    try:
+        for process in processes:
+            process.join(120)
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    assert [process.exitcode for process in processes] == [0, 0], [log.read_text()[-3000:] for log in logs]
+
+
+def by_the_launcher(words: list[str], folder: Path, environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += ["-m", "monai.bundle", "run", "training", "--config_file", files, "--output_dir", str(output)]
-    command += [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+    command += ["-m", "monai.bundle", *words]
     done = subprocess.run(
-        command, cwd=repository, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=120
+        command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=120
     )
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def in_one_process(settings: dict[str, Any], configs: Path, output: Path) -> None:
-    workflow = ConfigWorkflow(
-        config_file=str(configs / "train.yaml"),
-        logging_file=False,
-        workflow_type="train",
-        bundle_root=str(configs.parent),
-        output_dir=str(output),
-        device="$torch.device('cpu')",
-        **settings,
-    )
-    workflow.initialize()
-    workflow.run()
-    workflow.finalize()
-
-
-@pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize(
+    ("bundle", "launcher"),
+    [*((name, False) for name in TRAINED), ("adnet", True)],
+    ids=lambda value: value if isinstance(value, str) else "torchrun" if value else "forked",
+)
 def test_two_processes_equal_one_with_the_same_global_batch(
     bundle: str,
+    launcher: bool,
     phantom_set: Path,
-    small: Callable[[str], dict[str, Any]],
+    small: Small,
     repository: Path,
     environment: dict[str, str],
     tmp_path: Path,
 ) -> None:
-    settings, configs = settings_of(bundle, phantom_set, small), repository / "bundles" / bundle / "configs"
-    in_two_processes(settings, configs, tmp_path / "two", repository, environment)
-    in_one_process(settings | {"batch_size": 2}, configs, tmp_path / "one")
+    given = (bundle, repository / "bundles" / bundle / "configs", phantom_set, small)
+    words = words_of(*given, tmp_path / "two", "train", "multi_gpu_train")
+    if launcher:
+        by_the_launcher(words, repository, environment)
+    else:
+        in_two_processes(words, repository, tmp_path)
+    alone = words_of(*given, tmp_path / "one", "train", batch_size=2, device="$torch.device('cpu')")
+    assert run_here(alone, repository) == 0
     two, one = (read_model(tmp_path / name / "model.pt")["model"] for name in ("two", "one"))
     assert two.keys() == one.keys(), "the wrapper's prefix 'module.' must not get into the file"
     for key in one:

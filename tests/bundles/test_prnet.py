@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
+from recipe_checks import parsed as with_recipe
 
+from monai_fss.apps.methods.method import Method
 from monai_fss.data import read_model
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "prnet" / "configs"
@@ -77,6 +79,7 @@ def test_a_level_has_its_own_grid_patches_and_reach(level: str) -> None:
     assert draw.count == 8 and (draw.radius is None) == (level == "coarse")
 
 
+@pytest.mark.slow
 def test_pretraining_resumes_bit_for_bit(
     phantom_set: Path, small: Callable[[str], dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -102,3 +105,18 @@ def test_pretraining_resumes_bit_for_bit(
             workflow.finalize()
     one, two = (read_model(tmp_path / folder / "model.pt")["model"] for folder in ("whole", "halves"))
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize(("name", "corrects"), [(None, True), ("correct=false", False)])
+def test_recipe(name: str | None, corrects: bool) -> None:
+    parser = with_recipe("prnet", name)
+    assert parser["correct"] is corrects and "pseudo" in parser["items"]
+
+
+def test_the_supervised_prnet_learns_from_labels(phantom_set: Path) -> None:
+    parser = with_recipe("prnet", "supervised")
+    parser["dataset_dir"], parser["cases"] = str(phantom_set), ["case_03", "case_01"]
+    items = parser.get_parsed_content("items")
+    expected = [str(phantom_set / "labels" / f"case_0{number}.nii.gz") for number in (3, 1)]
+    assert [item["pseudo"] for item in items] == expected and parser["correct"] is False
+    assert Method("prnet").recipes == ["supervised"]

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,13 +13,14 @@ from typing import Any
 
 import pytest
 import torch
+from bundle_command import forked, option_words
 from monai.bundle import ConfigWorkflow
 
 import monai_fss.metrics
 from monai_fss.data import InputWarning, read_model
 
 STEPS = 24
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture(scope="module")
@@ -56,28 +55,23 @@ def train(repository: Path, output: Path, settings: dict[str, Any], **more: Any)
     workflow.finalize()
 
 
-def kill_after(
-    checkpoint: str, output: Path, settings: dict[str, Any], repository: Path, environment: dict[str, str]
-) -> None:
-    """Train in a process of its own, and kill that when a checkpoint has appeared."""
+def kill_after(checkpoint: str, output: Path, settings: dict[str, Any], repository: Path) -> None:
+    """Train in a process of its own, a copy of this one, and kill that when a checkpoint has appeared."""
     options = settings | {"output_dir": output, "cache_dir": output.parent / "cache"}
-    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
     config = str(repository / "bundles" / "adnet" / "configs" / "train.yaml")
-    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", config, *words]
-    with open(output.parent / f"{output.name}.log", "wb") as log:
-        process = subprocess.Popen(command, cwd=repository, env=environment, stdout=log, stderr=log)
-        try:
-            deadline = time.monotonic() + 90
-            while not (output / "checkpoints" / checkpoint).exists():
-                assert process.poll() is None, (output.parent / f"{output.name}.log").read_text(encoding="utf-8")[
-                    -2000:
-                ]
-                assert time.monotonic() < deadline
-                time.sleep(0.005)
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-    assert not (output / "model.pt").exists()
+    words = ["run", "training", "--config_file", config, *option_words(options)]
+    log = output.parent / f"{output.name}.log"
+    process = forked(words, repository, log, {"CUDA_VISIBLE_DEVICES": ""})
+    try:
+        deadline = time.monotonic() + 90
+        while not (output / "checkpoints" / checkpoint).exists():
+            assert process.is_alive(), log.read_text(encoding="utf-8")[-2000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        process.kill()
+        process.join()
+    assert process.exitcode == -signal.SIGKILL and not (output / "model.pt").exists()
 
 
 def assert_equal(output: Path, whole: Path, name: str = "model.pt") -> None:
@@ -96,12 +90,11 @@ def test_a_killed_training_resumes_to_the_same_weights_and_best(
     whole: Path,
     settings: dict[str, Any],
     repository: Path,
-    environment: dict[str, str],
     tmp_path: Path,
 ) -> None:
     """The reference has no workers: the weights do not depend on them either."""
     own = settings | {"num_workers": workers}
-    kill_after("checkpoint_6.pt", tmp_path / "killed", own, repository, environment)
+    kill_after("checkpoint_6.pt", tmp_path / "killed", own, repository)
     train(repository, tmp_path / "killed", own, resume=True)
     assert_equal(tmp_path / "killed", whole)
     assert_equal(tmp_path / "killed", whole, "model_best.pt")

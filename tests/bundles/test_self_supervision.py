@@ -11,14 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from installed_bundles import FEW_SHOT, SWITCHED, is_volumetric
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
-
-BUNDLES = sorted(
-    path.parents[1].name
-    for path in (Path(__file__).resolve().parents[2] / "bundles").glob("*/configs/train.yaml")
-    if "\nself_supervision:" in path.read_text(encoding="utf-8")
-)
 
 
 def parsed(bundle: str, repository: Path, settings: dict[str, Any]) -> ConfigParser:
@@ -30,10 +25,10 @@ def parsed(bundle: str, repository: Path, settings: dict[str, Any]) -> ConfigPar
 
 
 def test_every_2d_bundle_that_is_trained_has_the_switch() -> None:
-    assert {"adnet", "alpnet", "panet"} <= set(BUNDLES)
+    assert [name for name in FEW_SHOT if not is_volumetric(name)] == SWITCHED and SWITCHED
 
 
-@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("bundle", SWITCHED)
 @pytest.mark.parametrize("word", ["superpixels", "supervoxels"])
 def test_episodes_are_one_slice_or_two(
     word: str, bundle: str, repository: Path, phantom_set: Path, small: Callable[[str], dict[str, Any]], tmp_path: Path
@@ -54,14 +49,14 @@ def test_episodes_are_one_slice_or_two(
         assert max(slices) > 2 and not any(same)
 
 
-@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("bundle", SWITCHED)
 def test_another_word_is_an_error_in_words(bundle: str, repository: Path) -> None:
     with pytest.raises(RuntimeError) as error:
         parsed(bundle, repository, {"self_supervision": "pixels"}).get_parsed_content("superpixels")
     assert "self_supervision: 'pixels' is unknown. Set supervoxels or superpixels." in str(error.value.__cause__)
 
 
-@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("bundle", SWITCHED)
 @pytest.mark.parametrize("word", ["superpixels", "supervoxels"])
 def test_superpixels_transform_the_query_supervoxels_either_side(
     word: str, bundle: str, repository: Path, phantom_set: Path, small: Callable[[str], dict[str, Any]], tmp_path: Path

@@ -13,16 +13,14 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from installed_bundles import FEW_SHOT, SWITCHED, settings_in
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
-from monai_fss.apps.methods.method import Method
 from monai_fss.data import DatasetFolder, InputWarning, scan_item
 from monai_fss.transforms import SliceRanged
 
 FOLDER = Path(__file__).resolve().parents[2] / "bundles"
-TRAINED = sorted(path.parents[1].name for path in FOLDER.glob("*/configs/train.yaml"))
-BUNDLES = [name for name in TRAINED if Method(name).needs_support]  # prnet learns from the classes themselves
 Settings = Callable[[str], dict[str, Any]]
 
 
@@ -48,7 +46,7 @@ def long_runs(shows: list[bool], shortest: int) -> int:
 
 
 @pytest.mark.parametrize("classes", [[2, 3], [1, 4]], ids=["kidneys", "liver and spleen"])
-@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("bundle", FEW_SHOT)
 def test_in_setting_2_no_training_volume_has_a_slice_of_a_left_out_class(
     bundle: str, classes: list[int], phantom_set: Path, small: Settings, tmp_path: Path
 ) -> None:
@@ -73,7 +71,7 @@ def test_in_setting_2_no_training_volume_has_a_slice_of_a_left_out_class(
         assert len(heights) == item["slices"][1] - item["slices"][0]
         assert volume["supervoxels"].shape[-1] == image.shape[-1] == volume["position"].shape[-1]
         seen[item["image"]] += len(heights)
-    shortest = 1 if bundle in ("panet", "alpnet", "crapnet") else 2  # superpixels need no neighbour
+    shortest = 1 if settings_in(bundle).get("self_supervision") == "superpixels" else 2  # they need no neighbour
     free = {image: long_runs([shows[z] for z in sorted(shows)], shortest) for image, shows in slices.items()}
     assert max(free.values()) < 12 and seen == free
     assert len(list((tmp_path / "cache").glob("*.pt"))) == len(items)
@@ -81,7 +79,7 @@ def test_in_setting_2_no_training_volume_has_a_slice_of_a_left_out_class(
     assert episode["label"].any() and episode["support_label"].any()
 
 
-@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("bundle", FEW_SHOT)
 def test_in_setting_1_items_and_draws_are_those_of_before(
     bundle: str, phantom_set: Path, small: Settings, tmp_path: Path
 ) -> None:
@@ -89,10 +87,12 @@ def test_in_setting_1_items_and_draws_are_those_of_before(
     items = [scan_item(case.image) for case in DatasetFolder.read(phantom_set).cases.values()]
     assert parser.get_parsed_content("items") == items
     episodes = parser.get_parsed_content("train::dataset")
+    assert parser["train::dataset::data"] == "@items", "MONAI Label sets it"
+    assert parser.get_parsed_content("train::preprocessing") is episodes.transform
     assert episodes.data == items and list(episodes.volumes.indices) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("bundle", FEW_SHOT)
 def test_a_run_is_scaled_and_located_as_a_part_of_its_whole_scan(
     bundle: str, phantom_set: Path, small: Settings, tmp_path: Path
 ) -> None:
@@ -107,7 +107,7 @@ def test_a_run_is_scaled_and_located_as_a_part_of_its_whole_scan(
         assert np.array_equal(part[key], whole[key][..., first:stop])
 
 
-@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("bundle", FEW_SHOT)
 def test_the_best_network_is_not_chosen_by_the_classes_left_out(
     bundle: str, phantom_set: Path, small: Settings, tmp_path: Path
 ) -> None:
@@ -125,12 +125,10 @@ def test_the_best_network_is_not_chosen_by_the_classes_left_out(
     assert none.get_parsed_content("validate::evaluator").support is None
 
 
-@pytest.mark.parametrize("bundle", BUNDLES)
-@pytest.mark.parametrize("files", [("train",), ("train", "multi_gpu_train")], ids=len)
-def test_it_is_checked_before_anything_is_built(files: tuple[str, ...], bundle: str) -> None:
-    """And before the processes of a distributed training wait for each other."""
-    configs = FOLDER / bundle / "configs"
-    parser = ConfigParser(ConfigParser.load_config_files([str(configs / f"{file}.yaml") for file in files]))
-    shortest = "" if bundle == "adnet_3d" else ", 1 if @superpixels else 2"
-    first = parser["initialize"][:3]
-    assert f"$fss_data.check_left_out(@dataset_dir, @cases, @leave_out{shortest})" in first
+@pytest.mark.parametrize("bundle", FEW_SHOT)
+@pytest.mark.parametrize("file", ["train.yaml", "multi_gpu_train.yaml"])
+def test_it_is_checked_before_anything_is_built(file: str, bundle: str) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(FOLDER / bundle / "configs" / file))
+    shortest = ", 1 if @superpixels else 2" if bundle in SWITCHED else ""
+    assert f"$fss_data.check_left_out(@dataset_dir, @cases, @leave_out{shortest})" in parser["initialize"]

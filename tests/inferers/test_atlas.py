@@ -184,6 +184,7 @@ def test_refusals() -> None:
         Atlas([scan()], nearest=0)
 
 
+@pytest.mark.slow
 def test_real_registration_of_phantoms(phantom_set: Path, tmp_path: Path, one_thread: Callable[[], None]) -> None:
     from monai.transforms import Compose, LoadImaged, ScaleIntensityRangePercentilesd
 

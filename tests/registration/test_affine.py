@@ -45,7 +45,7 @@ def test_a_known_map_is_recovered_and_the_same_twice() -> None:
     other = moved(image, truth)
     matrix = affine(image, other, starts=2)
     assert errors(matrix, truth, image).mean() < 2.5 and errors(matrix, truth, image).max() < 6
-    np.testing.assert_array_equal(matrix, affine(image, other, starts=2))
+    np.testing.assert_array_equal(*(affine(image, other, starts=1, levels=QUICK) for _ in range(2)))
 
 
 def test_displacements_are_mm_on_anisotropic_oblique_voxels() -> None:

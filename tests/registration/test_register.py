@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,9 @@ from registration_scenes import about, cut, dice, moved, scan, stored
 
 from monai_fss.registration import PRESETS, DisplacementField, Grid, RegistrationError, affine, register, resample
 
+pytestmark = pytest.mark.slow
 SPACING = (3.3, 3.3, 3.3)  # the organs of the scenes are a few cells wide
+FAST: dict[str, Any] = {"preset": "fast", "spacing": SPACING, "starts": 1}
 
 
 def masks(field: DisplacementField, label: torch.Tensor, grid: Grid) -> torch.Tensor:
@@ -51,17 +55,17 @@ def test_affine_is_that_of_affine() -> None:
 def test_storage_and_spacing_of_either_scan_give_the_same_masks() -> None:
     (fixed, _), (moving, label) = scan(0, oblique=5), scan(1)
     grid = Grid.of(fixed)
-    first = masks(register(fixed, moving, spacing=SPACING, starts=1), label, grid)
+    first = masks(register(fixed, moving, **FAST), label, grid)
     order, flips = (2, 0, 1), (0, 2)
-    field = register(stored(fixed, order, flips), moving, spacing=SPACING, starts=1)
+    field = register(stored(fixed, order, flips), moving, **FAST)
     assert dice(first, masks(field, label, grid)) > 0.999
-    field = register(fixed, stored(moving, order, flips), spacing=SPACING, starts=1)
+    field = register(fixed, stored(moving, order, flips), **FAST)
     assert dice(first, masks(field, stored(label, order, flips), grid)) > 0.999
     # At another spacing the numbers are others, and the search decides some cells another way.
     finer = Grid.of(fixed).working((4, 4, 7)), Grid.of(moving).working((4, 4, 7))
     one, other = (resample(x, g, padding="border") for x, g in zip((fixed, moving), finer, strict=True))
-    assert dice(first, masks(register(one, moving, spacing=SPACING, starts=1), label, grid)) > 0.88
-    assert dice(first, masks(register(fixed, other, spacing=SPACING, starts=1), label, grid)) > 0.88
+    assert dice(first, masks(register(one, moving, **FAST), label, grid)) > 0.88
+    assert dice(first, masks(register(fixed, other, **FAST), label, grid)) > 0.88
 
 
 @pytest.mark.parametrize("long_is_fixed", [True, False])
@@ -71,11 +75,11 @@ def test_fields_of_view_may_differ(long_is_fixed: bool) -> None:
     other, label = moved(other, away), moved(label, away)
     if long_is_fixed:
         other, label = cut(other, 22, 46), cut(label, 22, 46)
-        field = register(one, other, spacing=SPACING)
+        field = register(one, other, spacing=SPACING, preset="fast")
         got, truth = (x[..., 26:42] for x in (masks(field, label, Grid.of(one)), truth.as_tensor()))
     else:
         one, truth = cut(one, 22, 46), cut(truth, 22, 46)
-        field = register(one, other, spacing=SPACING)
+        field = register(one, other, spacing=SPACING, preset="fast")
         got = masks(field, label, Grid.of(one))
     assert dice(truth, got) > 0.6
 

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_fss.apps.arguments import add_bundle_arguments
+from monai_fss.apps.arguments import add_bundle_arguments, label_values, support_slices
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.methods.settings import parse_settings
-from monai_fss.apps.segment.command import label_values, support_slices
 
 __all__ = ["add_arguments", "run"]
 

@@ -1,17 +1,39 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""What a training refuses before anything is written: numbers of steps that do not fit, bad scribbles."""
+"""What a training refuses before anything is written: bad scans and scribbles, settings that do not fit."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.errors import UsageError
-from monai_fss.data import check_propagation
+from monai_fss.data import (
+    CaseSummary,
+    DatasetFolder,
+    InputWarning,
+    Scan,
+    ScanError,
+    check_propagation,
+    left_out_classes,
+    training_items,
+)
 
-__all__ = ["check_marks", "check_schedule", "check_stages"]
+__all__ = [
+    "check_data",
+    "check_extent",
+    "check_marks",
+    "check_positions",
+    "check_schedule",
+    "check_stages",
+    "check_validation",
+    "classes_left_out",
+    "say_runs",
+    "shortest_run",
+]
 
 
 def check_marks(root: Path, cases: Sequence[str] | None, merged: Mapping[str, Any]) -> None:
@@ -53,3 +75,81 @@ def check_schedule(known: Mapping[str, Any], settings: Mapping[str, Any]) -> Non
             f"--set steps={steps}: is not a multiple of steps_per_epoch={epoch}. Set both, for example "
             f"steps={max(steps, 1)} steps_per_epoch={max(steps, 1)}."
         )
+
+
+def check_data(root: Path, cases: Sequence[str] | None) -> tuple[DatasetFolder, list[CaseSummary]]:
+    """Check the images that are trained on, and their labels, which validation uses."""
+    if cases is not None and not cases:
+        raise UsageError("--cases: names no case. Write --cases case_01,case_02 or leave it out.")
+    training_items(root, cases)  # refuses names that are not there
+    data = DatasetFolder.read(root)
+    chosen = {name: data.cases[name] for name in (data.cases if cases is None else cases)}
+    return data, replace(data, cases=chosen).check()
+
+
+def check_validation(summaries: Sequence[CaseSummary], known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse an empty label where it is the support of the validation, see :func:`monai_fss.data.validation_items`."""
+    labels = [summary.label for summary in summaries if summary.label is not None]
+    merged = {**known, **settings}
+    if merged.get("setting") == 2:
+        return  # the support is the first scan that shows another class than those left out
+    if merged.get("val_queries") and len(labels) > 1 and not labels[0].counts:
+        raise ScanError(
+            f"{labels[0].path}: has no labelled voxel, but as the first label it is the support of the validation. "
+            "Label an organ in it, remove the file, or give --set val_queries=0."
+        )
+
+
+def check_extent(root: Path, summaries: Sequence[CaseSummary]) -> None:
+    """Warn where the position across slices cannot mean the same place in every scan."""
+    extents = [_extent(summary.scan) for summary in summaries]
+    if max(extents) > 2 * min(extents):
+        warnings.warn(
+            f"{root}: scans reach from {min(extents):.0f} to {max(extents):.0f} mm across slices, so their relative "
+            "height says little. If they show different parts of the body, add "
+            "--set position_axes=[0,1] position_weights=[0.35,0.3].",
+            InputWarning,
+            stacklevel=2,
+        )
+
+
+def check_positions(known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse coordinates without a weight, and weights without a coordinate."""
+    axes, weights = ({**known, **settings}.get(key) for key in ("position_axes", "position_weights"))
+    if isinstance(axes, list) and isinstance(weights, list) and len(axes) != len(weights):
+        raise UsageError(
+            f"--set position_axes={axes}: are {len(axes)} axes for {len(weights)} position_weights={weights}. Set both."
+        )
+
+
+def classes_left_out(known: Mapping[str, Any], settings: Mapping[str, Any]) -> list[int] | None:
+    """The classes that setting 2 leaves out; refuse settings that do not go together."""
+    merged = {**known, **settings}
+    try:
+        return left_out_classes(merged.get("setting", 1), merged.get("test_classes", ()))
+    except ValueError as error:
+        raise UsageError(f"--set {error}") from None
+
+
+def shortest_run(known: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
+    """Slices of the shortest run that the bundles train on: 3-D pseudo-labels need a neighbour, superpixels none."""
+    return 1 if {**known, **settings}.get("self_supervision") == "superpixels" else 2
+
+
+def say_runs(items: Sequence[Mapping[str, Any]]) -> None:
+    """Print how many slices of how many scans setting 2 leaves."""
+    slices = sum(stop - first for first, stop in (item["slices"] for item in items))
+    scans = len({item["image"] for item in items})
+    print(f"setting 2: {slices} slices without a test class, in {len(items)} runs of {scans} scans")
+
+
+def _extent(scan: Scan) -> float:
+    """Length in mm across the slices that training sees, whatever the order of the stored axes."""
+    import nibabel as nib
+
+    from monai_fss.transforms import slice_axcodes
+
+    last = slice_axcodes(scan.affine)[2]
+    pair = next(pair for pair in ("LR", "PA", "IS") if last in pair)
+    axis = next(axis for axis, code in enumerate(nib.orientations.aff2axcodes(scan.affine)) if code in pair)
+    return scan.shape[axis] * scan.spacing[axis]

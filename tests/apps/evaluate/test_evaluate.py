@@ -21,7 +21,7 @@ from monai_fss.results.files import read_results
 SETTINGS = ["steps=2", "steps_per_epoch=1", "batch_size=1", "size=[64, 64]", "pixdim=5", "supervoxel_ml=40"]
 ORGANS = 5
 METHODS = {"adnet", "mask paste", "untrained network"}
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 def words(data: Path, output: Path, *more: str, train: bool = True) -> list[str]:

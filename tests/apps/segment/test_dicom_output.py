@@ -14,8 +14,8 @@ import pydicom
 import pytest
 from dicom_series import write_series
 
-from monai_fss.apps.segment.command import segment
 from monai_fss.apps.segment.dicom import dicom_problems, write_dicom_masks
+from monai_fss.apps.segment.pipeline import segment
 from monai_fss.data import ScanError, list_scans
 
 CASES = ("1.2.840.1", "pat.B")

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from installed_bundles import SUPPORTED
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import LoadImage
 from segment_scene import CASES, Scene, make_scene, tree
 
 from monai_fss.apps.cli import main
-from monai_fss.apps.methods.bundles import bundle_names, bundle_path
-from monai_fss.apps.methods.method import Method
+from monai_fss.apps.methods.bundles import bundle_path
 from monai_fss.apps.segment.folder import depends_on
 from monai_fss.data import check_scans, read_model, save_propagation
 from monai_fss.handlers.segment_report import QUALITY_COLUMNS, SegmentReport, read_quality
@@ -34,8 +34,8 @@ SETTINGS = {
     "pixdim": 6.0,
     "window": None,
 }
-SUPPORTED = [name for name in bundle_names() if Method(name).needs_support]
-pytestmark = pytest.mark.usefixtures("one_thread")
+FAST = ["preset=fast", "spacing=[6,6,10]", "starts=1"]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread", "registered_once")]
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def words(scene: Scene, *more: str) -> list[str]:
     """By the atlas, one scan."""
     command = ["segment", "--support-image", str(scene.support), "--support-label", str(scene.label)]
     command += ["--images", str(scene.images / "case_02.nii.gz"), "--output", str(scene.root / "out"), *more]
-    return [*command, "--device", "cpu", "--no-overlays", "--no-quality", "--set", "spacing=[5,5,8]", "starts=1"]
+    return [*command, "--device", "cpu", "--no-overlays", "--no-quality", "--set", *FAST]
 
 
 def test_every_mask_has_a_similarity(scene: Scene) -> None:
