@@ -88,9 +88,8 @@ def _read(case: SourceCase, codes: dict[int, int]) -> LabelledScan:
 
 def _places(case: SourceCase, affine: np.ndarray, slices: int, found: Findings) -> list[tuple[Path, int]]:
     """Each PNG and the number of its slice; nothing where that is not known for certain."""
-    files = sorted((path for path in case.image.iterdir() if is_dicom_file(path)), key=_by_name)
-    pngs = sorted((path for path in case.label.iterdir() if path.suffix.lower() == ".png"), key=_by_name)
-    pngs = [path for path in pngs if not path.name.startswith(".")]
+    files = [path for path in _files(case.image) if is_dicom_file(path)]
+    pngs = [path for path in _files(case.label) if path.suffix.lower() == ".png"]
     if len(pngs) != slices or len(files) != slices:
         found.refuse(f"holds {len(pngs)} PNG files for {slices} slices in {case.image}", _AGAIN)
         return []
@@ -105,8 +104,9 @@ def _places(case: SourceCase, affine: np.ndarray, slices: int, found: Findings) 
     return [] if found.problems else list(zip(pngs, numbers, strict=True))
 
 
-def _by_name(path: Path) -> tuple[tuple[int, int | str], ...]:
-    return natural_key(path.name)
+def _files(folder: Path) -> list[Path]:
+    """In the order of their names, numbers in them taken as numbers; without hidden ones."""
+    return sorted((path for path in folder.iterdir() if path.name[0] != "."), key=lambda path: natural_key(path.name))
 
 
 def _slice_number(file: Path, affine: np.ndarray) -> int:

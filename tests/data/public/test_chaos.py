@@ -97,6 +97,8 @@ def test_the_whole_set(whole: Path, tmp_path: Path, recwarn: pytest.WarningsReco
 
 def test_organs_that_are_left_out_are_background(tmp_path: Path) -> None:
     _, label, affine = chaos_case(tmp_path / "1", seed=0)
+    for hidden in ("DICOM_anon/._IMG-0004-00001.dcm", "Ground/._IMG-0004-00001.png"):
+        (tmp_path / "1" / "T2SPIR" / hidden).write_bytes(b"of a file system")
     prepare_chaos(tmp_path, tmp_path / "out", organs=["spleen", "liver"], folds=1)
     assert json.loads((tmp_path / "out" / "dataset.json").read_text())["labels"] == {"liver": 1, "spleen": 4}
     made = at_places(tmp_path / "out" / "labels" / "case_01.nii.gz", affine)
