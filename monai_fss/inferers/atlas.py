@@ -192,7 +192,7 @@ class Atlas:
         # A scan that does not label an organ says nothing of it: it must not vote against it.
         result = np.zeros((len(self.values), *grid.shape), np.float32)
         for voters in np.unique(shown.T, axis=0):
-            ways = np.flatnonzero((shown.T == voters).all(1))
+            ways = np.flatnonzero((voters == shown.T).all(1))
             if voters.any():
                 own = None if stack is None else stack[voters]
                 result[ways] = self._vote(fixed, own, labels[voters], grid)[ways]
