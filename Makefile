@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PATHS := monai_fss tests examples
+PATHS := monai_fss tests bundles examples
 
 .PHONY: demo test fast lint clean
 

@@ -47,7 +47,8 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
 
 def test_every_module_is_in_it(wheel: zipfile.ZipFile, repository: Path) -> None:
     modules = {str(p.relative_to(repository)) for p in (repository / "monai_fss").rglob("*.py")}
-    assert {n for n in wheel.namelist() if n.endswith(".py")} == modules
+    scripts = {f"monai_fss/{p.relative_to(repository)}" for p in repository.glob("bundles/*/scripts/*.py")}
+    assert {n for n in wheel.namelist() if n.endswith(".py")} == modules | scripts
     assert "monai_fss/py.typed" in wheel.namelist()
 
 

@@ -42,6 +42,12 @@ from monai_fss.data.items import (
 )
 from monai_fss.data.phantom.dataset import Phantom, phantom, write_phantom_dataset
 from monai_fss.data.problems import InputWarning, ScanError
+from monai_fss.data.public.btcv import prepare_btcv
+from monai_fss.data.public.chaos import prepare_chaos
+from monai_fss.data.public.command import run_script
+from monai_fss.data.public.mscmr import prepare_mscmr
+from monai_fss.data.public.pancreas_ct import prepare_pancreas_ct
+from monai_fss.data.public.structseg import prepare_structseg
 from monai_fss.data.reading.once import reading_once
 from monai_fss.data.reading.scans import Label, Scan, check_label, check_scan, check_support
 from monai_fss.data.reading.volume import read_scan
@@ -129,6 +135,11 @@ __all__ = [
     "make_folds",
     "natural_key",
     "phantom",
+    "prepare_btcv",
+    "prepare_chaos",
+    "prepare_mscmr",
+    "prepare_pancreas_ct",
+    "prepare_structseg",
     "pseudo_items",
     "query_items",
     "query_problems",
@@ -138,6 +149,7 @@ __all__ = [
     "reading_once",
     "remove_stale",
     "restore",
+    "run_script",
     "save_best",
     "save_model",
     "save_propagation",

@@ -183,17 +183,31 @@ class Atlas:
             images = [resample(scan.image, grid, f).as_tensor()[0].numpy() for scan, f in placed]
         chosen = self._nearest(fixed, images) if fewer else range(len(placed))
         warped = (placed[i][0].masks(self.values, grid, placed[i][1]) for i in chosen)  # one at a time: they are large
+        shown = np.array([[v in placed[i][0].boxes for v in self.values] for i in chosen])
         if self.fusion == "soft" or len(chosen) == 1:
             masks = next(warped)[None] if len(chosen) == 1 else np.stack(list(warped))
-            shown = np.array([[v in placed[i][0].boxes for v in self.values] for i in chosen])
             return volume_preserving_vote(masks, shown, grid.spacing.tolist())
         labels = np.stack([np.array([*self.values, 0])[winners(mask)] for mask in warped])
+        stack = np.stack([images[i] for i in chosen]) if images else None
+        # A scan that does not label an organ says nothing of it: it must not vote against it.
+        result = np.zeros((len(self.values), *grid.shape), np.float32)
+        for voters in np.unique(shown.T, axis=0):
+            ways = np.flatnonzero((voters == shown.T).all(1))
+            if voters.any():
+                own = None if stack is None else stack[voters]
+                result[ways] = self._vote(fixed, own, labels[voters], grid)[ways]
+        return result
+
+    def _vote(self, fixed: np.ndarray, images: np.ndarray | None, labels: np.ndarray, grid: Grid) -> np.ndarray:
+        """Fused labels of scans that all label the same classes, (W, h, w, d)."""
+        if len(labels) == 1:
+            return np.stack([np.float32(labels[0] == value) for value in self.values])
         if self.fusion in ("majority", "staple"):
             return (majority_vote if self.fusion == "majority" else staple)(labels, self.values)
-        stack = np.stack([images[i] for i in chosen])
+        assert images is not None  # they are warped for these
         if self.fusion == "local":
-            return local_weighted_vote(fixed, stack, labels, self.values)
-        return pbaf(fixed, stack, labels, self.values, spacing=grid.spacing.tolist(), normalise=True)
+            return local_weighted_vote(fixed, images, labels, self.values)
+        return pbaf(fixed, images, labels, self.values, spacing=grid.spacing.tolist(), normalise=True)
 
     def _left_out(self, result: MetaTensor, reasons: dict[int, str], image: MetaTensor) -> MetaTensor:
         """Say which classes are missing, in a warning and in the result's meta data."""

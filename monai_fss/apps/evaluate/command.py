@@ -77,6 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quality", action="store_true", help="also compare the label-free quality score with the Dice"
     )
     parser.add_argument("--no-baselines", action="store_true", help="skip the untrained network and the pasted masks")
+    # its name of before
+    parser.add_argument("--no-floors", dest="no_baselines", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--budget", help="training budget per model: 800 (steps) or 8min")
     parser.add_argument("--model", help="evaluate this model.pt instead of training one for each fold")
     parser.add_argument("--models", help="folder of trained models, reused when it exists (default: OUTPUT/models)")

@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 import monai_fss
@@ -19,7 +18,7 @@ from monai_fss.data.files.atomic import atomic_path
 from monai_fss.data.files.dicom_codes import coded_name
 from monai_fss.data.problems import Findings, ScanError
 from monai_fss.data.reading.dicom_series import check_series, series_files
-from monai_fss.data.reading.geometry import affine_text, corner_distance
+from monai_fss.data.reading.geometry import affine_text, corner_distance, turned_to
 
 __all__ = ["dicom_seg_problems", "write_dicom_seg"]
 
@@ -177,9 +176,7 @@ def _on_grid(
     mask: np.ndarray, affine: np.ndarray, grid: np.ndarray, shape: Sequence[int], found: Findings
 ) -> np.ndarray:
     """Turn the axes of the mask into those of the series: columns, rows, slices."""
-    order = nib.orientations.io_orientation(np.linalg.inv(grid) @ affine)
-    turned = nib.orientations.apply_orientation(mask, order)
-    placed = affine @ nib.orientations.inv_ornt_aff(order, mask.shape)
+    turned, placed = turned_to(grid, mask, affine)
     if turned.shape != tuple(shape) or corner_distance(grid, placed, shape) > _SAME_PLACE:
         found.refuse(
             f"mask has shape {turned.shape} and affine {affine_text(placed)}, "

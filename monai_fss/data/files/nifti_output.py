@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""NIfTI headers of results: where a scan lies is said as its own file says it, in every form."""
+"""NIfTI files of results: where a scan lies is said as its own file says it, in every form."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from monai_fss.data.files.atomic import atomic_path
 from monai_fss.data.problems import Findings
 from monai_fss.data.reading.geometry import corner_distance, is_sheared
 from monai_fss.data.reading.nifti import nifti_header
 from monai_fss.data.reading.nifti_geometry import affine_of
 
-__all__ = ["output_header"]
+__all__ = ["output_header", "save_nifti"]
 
 # What says where the voxels lie, for readers of every kind: those that take the sform, the qform or pixdim alone.
 _PLACE = (
@@ -55,6 +56,22 @@ def output_header(source: str | Path | None, affine: np.ndarray, shape: Sequence
     header.set_data_shape(shape)
     header.set_data_dtype(dtype)
     return header
+
+
+def save_nifti(path: str | Path, voxels: np.ndarray, affine: np.ndarray, source: str | Path | None = None) -> None:
+    """
+    Write a volume, whole or not at all.
+
+    Args:
+        path: name that ends in ``.nii`` or ``.nii.gz``; missing folders are made.
+        voxels: (H, W, D), or (H, W, D, C), written in their own type.
+        affine: 4 x 4, voxel index to mm in RAS+.
+        source: see :func:`output_header`.
+    """
+    header = output_header(source, np.asarray(affine, dtype=float), voxels.shape, voxels.dtype)
+    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    with atomic_path(path) as temporary:
+        nib.save(kind(voxels, None, header), temporary)
 
 
 def _header_of(source: str | Path | None) -> Any:

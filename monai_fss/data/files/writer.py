@@ -15,7 +15,7 @@ from monai.data import FolderLayoutBase, NibabelWriter
 
 from monai_fss.data.cases import case_name
 from monai_fss.data.files.atomic import atomic_path, remove_stale, write_json, write_text_atomic
-from monai_fss.data.files.nifti_output import output_header
+from monai_fss.data.files.nifti_output import output_header, save_nifti
 
 __all__ = [
     "AtomicNibabelWriter",
@@ -124,10 +124,7 @@ class AtomicNibabelWriter(NibabelWriter):
         super(NibabelWriter, self).write(name, verbose=verbose)
         image = self.create_backend_obj(self.data_obj, affine=self.affine, dtype=self.output_dtype, **obj_kwargs)
         voxels = np.asanyarray(image.dataobj)
-        header = output_header(self.source, np.asarray(image.affine, dtype=float), voxels.shape, voxels.dtype)
-        kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-        with atomic_path(name) as temporary:
-            nib.save(kind(voxels, None, header), temporary)
+        save_nifti(name, voxels, image.affine, self.source)
 
 
 def write_probabilities(

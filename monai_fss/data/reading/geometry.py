@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
+import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 
 from monai_fss.data.problems import Findings
 
-__all__ = ["affine_text", "check_affine", "corner_distance", "is_sheared", "spacing_of"]
+__all__ = ["affine_text", "check_affine", "corner_distance", "is_sheared", "spacing_of", "turned_to"]
 
 _PLAUSIBLE_MM = (0.1, 20.0)
 _SINGULAR = 1e-6
@@ -89,3 +90,20 @@ def corner_distance(affine: np.ndarray, other: np.ndarray, shape: Sequence[int])
     corners = np.array([(*c, 1.0) for c in product(*((0, max(n - 1, 1)) for n in shape))])
     shift = corners @ (np.linalg.inv(affine) @ other).T - corners
     return float(np.abs(shift).max())
+
+
+def turned_to(grid: np.ndarray, array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Put the axes of a volume into the order and direction of another grid's; every voxel stays where it is.
+
+    Args:
+        grid: 4 x 4, voxel index to mm, whose axes are wanted.
+        array: (H, W, D).
+        affine: 4 x 4, of ``array``.
+
+    Returns:
+        the array with its axes permuted and flipped, and its affine.
+    """
+    order = nib.orientations.io_orientation(np.linalg.inv(grid) @ affine)
+    turned = nib.orientations.apply_orientation(array, order)
+    return turned, affine @ nib.orientations.inv_ornt_aff(order, array.shape)

@@ -1,0 +1,24 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""
+SSL-ALPNet's abdominal MR: the 20 labelled T2-SPIR scans of CHAOS (https://chaos.grand-challenge.org), four organs,
+five folds.
+
+    python prepare_chaos.py --source Train_Sets/MR --output chaos_t2
+    monai-fss evaluate --bundle alpnet:paper --data chaos_t2 --protocol ep1 --split corrected \\
+        --output chaos_alpnet
+
+`--split corrected` takes the support from the next fold, as the public code of SSL-ALPNet does. `--setting 2
+--groups 2,3 1,4` leaves slices with the tested organs out of the training: the kidneys are one group, liver and
+spleen the other.
+"""
+
+import sys
+
+from monai_fss.data import prepare_chaos, run_script
+
+ORGANS = ("liver", "right_kidney", "left_kidney", "spleen")
+FOLDS = 5  # of four, in the order of the numbers
+
+if __name__ == "__main__":
+    sys.exit(run_script(__doc__, prepare_chaos, organs=ORGANS, folds=FOLDS))

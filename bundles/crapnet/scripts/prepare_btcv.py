@@ -1,0 +1,25 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""
+CRAPNet's abdominal CT: the 30 labelled scans of BTCV (https://www.synapse.org/Synapse:syn3193805), four of its 13
+organs, in five even folds.
+
+    python prepare_btcv.py --source RawData/Training --output btcv_ct
+    monai-fss evaluate --bundle crapnet:paper --data btcv_ct --protocol ep1 --split corrected \\
+        --output btcv_crapnet
+
+The paper says that slices are scaled to 256 x 256 and nothing about intensities: window and border are those of the
+public code of SSL-ALPNet, which it builds on.
+"""
+
+import sys
+
+from monai_fss.data import prepare_btcv, run_script
+
+ORGANS = ("spleen", "right_kidney", "left_kidney", "liver")
+FOLDS = 5  # of six, in the order of the numbers
+WINDOW = (-125, 275)  # HU, SSL-ALPNet's
+BORDER = 32  # pixels of 512 at each side, SSL-ALPNet's
+
+if __name__ == "__main__":
+    sys.exit(run_script(__doc__, prepare_btcv, organs=ORGANS, folds=FOLDS, window=WINDOW, border=BORDER))
