@@ -70,6 +70,7 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
 @pytest.mark.parametrize("source", FEW_SHOT)
 def test_nothing_of_the_source_is_left_but_its_settings(source: str) -> None:
     files = bundle_files(bundle_path(source), "new_one", [])
+    assert ":paper" not in "".join(files.values()), "it has no recipes"
     for path, text in files.items():
         assert not re.search(rf"(?<![\w.]){source}(?!\w)", text), path
     for name in ("train", "inference", "evaluate", "multi_gpu_train"):
@@ -104,7 +105,10 @@ def test_it_is_written_where_it_says(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert out.startswith(f"{folder}: written, from adnet") and all(f"\n  {file}\n" in out for file in files)
     assert f"1. cd {folder}\n  2. python -m monai.bundle run training" in out
     configs = ("evaluate.yaml", "inference.yaml", "logging.conf", "metadata.json", "multi_gpu_train.yaml", "train.yaml")
-    assert files == ["LICENSE", *(f"configs/{c}" for c in configs), "docs/README.md", "models/README.md"]
+    scripts = sorted(p.name for p in (bundle_path("adnet") / "scripts").glob("*.py"))
+    assert files == ["LICENSE", *(f"configs/{c}" for c in configs), "docs/README.md", "models/README.md"] + [
+        f"scripts/{script}" for script in scripts
+    ]
     metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
     assert metadata["version"] in metadata["changelog"] and metadata["references"] == []
     assert "kappa" not in (folder / "configs" / "train.yaml").read_text(encoding="utf-8")

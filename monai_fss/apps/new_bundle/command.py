@@ -155,7 +155,7 @@ def _imported(path: str, option: str, base: type) -> type:
 
 def _next_steps(folder: Path, name: str, installed: bool) -> str:
     steps = [
-        "say in docs/README.md what stands there in <angle brackets>",
+        "say in docs/README.md, and in what is in scripts/, what stands there in <angle brackets>",
         "name the paper in configs/metadata.json (references), and the range of the logits (value_range)",
     ]
     if installed:

@@ -54,7 +54,7 @@ def bundle_files(source: Path, name: str, parts: list[Part]) -> dict[str, str]:
         path in the new bundle, with ``/``, to its text.
     """
     files = {f"configs/{file}": _read(source / "configs" / file) for file in _CONFIGS}
-    files |= {f"scripts/{path.name}": _read(path) for path in sorted((source / "scripts").glob("*.py"))}
+    files |= {f"scripts/{path.name}": _unsaid(_read(path)) for path in sorted((source / "scripts").glob("*.py"))}
     files["models/README.md"] = re.sub(
         r"^# Models of .*", f"# Models of {name}", _read(source / "models" / "README.md")
     )
@@ -81,9 +81,17 @@ def _read(file: Path) -> str:
     return file.read_text(encoding="utf-8")
 
 
+def _unsaid(script: str) -> str:
+    """A script that prepares public data, of whose docstring the commands stay and what the paper does is asked for."""
+    head, docstring, code = script.split('"""', 2)
+    commands = "".join(line for line in docstring.splitlines(keepends=True) if line.startswith("    "))
+    asked = "<What it makes of which public data, as the paper has it.> Organs and folds are still another method's."
+    return f'{head}"""\n{asked}\n\n{commands}"""{code}'
+
+
 def _renamed(text: str, old: str, new: str) -> str:
     """With the bundle's name, where it is a word and no part of a dotted one, and in the title of train.yaml."""
-    text = re.sub(rf"(?<![\w.]){re.escape(old)}(?!\w)", new, text)
+    text = re.sub(rf"(?<![\w.]){re.escape(old)}(:paper)?(?!\w)", new, text)  # a new one has no recipes
     return re.sub(r"^(# Self-supervised training of ).+?( on unlabelled scans)", rf"\g<1>{new}\g<2>", text)
 
 
