@@ -48,8 +48,8 @@ def needed_memory(
     voxels = math.prod(query.shape)
     total = PROGRAM + QUERY * voxels + SUPPORT * sum(math.prod(scan.shape) for scan in supports)
     if registers:
-        side_by_side = max(1, min(len(supports), torch.get_num_threads()))
-        total += REGISTRATION * side_by_side + 4 * ways * min(ATLAS_VOXELS, voxels) * (1 + side_by_side)
+        run_parallel = max(1, min(len(supports), torch.get_num_threads()))
+        total += REGISTRATION * run_parallel + 4 * ways * min(ATLAS_VOXELS, voxels) * (1 + run_parallel)
     if pixdim is not None:
         working = voxels * math.prod(step / pixdim for step in sorted(query.spacing)[:dims])
         total += RESAMPLED * voxels + 2 * 4 * (1 + ways) * working

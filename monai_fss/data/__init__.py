@@ -23,7 +23,7 @@ from monai_fss.data.checks.preflight import (
     check_training,
 )
 from monai_fss.data.checks.queries import check_not_support, check_queries, check_range
-from monai_fss.data.checks.scribbles import check_propagation, check_scribbles
+from monai_fss.data.checks.scribble_checks import check_propagation, check_scribbles
 from monai_fss.data.dataset import Case, CaseSummary, DatasetFolder
 from monai_fss.data.dataset_json import label_names
 from monai_fss.data.files.atomic import atomic_path, remove_stale, write_json, write_text_atomic
@@ -59,10 +59,10 @@ from monai_fss.data.verbatim import verbatim
 from monai_fss.digests import sha256_of
 
 if TYPE_CHECKING:
-    from monai_fss.data.episodes import EpisodeDataset, EpisodeLoader, EpisodeSampler, draws
+    from monai_fss.data.episodes import EpisodeDataset, EpisodeLoader, EpisodeSampler, episode_indices
     from monai_fss.data.files.cache import ContentCache
     from monai_fss.data.files.models import latest_checkpoint, load_model, read_model, restore, save_best, save_model
-    from monai_fss.data.files.propagation import load_propagation, read_propagation, save_propagation
+    from monai_fss.data.files.propagation_file import load_propagation, read_propagation, save_propagation
     from monai_fss.data.files.writer import AtomicNibabelWriter, CaseLayout, write_probabilities
     from monai_fss.data.noisy_labels import LoadNoisyLabel, NoisyLabels
     from monai_fss.data.prepare import PrepareSlices, PrepareVolumes
@@ -119,7 +119,7 @@ __all__ = [
     "coded_name",
     "count_values",
     "dicom_seg_problems",
-    "draws",
+    "episode_indices",
     "finish_run",
     "fold_items",
     "inference_problems",
@@ -187,16 +187,16 @@ _LATER = {
     "PrepareVolumes": "monai_fss.data.prepare",
     "PreparedScans": "monai_fss.data.supervoxel_episodes",
     "SupervoxelEpisodes": "monai_fss.data.supervoxel_episodes",
-    "draws": "monai_fss.data.episodes",
+    "episode_indices": "monai_fss.data.episodes",
     "latest_checkpoint": "monai_fss.data.files.models",
     "load_model": "monai_fss.data.files.models",
-    "load_propagation": "monai_fss.data.files.propagation",
+    "load_propagation": "monai_fss.data.files.propagation_file",
     "read_model": "monai_fss.data.files.models",
-    "read_propagation": "monai_fss.data.files.propagation",
+    "read_propagation": "monai_fss.data.files.propagation_file",
     "restore": "monai_fss.data.files.models",
     "save_best": "monai_fss.data.files.models",
     "save_model": "monai_fss.data.files.models",
-    "save_propagation": "monai_fss.data.files.propagation",
+    "save_propagation": "monai_fss.data.files.propagation_file",
     "write_probabilities": "monai_fss.data.files.writer",
 }
 

@@ -71,7 +71,7 @@ def list_scans(folder: str | Path) -> dict[str, Path]:
     if not scans:
         inside = "Its scans are in images/: give that folder" if (folder / "images").is_dir() else "Check the path"
         found.refuse(f"holds no scan (looked for {', '.join(SCAN_SUFFIXES)} and DICOM folders)", inside)
-    found.settle()
+    found.raise_if_any()
     return dict(sorted(scans.items(), key=lambda item: natural_key(item[0])))
 
 

@@ -130,7 +130,7 @@ class DatasetFolder:
         said = read_dataset_json(path, found) if path.exists() else Description(root.absolute().name)
         order = _order(said, images, found)
         found.problems[:0] = sorted(problems, key=natural_key)
-        found.settle()
+        found.raise_if_any()
         cases = {name: Case(name, images[name], labels.get(name)) for name in order}
         return cls(root, said.name, said.description, said.modality, said.labels, said.folds, cases)
 
@@ -171,7 +171,7 @@ class DatasetFolder:
                 f"has label values {', '.join(map(str, unnamed))} that {DATASET_FILE} does not name (it names {named})",
                 "Name them there or correct the label",
             )
-            found.settle()
+            found.raise_if_any()
         absent = tuple(name for name, value in self.labels.items() if value not in label.counts)
         return CaseSummary(case.name, scan, label, absent)
 
@@ -207,7 +207,7 @@ def _order(said: Description, images: dict[str, Path], found: Findings) -> list[
         return list(images)
     unlisted = [name for name in images if name not in said.cases]
     if unlisted:
-        found.doubt(f"'cases' leaves out {', '.join(unlisted)}", "They are not used; add them to use them")
+        found.warn(f"'cases' leaves out {', '.join(unlisted)}", "They are not used; add them to use them")
     outside = [name for fold in said.folds for name in fold if name in unlisted]
     if outside:
         found.refuse(f"folds name {', '.join(outside)}, which 'cases' leaves out", "Name them in both or in neither")

@@ -63,7 +63,7 @@ def read_dataset_json(path: str | Path, found: Findings) -> Description:
         return description
     unknown = [key for key in content if key not in _KNOWN]
     if unknown:
-        found.doubt(f"keys {', '.join(map(repr, unknown))} are not read", f"Known keys are {', '.join(_KNOWN)}")
+        found.warn(f"keys {', '.join(map(repr, unknown))} are not read", f"Known keys are {', '.join(_KNOWN)}")
     for key in ("name", "description", "modality"):
         value = content.get(key, getattr(description, key))
         if isinstance(value, str):
@@ -96,7 +96,7 @@ def label_names(labels: Iterable[str | Path]) -> dict[int, str]:
         if label.absolute().parent.name == "labels" and path.is_file():
             found = Findings(path)
             named = read_dataset_json(path, found).labels
-            found.settle()
+            found.raise_if_any()
             names = {value: name for name, value in named.items()} | names
     return names
 

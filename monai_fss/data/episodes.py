@@ -20,7 +20,7 @@ from torch.utils.data import Dataset, DistributedSampler
 from monai_fss.data.problems import InputWarning, ScanError
 from monai_fss.transforms import NoEpisodeError
 
-__all__ = ["EpisodeDataset", "EpisodeLoader", "EpisodeSampler", "draws"]
+__all__ = ["EpisodeDataset", "EpisodeLoader", "EpisodeSampler", "episode_indices"]
 
 
 class EpisodeDataset(Dataset):
@@ -104,7 +104,7 @@ class EpisodeLoader(DataLoader):
         )
 
 
-def draws(
+def episode_indices(
     items: Sequence[Mapping[str, Any]], volumes: Sequence[Mapping[str, Any]], sample: Callable[[Any], Any]
 ) -> list[int]:
     """Indices of the volumes to draw episodes from, for ``torch.utils.data.Subset``.

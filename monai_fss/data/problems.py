@@ -55,11 +55,11 @@ class Findings:
         """Note what makes the file unusable; ``wrong`` and ``remedy`` come without a full stop."""
         self.problems.append(f"{self.path}: {wrong}. {remedy}.")
 
-    def doubt(self, odd: str, remedy: str) -> None:
+    def warn(self, odd: str, remedy: str) -> None:
         """Note what looks like a mistake; becomes an :class:`InputWarning`."""
         self.doubts.append(f"{self.path}: {odd}. {remedy}.")
 
-    def settle(self) -> None:
+    def raise_if_any(self) -> None:
         """
         Give the warnings and, if there is any problem, stop.
 

@@ -122,8 +122,8 @@ def _shown_in(label: Path, leave_out: Collection[int]) -> tuple[set[int], np.nda
     volume = read_volume(label, found)
     array = None if volume is None else volume.array
     counts = count_labels(array, found) if array is not None and check_finite(array, found) else None
-    found.settle()
-    assert volume is not None and array is not None and counts is not None  # settle() raises otherwise
+    found.raise_if_any()
+    assert volume is not None and array is not None and counts is not None  # raise_if_any() raises otherwise
     mask = torch.from_numpy(np.isin(array, list(leave_out)).astype(np.float32))
     oriented = SliceOrientation()(MetaTensor(mask[None], affine=torch.as_tensor(volume.affine)))
     # As in the bundles: nothing changes unless the scan is sheared, whose slices it sets upright.

@@ -145,7 +145,7 @@ def _from_file(path: Path, cases: Sequence[str]) -> list[Fold]:
     form = 'Write {"folds": [{"train": ["a"], "support": "b", "queries": ["c"]}]}'
     if not path.is_file():
         found.refuse("is not a split and not a file", f"Use {', '.join(_NAMED)}, or name a JSON file")
-        found.settle()
+        found.raise_if_any()
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as e:
@@ -153,11 +153,11 @@ def _from_file(path: Path, cases: Sequence[str]) -> list[Fold]:
     entries = content.get("folds") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         found.refuse("has no list 'folds'", form)
-        found.settle()
+        found.raise_if_any()
     made = [fold for i, entry in enumerate(entries or []) if (fold := _fold(entry, i, form, found)) is not None]
     for i, fold in enumerate(made):
         _validate(fold, f"fold {i}", cases, found)
-    found.settle()
+    found.raise_if_any()
     return made
 
 

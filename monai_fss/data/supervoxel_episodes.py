@@ -23,7 +23,7 @@ from monai.transforms import (
 )
 from torch.utils.data import Subset
 
-from monai_fss.data.episodes import EpisodeDataset, draws
+from monai_fss.data.episodes import EpisodeDataset, episode_indices
 from monai_fss.transforms import SampleEpisode, SliceRanged
 
 __all__ = ["PreparedScans", "SupervoxelEpisodes"]
@@ -70,7 +70,7 @@ class SupervoxelEpisodes(EpisodeDataset):
 
     Args:
         data: the data list, see :func:`monai_fss.data.training_items`; of an item that names a run of slices, those
-            alone are trained on, and each run counts by its slices, see :func:`monai_fss.data.draws`.
+            alone are trained on, and each run counts by its slices, see :func:`monai_fss.data.episode_indices`.
         prepare: from an item to ``image`` (1, H, W, D) and ``position`` (P, H, W, D), such as
             :class:`monai_fss.data.PrepareSlices`; one or several transforms.
         pseudo_labels: makes ``supervoxels`` (1, H, W, D) of them, such as :class:`monai_fss.transforms.Supervoxelsd`.
@@ -108,7 +108,7 @@ class SupervoxelEpisodes(EpisodeDataset):
         fixed: list[Any] = [prepare, SliceRanged(["image", "position"]), pseudo_labels, table, pad]
         self.data = data
         self.scans: Any = PreparedScans(data, fixed, cache_dir, cache_num)
-        drawn: Any = Subset(self.scans, draws(data, cast("Sequence[Any]", self.scans), sample))
+        drawn: Any = Subset(self.scans, episode_indices(data, cast("Sequence[Any]", self.scans), sample))
         # One list: within another Compose transforms would draw from other seeds.
         super().__init__(drawn, Compose([sample, *_flat(augmentation), *_batched()]), length, seed)
 

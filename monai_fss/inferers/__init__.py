@@ -8,28 +8,28 @@ from monai_fss.inferers.points.files import load_prnet, prnet_transforms
 from monai_fss.inferers.points.localiser import PointLocaliser
 from monai_fss.inferers.points.located import LocatedInferer, LocatedQuality
 from monai_fss.inferers.points.mask_similarity import MaskSimilarity, mask_landmarks
-from monai_fss.inferers.points.matching import MATCH_LEVELS, MatchLevel, PointMatcher
+from monai_fss.inferers.points.point_matching import MATCH_LEVELS, MatchLevel, PointMatcher
 from monai_fss.inferers.points.points import LocatedPoints, SupportPoints, box_of
 from monai_fss.inferers.points.propagation import ScribblePropagation, scribble_points
 
 from .atlas import Atlas
-from .atlas_inferer import AtlasInferer, CarriedBack
+from .atlas_inferer import AtlasInferer, AtlasReverseAccuracy
 from .ep1 import EP1Inferer, QueryLabels, chunks, shown_slices
 from .few_shot import FewShotInferer, conditioned
+from .few_shot_volume import FewShotVolumeInferer
 from .found import found_in, with_found
 from .masks import SaveMasks
 from .native import NativeLabeld, SaveProbabilitiesd, way_probabilities
 from .on_grid import WaysOnGrid, native_grid, without_padding
 from .prior import PriorInferer, with_weight
-from .quality import ReverseAccuracy, reverse_accuracy
+from .reverse_accuracy import ReverseAccuracy, reverse_accuracy
 from .support import SupportSet, select_slices
 from .support_volumes import support_of, volume_support
-from .volume import FewShotVolumeInferer
 
 __all__ = [
     "Atlas",
     "AtlasInferer",
-    "CarriedBack",
+    "AtlasReverseAccuracy",
     "EP1Inferer",
     "FewShotInferer",
     "FewShotVolumeInferer",

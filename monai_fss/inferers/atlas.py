@@ -25,7 +25,7 @@ from monai_fss.registration.reduced import LARGE, reduced
 from monai_fss.registration.refinement import AppearanceRefinement, winners
 from monai_fss.registration.register import PRESETS, register
 from monai_fss.registration.resample import antialiased, resample
-from monai_fss.registration.side_by_side import side_by_side
+from monai_fss.registration.run_parallel import run_parallel
 from monai_fss.transforms import label_boxes
 
 from .scans import scan_name
@@ -82,7 +82,7 @@ class Atlas:
             :mod:`monai_fss.registration.fusion`. One scan alone needs none.
         refinement: None leaves the registered labels as they are.
         registration: further arguments of ``register``.
-        back: arguments of the ``register`` of :meth:`carried_back`. Default: the fast preset, since it need only tell
+        back: arguments of the ``register`` of :meth:`reverse_accuracy`. Default: the fast preset, as it need only tell
             good results from bad ones.
         cache: where registrations are kept, so that another run or organ costs nothing. Default: nowhere.
 
@@ -119,13 +119,13 @@ class Atlas:
         self.cache = cache
         self.workers = torch.get_num_threads()
 
-    def __call__(self, image: MetaTensor, evidence: MetaTensor | None = None, ahead: bool = False) -> MetaTensor:
+    def __call__(self, image: MetaTensor, evidence: MetaTensor | None = None, prefetch: bool = False) -> MetaTensor:
         """Segment a scan.
 
         Args:
             image: the query (C, H, W, D), channel 0 scaled to 0..1.
             evidence: further log-odds of each class (W, H', W', D'), such as a network's, on any grid of the world.
-            ahead: whether :meth:`carried_back` will be asked too: its registration then runs beside the other one,
+            prefetch: whether :meth:`reverse_accuracy` will be asked too: its registration runs beside the other one,
                 where there is a cache that keeps it and the scan is not large.
 
         Returns:
@@ -138,8 +138,8 @@ class Atlas:
                 The others are done all the same.
         """
         query = _seen(image)
-        if ahead and image[0].numel() <= LARGE:  # of a large scan one after the other: it takes memory enough
-            self._ahead(query)
+        if prefetch and image[0].numel() <= LARGE:  # of a large scan one after the other: it takes memory enough
+            self._prefetch(query)
         placed, failures = self._placed(query)
         if not placed:
             result = MetaTensor(torch.zeros(len(self.values), 1, 1, 1), affine=query.affine)
@@ -164,7 +164,7 @@ class Atlas:
 
     def _placed(self, query: MetaTensor) -> tuple[list[Placed], list[str]]:
         """The labelled scans with their registrations, and why others have none."""
-        found = side_by_side([partial(self.field, query, scan.image) for scan in self.scans])
+        found = run_parallel([partial(self.field, query, scan.image) for scan in self.scans])
         placed, failures = [], []
         for scan, outcome in zip(self.scans, found, strict=True):
             if isinstance(outcome, DisplacementField):
@@ -240,14 +240,14 @@ class Atlas:
         known = self.cache("register", lambda: work().tensors(), [fixed, moving], key)
         return DisplacementField(**known)
 
-    def _ahead(self, query: MetaTensor) -> None:
+    def _prefetch(self, query: MetaTensor) -> None:
         """Register there and back side by side, where there is a cache that keeps it for when it is asked for."""
         if self.cache is not None:
             there = [partial(self.field, query, scan.image) for scan in self.scans]
             back = [partial(self.field, scan.image, query, self.back) for scan in self.scans]
-            side_by_side([*there, *back])
+            run_parallel([*there, *back])
 
-    def carried_back(self, image: MetaTensor, label: MetaTensor) -> dict[int, float]:
+    def reverse_accuracy(self, image: MetaTensor, label: MetaTensor) -> dict[int, float]:
         """Reverse accuracy of a segmented query (Valindria et al. 2017), by a registration of its own.
 
         The query is registered to each labelled scan, anew: the inverse of the field that made the result would lead
@@ -265,7 +265,7 @@ class Atlas:
         scores: dict[int, list[float]] = {value: [] for value in self.values}
         found = [value for value in self.values if value in result.boxes]
         scans = self.scans if found else []
-        fields = side_by_side([partial(self.field, scan.image, result.image, self.back) for scan in scans])
+        fields = run_parallel([partial(self.field, scan.image, result.image, self.back) for scan in scans])
         for scan, field in zip(scans, fields, strict=True):
             if isinstance(field, RegistrationError):
                 warnings.warn(

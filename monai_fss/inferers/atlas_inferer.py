@@ -16,7 +16,7 @@ from .atlas import Atlas
 from .found import with_found
 from .scans import each_scan
 
-__all__ = ["AtlasInferer", "CarriedBack"]
+__all__ = ["AtlasInferer", "AtlasReverseAccuracy"]
 
 LEAST = 1e-6
 """Probability of a class where there is none of it: logits stay finite."""
@@ -27,12 +27,12 @@ class AtlasInferer(Inferer):
 
     Args:
         atlas: the labelled scans.
-        ahead: whether :class:`CarriedBack` will be asked too: then its registration runs beside the other one.
+        prefetch: whether :class:`AtlasReverseAccuracy` will be asked too: its registration runs beside the other one.
     """
 
-    def __init__(self, atlas: Atlas, ahead: bool = False) -> None:
+    def __init__(self, atlas: Atlas, prefetch: bool = False) -> None:
         self.atlas = atlas
-        self.ahead = ahead
+        self.prefetch = prefetch
 
     def __call__(self, inputs: torch.Tensor, network: Any = None, *args: Any, **kwargs: Any) -> torch.Tensor:
         """(B, C, H, W, D) MetaTensor -> logits (B, 1 + W, h, w, d), background 0, on the grids that the atlas works on.
@@ -47,7 +47,7 @@ class AtlasInferer(Inferer):
         images = each_scan(inputs)
         results, found = [], []
         for image, evidence in zip(images, self.evidence(inputs, network), strict=True):
-            result = self.atlas(cast(MetaTensor, image.cpu()), evidence, self.ahead)
+            result = self.atlas(cast(MetaTensor, image.cpu()), evidence, self.prefetch)
             found.append({"left_out": result.meta["left_out"]})
             results.append(_logits(result))
         size = [max(result.shape[axis] for result in results) for axis in (1, 2, 3)]
@@ -81,8 +81,8 @@ def _filled(logits: MetaTensor, size: Sequence[int]) -> torch.Tensor:
     return filled
 
 
-class CarriedBack:
-    """:meth:`Atlas.carried_back` for what an inference evaluator puts out.
+class AtlasReverseAccuracy:
+    """:meth:`Atlas.reverse_accuracy` for what an inference evaluator puts out.
 
     Args:
         atlas: the labelled scans.
@@ -93,4 +93,4 @@ class CarriedBack:
 
     def __call__(self, output: Mapping[str, Any]) -> dict[int, float]:
         """Score one scan: ``image`` as preprocessed, and the label map ``pred`` (1, H, W, D), on any grid."""
-        return self.atlas.carried_back(output["image"].cpu(), output["pred"].cpu())
+        return self.atlas.reverse_accuracy(output["image"].cpu(), output["pred"].cpu())

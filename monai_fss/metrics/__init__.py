@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from .baselines import affine_moved_mask, best_threshold_mask
 from .dice import STATES, Score, mean_dice, score, strict_dice
-from .quality import Agreement, Auroc, auroc, within_group_spearman
+from .quality_ranking import Agreement, Auroc, auroc, within_group_spearman
 from .selection import Choice, coverage, farthest_first, medoid
 from .statistics import Test, holm, wilcoxon_one_sided
 from .surface import assd, hd95, surface_distances

@@ -22,7 +22,7 @@ from .reduced import reduced
 from .refinement import AppearanceRefinement
 from .register import PRESETS, Preset, register
 from .resample import inside, resample
-from .side_by_side import side_by_side
+from .run_parallel import run_parallel
 
 __all__ = [
     "AppearanceRefinement",
@@ -44,7 +44,7 @@ __all__ = [
     "register",
     "resample",
     "resample_masks",
-    "side_by_side",
+    "run_parallel",
     "staple",
     "volume_preserving_vote",
 ]

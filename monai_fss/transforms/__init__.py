@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from .contrast import RandMaskContrastd
-from .episodes import NoEpisodeError, SampleEpisode, SupervoxelTabled
 from .felzenszwalb import felzenszwalb
 from .foreground import foreground_mask
 from .geodesic import geodesic_distance
@@ -18,7 +17,8 @@ from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
 from .patches import SamplePatches, patch_around
 from .position import BodyPosition, BodyPositiond
 from .probabilities import WayProbabilitiesd, WaysToLabeld
-from .scribbles import ScribblesFromMaskd, scribbles_from_mask
+from .sample_episode import NoEpisodeError, SampleEpisode, SupervoxelTabled
+from .scribbles_from_mask import ScribblesFromMaskd, scribbles_from_mask
 from .slice_range import SliceRanged
 from .spacing import SmoothSpacingd, smooth_spacing
 from .supervoxels import Supervoxels, Supervoxelsd, by_superpixels

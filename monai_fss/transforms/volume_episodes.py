@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .episodes import NoEpisodeError, SampleEpisode, SupervoxelTabled
+from .sample_episode import NoEpisodeError, SampleEpisode, SupervoxelTabled
 
 __all__ = ["SampleVolumeEpisode", "SupervoxelVolumeTabled"]
 

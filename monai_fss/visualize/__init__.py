@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from .overlays import overlay, to_png
 from .plots import dice_bars, threshold_curve
-from .propagation import propagation_panels
-from .quality import quality_scatter
+from .propagation_panels import propagation_panels
+from .quality_plot import quality_scatter
 from .slices import COLOURS
 
 __all__ = ["COLOURS", "dice_bars", "overlay", "propagation_panels", "quality_scatter", "threshold_curve", "to_png"]

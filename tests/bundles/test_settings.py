@@ -128,7 +128,7 @@ def test_the_best_network_is_not_chosen_by_the_classes_left_out(
 @pytest.mark.parametrize("bundle", FEW_SHOT)
 @pytest.mark.parametrize("file", ["train.yaml", "multi_gpu_train.yaml"])
 def test_it_is_checked_before_anything_is_built(file: str, bundle: str) -> None:
-    parser = ConfigParser()
-    parser.read_config(str(FOLDER / bundle / "configs" / file))
+    files = ["train.yaml", *([file] if file != "train.yaml" else [])]
+    parser = ConfigParser(ConfigParser.load_config_files([str(FOLDER / bundle / "configs" / name) for name in files]))
     shortest = ", 1 if @superpixels else 2" if bundle in SWITCHED else ""
     assert f"$fss_data.check_left_out(@dataset_dir, @cases, @leave_out{shortest})" in parser["initialize"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import Subset
 
-from monai_fss.data import InputWarning, ScanError, draws
+from monai_fss.data import InputWarning, ScanError, episode_indices
 from monai_fss.transforms import NoEpisodeError, SampleEpisode, SampleVolumeEpisode
 
 RUNS = [
@@ -29,11 +29,11 @@ class Untouched:
 
 def test_whole_scans_are_drawn_alike_and_none_is_loaded() -> None:
     items = [{"image": "a.nii.gz"}, {"image": "b.nii.gz"}]
-    assert draws(items, Untouched(), Untouched()) == [0, 1]  # type: ignore[arg-type]
+    assert episode_indices(items, Untouched(), Untouched()) == [0, 1]  # type: ignore[arg-type]
 
 
 def test_a_run_is_drawn_as_often_as_it_has_slices() -> None:
-    indices = draws(RUNS, [{}, {}, {}], lambda volume: volume)
+    indices = episode_indices(RUNS, [{}, {}, {}], lambda volume: volume)
     assert indices == [0, 0, 0, 1, 1, 2]
     assert [Subset("xyz", indices)[i] for i in range(6)] == list("xxxyyz")  # type: ignore[arg-type]
 
@@ -45,12 +45,12 @@ def test_a_run_without_an_episode_is_named_and_left_out() -> None:
 
     volumes = [{"n": n} for n in range(3)]
     with pytest.warns(InputWarning, match="a.nii.gz: slices 9 to 10 are not trained on: none of 2 supervoxels. Lower"):
-        assert draws(RUNS, volumes, sample) == [0, 0, 0, 2]
+        assert episode_indices(RUNS, volumes, sample) == [0, 0, 0, 2]
     with (
         pytest.warns(InputWarning, match="slices 9 to 10"),
         pytest.raises(ScanError, match="no run of slices gives an episode. Leave out fewer classes"),
     ):
-        draws(RUNS[1:2], volumes[1:2], sample)
+        episode_indices(RUNS[1:2], volumes[1:2], sample)
 
 
 def test_another_error_is_not_hidden() -> None:
@@ -58,7 +58,7 @@ def test_another_error_is_not_hidden() -> None:
         raise ValueError("slices of (8, 8) are smaller than the window. Pad.")
 
     with pytest.raises(ValueError, match="smaller than the window"):
-        draws(RUNS, [{}, {}, {}], sample)
+        episode_indices(RUNS, [{}, {}, {}], sample)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch, list_da
 from monai.transforms import Compose, ScaleIntensityd
 
 from monai_fss.data import ContentCache, InputWarning, LoadScand
-from monai_fss.inferers import Atlas, AtlasInferer, CarriedBack, NativeLabeld, found_in
+from monai_fss.inferers import Atlas, AtlasInferer, AtlasReverseAccuracy, NativeLabeld, found_in
 from monai_fss.inferers.atlas import FUSIONS
 from monai_fss.registration import DisplacementField, Grid, RegistrationError, resample
 
@@ -113,14 +113,14 @@ def test_every_fusion_of_three_that_agree_gives_what_they_say(
 def test_carried_back_by_a_registration_of_its_own(registrations: list[tuple[float, float]]) -> None:
     support, query = scan(0), scan(2)
     atlas = Atlas([support], spacing=SPACING)
-    right = atlas.carried_back(query["image"], query["label"])
+    right = atlas.reverse_accuracy(query["image"], query["label"])
     assert right[1] > 0.95 and right[3] > 0.95
     assert registrations == [(84.0, 92.0)], "support fixed, query moving"
     swapped = query["label"].as_tensor()
     swapped = torch.where(swapped == 1, 3.0, torch.where(swapped == 3, 1.0, 0.0))
-    assert atlas.carried_back(query["image"], MetaTensor(swapped, affine=AFFINE)) == {1: 0.0, 3: 0.0}
+    assert atlas.reverse_accuracy(query["image"], MetaTensor(swapped, affine=AFFINE)) == {1: 0.0, 3: 0.0}
     nothing = MetaTensor(torch.zeros(1, *SHAPE), affine=AFFINE)
-    assert CarriedBack(atlas)({"image": query["image"], "pred": nothing}) == {1: 0.0, 3: 0.0}
+    assert AtlasReverseAccuracy(atlas)({"image": query["image"], "pred": nothing}) == {1: 0.0, 3: 0.0}
 
 
 def test_the_cache_saves_the_second_registration(registrations: list[tuple[float, float]], tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_real_registration_of_phantoms(phantom_set: Path, tmp_path: Path, one_th
     truth = query["label"][0].as_tensor()
     dices = {value: agreement(found, truth, value) for value in atlas.values}
     assert np.mean(list(dices.values())) > 0.75, dices
-    quality = atlas.carried_back(query["image"], MetaTensor(found[None].float(), affine=query["image"].affine))
+    quality = atlas.reverse_accuracy(query["image"], MetaTensor(found[None].float(), affine=query["image"].affine))
     assert quality.keys() == dices.keys() and np.mean(list(quality.values())) > 0.6
 
 
@@ -240,4 +240,4 @@ def test_no_registration_is_said_and_nothing_else_is_lost(monkeypatch: pytest.Mo
         nothing = lost(query["image"])
     assert nothing.shape == (2, 1, 1, 1) and not nothing.any()
     with pytest.warns(InputWarning, match="quality 0, since it cannot be carried back: no overlap"):
-        assert Atlas([good], **settings).carried_back(bad["image"], bad["label"]) == {1: 0.0, 3: 0.0}
+        assert Atlas([good], **settings).reverse_accuracy(bad["image"], bad["label"]) == {1: 0.0, 3: 0.0}

@@ -10,15 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from monai.data import DataLoader, Dataset
+from monai.engines import SupervisedEvaluator
 from monai.transforms import LoadImage
-from monai_fss.apps.evaluate.scorer import FoldScorer
 from scipy import ndimage
 
 from monai_fss.apps.cli import main
-from monai_fss.apps.methods.inference import inference_parser
-from monai_fss.data import DatasetFolder, case_item, make_folds
-from monai_fss.inferers import EP1
+from monai_fss.data import DatasetFolder, Fold, FoldItems, PrepareSlices, make_folds, support_items
+from monai_fss.handlers import VolumeScores
+from monai_fss.inferers import EP1Inferer, FewShotInferer, QueryLabels
 from monai_fss.networks.nets import MaskPaste
+from monai_fss.results import Entry
 from monai_fss.transforms import Supervoxels, foreground_mask
 
 RealData = Callable[[str], Path]
@@ -62,6 +64,25 @@ def test_supervoxels_of_a_real_scan(real_data: RealData) -> None:
     assert parts[:3].sum() > 0.5 * parts.sum()
 
 
+def pasted(data: DatasetFolder, fold: Fold, names: dict[int, str], pixdim: float) -> list[Entry]:
+    """Scores of the pasted masks of a fold, by EP1."""
+    files = FoldItems.of(data, fold)
+    prepare = PrepareSlices(pixdim, position_axes=())
+    scans = [prepare(item) for item in support_items(files.support_images, files.support_labels)]
+    shown = {int(value) for scan in scans for value in torch.unique(scan["label"].as_tensor())}
+    own = {value: name for value, name in names.items() if value in shown}
+    labels = QueryLabels(files.labels)
+    handler = VolumeScores(own, own, labels, protocol="ep1", surface=False, method="mask paste")
+    SupervisedEvaluator(
+        torch.device("cpu"),
+        DataLoader(Dataset(files.items, prepare), batch_size=1),
+        MaskPaste(),
+        inferer=EP1Inferer(FewShotInferer(), scans, list(own), labels),
+        val_handlers=[handler],
+    ).run()
+    return handler.entries
+
+
 @pytest.mark.parametrize(
     ("name", "pixdim", "dice", "within"), [("chaos_t2", 2.5, 48.2, 1.0), ("cmr_bssfp", 1.5, 33.5, 1.5)]
 )
@@ -69,18 +90,10 @@ def test_mask_paste_by_ep1(name: str, pixdim: float, dice: float, within: float,
     """The floor that every method has to beat, over the three folds of the split "within", each organ by itself."""
     data = DatasetFolder.read(real_data(name))
     names = {value: organ for organ, value in data.labels.items()}
-    settings = {"pixdim": pixdim, "position_axes": []}
-    parser = inference_parser("adnet", {}, settings)
-    before = parser.get_parsed_content("preprocessing")
     scores: dict[tuple[str, int], list[float]] = {}
     for number, fold in enumerate(make_folds("within", [case.name for case in data.labelled], data.folds)):
-        queries = [case_item(data.cases[case]) for case in fold.queries]
-        scorer = FoldScorer(
-            before, [case_item(data.cases[name]) for name in fold.support], queries, names, EP1(), "independent"
-        )
-        with torch.no_grad():
-            for entry in scorer.entries(MaskPaste(), "mask paste", number, 0, surface=False):
-                scores.setdefault((entry.name, number), []).append(entry.dice)
+        for entry in pasted(data, fold, names, pixdim):
+            scores.setdefault((entry.name, number), []).append(entry.dice)
     assert len(scores) == 3 * len(names) and all(scores.values())
     folds = {key: float(np.nanmean(values)) for key, values in scores.items()}
     assert 100 * np.mean(list(folds.values())) == pytest.approx(dice, abs=within)

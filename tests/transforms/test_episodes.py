@@ -12,7 +12,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_fss.transforms.episodes import SampleEpisode, SupervoxelTabled
+from monai_fss.transforms.sample_episode import SampleEpisode, SupervoxelTabled
 
 SPACING = (1.5, 2.0, 8.0)
 

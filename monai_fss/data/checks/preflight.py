@@ -202,7 +202,7 @@ def check_located_inference(
 
 
 def _prnet_problems(file: str | Path | None) -> list[str]:
-    from monai_fss.data.files.propagation import read_propagation
+    from monai_fss.data.files.propagation_file import read_propagation
 
     return problems_of(lambda: read_propagation(file)) if file else []
 

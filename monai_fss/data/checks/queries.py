@@ -60,7 +60,7 @@ def check_not_support(query: Scan, support: Scan) -> None:
         found.refuse("is the support itself", "Leave it out of the queries")
     elif query.digest == support.digest:
         found.refuse(f"has the same voxels as the support {support.path}", "Leave it out of the queries")
-    found.settle()
+    found.raise_if_any()
 
 
 def check_range(query: Scan, support: Scan) -> None:
@@ -85,12 +85,12 @@ def check_range(query: Scan, support: Scan) -> None:
     odd = odd or abs(_negative_share(query) - _negative_share(support)) > _NEGATIVE_SHARE
     found = Findings(query.path)
     if odd:
-        found.doubt(
+        found.warn(
             f"intensities ({query.low:g} to {query.high:g}) are unlike those of the support {support.path}"
             f" ({support.low:g} to {support.high:g})",
             "Is it the same modality and export?",
         )
-    found.settle()
+    found.raise_if_any()
 
 
 def _negative_share(scan: Scan) -> float:

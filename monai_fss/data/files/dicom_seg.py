@@ -103,7 +103,7 @@ def write_dicom_seg(
     sources, grid = _sources(Path(series_folder), Findings(Path(series_folder)))
     _check_names(mask, names, found)
     pixels = _on_grid(mask, affine, grid, (sources[0].Columns, sources[0].Rows, len(sources)), found)
-    found.settle()
+    found.raise_if_any()
     values = sorted(names)
     numbers = np.searchsorted([0, *values], pixels).astype(np.uint8 if len(values) < 256 else np.uint16)
     who = (algorithm, version or monai_fss.__version__)

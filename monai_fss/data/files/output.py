@@ -47,7 +47,7 @@ def check_output(
         found.refuse(f"cannot be an output folder: {nearest} is a file", "Give another folder")
     elif not os.access(nearest, os.W_OK | os.X_OK):
         found.refuse(f"cannot be written to ({nearest} is read-only)", "Give another folder")
-    found.settle()
+    found.raise_if_any()
     if overwrite:
         return names
     existing = [name for name in names if (folder / name).exists()]
@@ -57,7 +57,7 @@ def check_output(
         exists = Findings(folder / name)
         exists.refuse("exists already", "Give another output folder, or --overwrite")
         found.problems += exists.problems
-    found.settle()
+    found.raise_if_any()
     return names
 
 
@@ -93,5 +93,5 @@ def _unfinished(folder: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as e:
         found.refuse(f"is not the note of an interrupted run ({e})", "Remove it, or give another output folder")
-    found.settle()
+    found.raise_if_any()
     return None

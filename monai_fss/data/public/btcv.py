@@ -93,5 +93,5 @@ def _read(case: SourceCase, codes: dict[int, int], window: Sequence[float] | Non
             f"has slices of {scan.image.shape[:2]} pixels, of which {border} at each side are to be cut off",
             "Are these the original scans of 512 x 512",
         )
-    found.settle()
+    found.raise_if_any()
     return scan.cropped(border).clipped(window)

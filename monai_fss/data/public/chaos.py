@@ -82,7 +82,7 @@ def _read(case: SourceCase, codes: dict[int, int]) -> LabelledScan:
         if pixels is not None:
             label[:, :, k] = mapped(pixels, codes, about).T
         found.problems += about.problems
-    found.settle()
+    found.raise_if_any()
     return LabelledScan(image, label, affine)
 
 

@@ -101,5 +101,5 @@ def _series(path: Path) -> Path:
     if len(folders) != 1:
         found = Findings(path)
         found.refuse(f"holds {len(folders)} folders with DICOM files, not one", "Leave the one series of the patient")
-        found.settle()
+        found.raise_if_any()
     return folders[0]

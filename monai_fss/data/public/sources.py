@@ -99,7 +99,7 @@ def numbered(source: str | Path, pattern: str, layout: str) -> dict[int, Path]:
         if number in paths:
             found.refuse(f"number {number} is there twice, as {paths[number]} and {path}", "Give the folder of one")
         paths[number] = path
-    found.settle()
+    found.raise_if_any()
     return dict(sorted(paths.items()))
 
 
@@ -125,7 +125,7 @@ def paired(source: str | Path, images: Mapping[int, Path], labels: Mapping[int, 
     for number in labels.keys() - images.keys():
         found.refuse(f"{labels[number]} has no image of the same number", layout)
     found.problems.sort(key=natural_key)
-    found.settle()
+    found.raise_if_any()
     return [SourceCase(f"case_{number:02d}", images[number], labels[number]) for number in sorted(labels)]
 
 
@@ -190,7 +190,7 @@ def read_pair(case: SourceCase, codes: Mapping[int, int], ignore_origin: bool = 
     label = mapped(stored, codes, found)
     about_image = Findings(case.image, found.problems)
     check_finite(image, about_image)
-    about_image.settle()
+    about_image.raise_if_any()
     return LabelledScan(image, label, affine, case.image if case.image.is_file() else None)
 
 

@@ -45,7 +45,7 @@ def prepare_structseg(source: str | Path, output: str | Path, *, labels: Mapping
         found.refuse(
             f"{dict(labels)} does not name organs by values of 1 to {_ORGANS}", "Give each organ its own value"
         )
-    found.settle()
+    found.raise_if_any()
     description = "StructSeg 2019 task 1, head and neck CT in HU"
     public = PublicSet("structseg_han", description, modality="CT", labels=labels, size=50)
     images = numbered(source, r"(\d+)/data\.nii(?:\.gz)?", _LAYOUT)

@@ -109,7 +109,7 @@ def _one_step(header: Header, found: Findings) -> float:
     spacing = header.numbers("0018|0088")
     if not spacing:
         thickness = header.text("0018|0050") or "not given"
-        found.doubt(
+        found.warn(
             f"single slice without Spacing Between Slices is taken for 1 mm (slice thickness {thickness})",
             "Volumes in ml are a guess",
         )

@@ -144,7 +144,7 @@ def _check_rescaling(headers: Sequence[Header], found: Findings) -> None:
         two = [f"{h.file.name} {h.dtype} (rescale slope {h.rescaling[0]:g})" for h in (first, wider)]
         found.refuse(f"slices have different voxel types, values would be cut off: {', '.join(two)}", _CONVERT)
     if first.text("0008|0060") == "CT" and not first.text(tags[1]):
-        found.doubt("CT without rescale intercept", "Are its values HU?")
+        found.warn("CT without rescale intercept", "Are its values HU?")
 
 
 def _refuse_any(

@@ -55,11 +55,11 @@ def check_affine(affine: np.ndarray, found: Findings) -> bool:
         found.refuse(f"affine is singular (two axes agree): {affine_text(affine)}", "Export it with its geometry")
         return False
     if min(spacing) < _PLAUSIBLE_MM[0] or max(spacing) > _PLAUSIBLE_MM[1]:
-        found.doubt(f"voxel spacing is {rounded} mm", "Is the unit mm? Correct the header if not")
+        found.warn(f"voxel spacing is {rounded} mm", "Is the unit mm? Correct the header if not")
     cosine = _cosine(affine)
     if cosine > _SHEARED:
         degrees = np.degrees(np.arccos(min(cosine, 1.0)))
-        found.doubt(f"affine is sheared (two axes meet at {degrees:.1f} degrees)", "Distances are approximate")
+        found.warn(f"affine is sheared (two axes meet at {degrees:.1f} degrees)", "Distances are approximate")
     return True
 
 

@@ -56,7 +56,7 @@ class LoadScan(Transform):
             found = Findings(path)
             if check_finite(stored, found):
                 check_labels(stored, found)
-            found.settle()
+            found.raise_if_any()
         array = np.array(stored, dtype=_label_type(stored) if self.as_label else np.float32, order="C")
         meta = {
             "filename_or_obj": str(path),

@@ -44,7 +44,7 @@ def affine_of(header: Any, checked: Any, axes: int, found: Findings) -> np.ndarr
         # nibabel would quietly put 1 mm in the place of a zero.
         found.refuse(f"voxel spacing is {pixdim} mm and there is no other geometry", "Export it with its geometry")
     elif sform <= 0 and qform <= 0:
-        found.doubt("header has no orientation (sform and qform codes are 0)", "Left and right are a guess: check them")
+        found.warn("header has no orientation (sform and qform codes are 0)", "Left and right are a guess: check them")
     affine = np.asarray(checked.get_best_affine(), dtype=np.float64)
     if sform > 0 and qform > 0:
         _compare(affine, checked, found)
@@ -56,19 +56,19 @@ def _compare(affine: np.ndarray, checked: Any, found: Findings) -> None:
     try:
         other = np.asarray(checked.get_qform(), dtype=np.float64)
     except (nib.spatialimages.HeaderDataError, ValueError) as e:
-        found.doubt(f"qform cannot be used ({e})", remedy)
+        found.warn(f"qform cannot be used ({e})", remedy)
         return
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         return  # refused by what is made of it
     shape = [max(int(n), 1) for n in checked.get_data_shape()[:3]]
     apart = corner_distance(affine, other, [*shape, 1, 1][:3])
     if not apart <= _DIFFERENT:
-        found.doubt(f"sform and qform differ (corners up to {apart:.3g} voxels apart)", remedy)
+        found.warn(f"sform and qform differ (corners up to {apart:.3g} voxels apart)", remedy)
 
 
 def _in_millimetres(affine: np.ndarray, unit: int, found: Findings) -> np.ndarray:
     if unit not in _MILLIMETRES:
-        found.doubt(f"header names an unknown unit of length ({unit})", "It is taken for mm: correct the header if not")
+        found.warn(f"header names an unknown unit of length ({unit})", "It is taken for mm: correct the header if not")
     factor = _MILLIMETRES.get(unit, 1.0)
     if factor == 1:
         return affine

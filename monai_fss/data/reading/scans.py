@@ -98,8 +98,8 @@ def check_scan(path: str | Path) -> Scan:
     """
     found = Findings(Path(path))
     scan = _scan(Path(path), found)
-    found.settle()
-    assert scan is not None  # settle() raises whenever _scan gives None
+    found.raise_if_any()
+    assert scan is not None  # raise_if_any() raises whenever _scan gives None
     return scan
 
 
@@ -121,8 +121,8 @@ def check_label(path: str | Path, like: Scan | None) -> Label:
     """
     found = Findings(Path(path))
     label = _label(Path(path), like, found)
-    found.settle()
-    assert label is not None  # settle() raises whenever _label gives None
+    found.raise_if_any()
+    assert label is not None  # raise_if_any() raises whenever _label gives None
     return label
 
 
@@ -153,8 +153,8 @@ def check_support(
     if known is not None:
         _check_wanted(known, wanted, names or {}, about_label)
     both = Findings(image, about_image.problems + about_label.problems, about_image.doubts + about_label.doubts)
-    both.settle()
-    assert scan is not None and known is not None  # settle() raises otherwise
+    both.raise_if_any()
+    assert scan is not None and known is not None  # raise_if_any() raises otherwise
     return scan, known
 
 

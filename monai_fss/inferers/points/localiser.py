@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 
-from monai_fss.inferers.points.matching import MATCH_LEVELS, MatchLevel, PointMatcher
-from monai_fss.inferers.points.neighbours import averaged
+from monai_fss.inferers.points.neighbours import gaussian_average
 from monai_fss.inferers.points.patches import PatchGrid
+from monai_fss.inferers.points.point_matching import MATCH_LEVELS, MatchLevel, PointMatcher
 from monai_fss.inferers.points.points import LocatedPoints, SupportPoints
 from monai_fss.networks.nets import PRNet
 
@@ -145,7 +145,7 @@ class PointLocaliser:
             position = self._positions(self.fine, fine, centres)
             mm = fine.places(centres) + _jump(self.fine, support.fine, position) + support.fine_rest
         if self.smooth:
-            mm = support.mm + averaged(mm - support.mm, support.mm, self.smooth)
+            mm = support.mm + gaussian_average(mm - support.mm, support.mm, self.smooth)
         mm = self.matcher(support, image, mm)
         sizes, last = image.pixdim.numpy(), np.array(image.shape[1:]) - 1
         mm = np.clip(mm, 0, last * sizes)

@@ -7,13 +7,15 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.distance import cdist
 
-__all__ = ["averaged"]
+__all__ = ["gaussian_average"]
 
 LEAST = 1e-9  # what a point counts that fits nowhere: something has to count
 ROWS = 512  # points that are smoothed at once: with 5000 points 20 MB of weights, not 200
 
 
-def averaged(ways: np.ndarray, places: np.ndarray, sigma: float, counts: np.ndarray | float = 1.0) -> np.ndarray:
+def gaussian_average(
+    ways: np.ndarray, places: np.ndarray, sigma: float, counts: np.ndarray | float = 1.0
+) -> np.ndarray:
     """Each of the ways (N, 3) averaged with the others, by a Gaussian of the distances (mm) between their places.
 
     Args:

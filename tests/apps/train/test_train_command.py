@@ -104,7 +104,7 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     assert train(data, output, "--resume") == 0
     out = capsys.readouterr().out
     assert "trained 4 steps, " in out
-    assert f"next: monai-fss segment --bundle adnet --model {output / 'model.pt'} " in out
+    assert f"next: monai-fss segment --model {output / 'model.pt'} " in out
     assert equal(weights(output), weights(trained))
     assert train(data, output, "--resume") == 2
     assert "the training is finished (4 steps)" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from torch import nn
 
 from monai_fss.inferers import PointLocaliser, SupportPoints
 from monai_fss.inferers.points import patches as module
-from monai_fss.inferers.points.neighbours import averaged as averaged_ways
+from monai_fss.inferers.points.neighbours import gaussian_average as averaged_ways
 from monai_fss.inferers.points.patches import PatchGrid
 from monai_fss.networks.nets import PRNet
 from monai_fss.transforms import patch_around, smooth_spacing

@@ -14,8 +14,8 @@ from monai.data import MetaTensor
 from scipy.ndimage import uniform_filter
 
 from monai_fss.inferers import PointLocaliser
-from monai_fss.inferers.points.matching import PointMatcher
-from monai_fss.inferers.points.neighbours import averaged as averaged_ways
+from monai_fss.inferers.points.neighbours import gaussian_average as averaged_ways
+from monai_fss.inferers.points.point_matching import PointMatcher
 
 
 def textured(shift: Sequence[int] = (0, 0, 0), shape: Sequence[int] = (40, 36, 30)) -> MetaTensor:

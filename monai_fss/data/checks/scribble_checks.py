@@ -65,8 +65,8 @@ def check_scribbles(image: str | Path, scribbles: str | Path, background: int | 
     else:
         _check_classes(label, background, found)
         _check_marks(scan, label, background, found)
-    found.settle()
-    assert scan is not None  # settle() raises otherwise
+    found.raise_if_any()
+    assert scan is not None  # raise_if_any() raises otherwise
     return scan, label
 
 
@@ -165,13 +165,13 @@ def _check_marks(scan: Scan | None, label: Label, background: int | None, found:
                 "Check that they were drawn on that scan, and draw them within the body",
             )
         elif scan is not None and outside and value != background:
-            found.doubt(
+            found.warn(
                 f"{outside:,} of the {count:,} voxels of {name} lie in the air of {scan.path}",
                 "Check that they were drawn on that scan, and erase these",
             )
         if (count > _MANY and value != background) or _looks_filled(own):
             shown = int(own.any(axis=(0, 1)).sum())
-            found.doubt(
+            found.warn(
                 f"{count:,} voxels in {shown} slices are of {name}, which looks like a whole mask",
                 "Scribbles are thin lines in a few slices: draw such, or make them of the mask with "
                 "monai_fss.transforms.scribbles_from_mask",

@@ -12,7 +12,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_fss.inferers.points.correlation import best_matches
-from monai_fss.inferers.points.neighbours import averaged
+from monai_fss.inferers.points.neighbours import gaussian_average
 from monai_fss.inferers.points.patches import PatchGrid
 from monai_fss.inferers.points.points import SupportPoints
 
@@ -131,4 +131,4 @@ class PointMatcher:
         if not fits.any():
             return mm
         moved = np.where(fits[:, None] > 0, grid.places(centres + shifts) + rest, mm)
-        return own + averaged(moved - own, own, level.smooth, fits**FIT)
+        return own + gaussian_average(moved - own, own, level.smooth, fits**FIT)

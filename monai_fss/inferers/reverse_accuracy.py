@@ -13,9 +13,9 @@ from monai_fss.metrics import strict_dice
 from monai_fss.networks.nets import FewShotNet
 
 from .few_shot import FewShotInferer, conditioned
+from .few_shot_volume import FewShotVolumeInferer
 from .support import SupportSet
 from .support_volumes import support_of
-from .volume import FewShotVolumeInferer
 
 Item = Mapping[str, torch.Tensor]
 

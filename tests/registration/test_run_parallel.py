@@ -13,7 +13,7 @@ import pytest
 import torch
 from registration_scenes import scan
 
-from monai_fss.registration import RegistrationError, register, side_by_side
+from monai_fss.registration import RegistrationError, register, run_parallel
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +29,9 @@ def test_the_fields_of_one_thread_and_no_trace() -> None:
     tasks = [partial(register, a, b, spacing=(10, 10, 10), starts=1) for a, b in ((one, other), (other, one))]
     torch.manual_seed(0)
     state, filters = torch.get_rng_state(), list(warnings.filters)
-    there, back = side_by_side(tasks)
+    there, back = run_parallel(tasks)
     assert torch.equal(torch.get_rng_state(), state) and warnings.filters == filters and torch.get_num_threads() == 2
-    alone = side_by_side(tasks[:1])[0]
+    alone = run_parallel(tasks[:1])[0]
     torch.set_num_threads(1)
     for found, task in zip((there, back), tasks, strict=True):
         assert torch.equal(found.data, task().data)
@@ -40,7 +40,7 @@ def test_the_fields_of_one_thread_and_no_trace() -> None:
 
 def test_they_run_at_once() -> None:
     barrier = threading.Barrier(2, timeout=20)
-    places = side_by_side([barrier.wait, barrier.wait])
+    places = run_parallel([barrier.wait, barrier.wait])
     assert sorted(places) == [0, 1]
 
 
@@ -49,7 +49,7 @@ def test_a_registration_that_fails_does_not_stop_the_others(workers: int) -> Non
     def fail() -> int:
         raise RegistrationError("no overlap")
 
-    first, second, third = side_by_side([lambda: 1, fail, lambda: 3], workers)
+    first, second, third = run_parallel([lambda: 1, fail, lambda: 3], workers)
     assert (first, third) == (1, 3) and isinstance(second, RegistrationError) and str(second) == "no overlap"
     with pytest.raises(ZeroDivisionError):
-        side_by_side([lambda: 1, lambda: 1 // 0], workers)
+        run_parallel([lambda: 1, lambda: 1 // 0], workers)

@@ -13,12 +13,12 @@ import torch
 from .body import RegistrationError
 from .matching import quiet
 
-__all__ = ["side_by_side"]
+__all__ = ["run_parallel"]
 
 Result = TypeVar("Result")
 
 
-def side_by_side(tasks: Sequence[Callable[[], Result]], workers: int | None = None) -> list[Result | RegistrationError]:
+def run_parallel(tasks: Sequence[Callable[[], Result]], workers: int | None = None) -> list[Result | RegistrationError]:
     """Run registrations beside one another.
 
     One registration is little faster on two threads than on one, since most of its steps are short; two of them, each
