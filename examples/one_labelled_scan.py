@@ -18,7 +18,7 @@ import numpy as np
 from monai.data import DataLoader, Dataset, decollate_batch
 
 from monai_fss.data import DatasetFolder, LoadScan, PrepareVolumes, query_items, support_items, write_phantom_dataset
-from monai_fss.inferers import Atlas, AtlasInferer, CarriedBack, SaveMasks
+from monai_fss.inferers import Atlas, AtlasInferer, AtlasReverseAccuracy, SaveMasks
 from monai_fss.metrics import strict_dice
 
 
@@ -33,7 +33,7 @@ def main(output: Path) -> None:
     # Coarse and quick; without these three arguments the masks are finer, and take several times as long.
     quick = {"preset": "fast", "starts": 1}
     atlas = Atlas(map(prepare, labelled), spacing=(5, 5, 8), registration=quick, back=quick)
-    inferer, quality = AtlasInferer(atlas), CarriedBack(atlas)
+    inferer, quality = AtlasInferer(atlas), AtlasReverseAccuracy(atlas)
     write_masks = SaveMasks(output / "masks", atlas.values)
 
     names = DatasetFolder.read(folder).labels  # organ: label value
