@@ -40,6 +40,7 @@ class VolumeScores:
         protocol: "ep2"; or "ep1", by which a class counts in the slices alone that show it.
         quality: label-free quality of each value from the evaluator's output for one scan, such as the bundle's
             ``quality_score``. Default: none.
+        pieces: as :class:`monai_fss.inferers.SaveMasks` has it, for classes that compete by EP1. Default: one of each.
         surface: also measure HD95 and ASSD, and the quality. Scattered voxels take long: baselines are compared by
             Dice alone.
         method, fold, run: of the entries.
@@ -56,6 +57,7 @@ class VolumeScores:
         ways: str = "independent",
         protocol: str = "ep2",
         quality: Callable[[Mapping[str, Any]], Mapping[int, float]] | None = None,
+        pieces: Mapping[int, int] | None = None,
         surface: bool = True,
         method: str = "",
         fold: int = 0,
@@ -71,6 +73,7 @@ class VolumeScores:
         self.ways = ways
         self.protocol = protocol
         self.quality = quality
+        self.pieces = dict(pieces or {})
         self.surface = surface
         self.method = method
         self.fold = fold
@@ -120,7 +123,7 @@ class VolumeScores:
         label = ways.label([number + 1 for number in range(len(self.values))])
         for value in self.names:
             number = self.values.index(value) + 1 if value in self.values else -1
-            yield largest_component(label == number)
+            yield largest_component(label == number, self.pieces.get(value, 1))
 
     def write(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
         """Write ``results.json``, ``.csv`` and ``.md``, see :func:`monai_fss.results.write_results`.
@@ -166,7 +169,7 @@ class VolumeScores:
         label = self._on(output["image"], logits, Grid.of(turned)).label(self.values)
         kept = np.zeros_like(label)
         for value in self.values:
-            kept[largest_component(label == value)] = value
+            kept[largest_component(label == value, self.pieces.get(value, 1))] = value
         return MetaTensor(torch.from_numpy(kept)[None], meta={**like.meta, "affine": turned.affine})
 
 

@@ -18,7 +18,7 @@ from .ep1 import EP1Inferer, QueryLabels, chunks, shown_slices
 from .few_shot import FewShotInferer, conditioned
 from .few_shot_volume import FewShotVolumeInferer
 from .found import found_in, with_found
-from .masks import SaveMasks
+from .masks import SaveMasks, pieces_of
 from .native import NativeLabeld, SaveProbabilitiesd, way_probabilities
 from .on_grid import WaysOnGrid, native_grid, without_padding
 from .prior import PriorInferer, with_weight
@@ -58,6 +58,7 @@ __all__ = [
     "load_prnet",
     "mask_landmarks",
     "native_grid",
+    "pieces_of",
     "prnet_transforms",
     "reverse_accuracy",
     "scribble_points",

@@ -7,7 +7,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -26,7 +26,7 @@ from monai_fss.registration.refinement import AppearanceRefinement, winners
 from monai_fss.registration.register import PRESETS, register
 from monai_fss.registration.resample import antialiased, resample
 from monai_fss.registration.run_parallel import run_parallel
-from monai_fss.transforms import label_boxes
+from monai_fss.transforms import count_pieces, label_boxes
 
 from .scans import scan_name
 from .support import wanted_values
@@ -118,6 +118,11 @@ class Atlas:
         self.back = {"preset": "fast"} if back is None else dict(back)
         self.cache = cache
         self.workers = torch.get_num_threads()
+
+    @cached_property
+    def pieces(self) -> dict[int, int]:
+        """In how many pieces the labelled scans show each value, see :func:`monai_fss.transforms.count_pieces`."""
+        return count_pieces(scan.label for scan in self.scans)
 
     def __call__(self, image: MetaTensor, evidence: MetaTensor | None = None, prefetch: bool = False) -> MetaTensor:
         """Segment a scan.

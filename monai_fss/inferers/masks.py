@@ -4,17 +4,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import torch
 from monai.transforms import Compose, LabelFilterd, SaveImaged, ToDeviced
 
 from monai_fss.data import AtomicNibabelWriter, CaseLayout
-from monai_fss.transforms import LargestComponentd
+from monai_fss.transforms import LargestComponentd, count_pieces
 
 from .native import NativeLabeld, SaveProbabilitiesd
 
-__all__ = ["SaveMasks"]
+__all__ = ["SaveMasks", "pieces_of"]
+
+
+def pieces_of(scans: Sequence[Mapping[str, torch.Tensor]]) -> dict[int, int]:
+    """In how many pieces preprocessed labelled scans show each value, see :func:`monai_fss.transforms.count_pieces`."""
+    return count_pieces(scan["label"] for scan in scans)
 
 
 class SaveMasks(Compose):
@@ -29,7 +35,8 @@ class SaveMasks(Compose):
         output_dir: folder.
         values: label value of each way.
         labels: values that are wanted of them. Default: all.
-        largest_component: keep of each class the largest piece alone: an organ is one. Default: do so.
+        largest_component: keep of each class the largest pieces alone. Default: do so.
+        pieces: label value to how many, see :func:`monai_fss.transforms.count_pieces`. Default: one of each.
         probabilities: also write the probability of each way, ``<output_dir>/probabilities/<case>.nii.gz``, see
             :class:`SaveProbabilitiesd`. Default: not.
         working: also keep the label map on the network's grid, under this name, (1, h, w, d), for a label-free quality
@@ -46,6 +53,7 @@ class SaveMasks(Compose):
         probabilities: bool = False,
         working: str | None = None,
         write: bool = True,
+        pieces: Mapping[int, int] | None = None,
     ) -> None:
         maps = ["pred"] if working is None else ["pred", working]
         steps: list[Callable] = [ToDeviced(["image", "pred"], device="cpu")]
@@ -55,7 +63,7 @@ class SaveMasks(Compose):
         if labels is not None:
             steps.append(LabelFilterd(maps, applied_labels=list(labels)))
         if largest_component:
-            steps.append(LargestComponentd(maps))
+            steps.append(LargestComponentd(maps, pieces))
         if write:
             save = SaveImaged(
                 "pred",

@@ -10,7 +10,7 @@ from .foreground import foreground_mask
 from .geodesic import geodesic_distance
 from .geodesic_growth import GeodesicGrowthd, grow_scribbles
 from .label_boxes import label_boxes
-from .largest_component import LargestComponentd, largest_component
+from .largest_component import LargestComponentd, count_pieces, largest_component
 from .leaks import remove_leaks
 from .one_sided import AugmentSides, OneSided
 from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
@@ -55,6 +55,7 @@ __all__ = [
     "geodesic_distance",
     "grow_scribbles",
     "label_boxes",
+    "count_pieces",
     "largest_component",
     "patch_around",
     "remove_leaks",

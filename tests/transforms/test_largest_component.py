@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from monai_fss.transforms import LargestComponentd, largest_component
+from monai_fss.transforms import LargestComponentd, count_pieces, largest_component
 
 
 def test_the_larger_piece_stays_and_corners_connect() -> None:
@@ -25,6 +25,24 @@ def test_nothing_and_one_piece_are_left_alone() -> None:
     empty = np.zeros((3, 3), dtype=bool)
     assert not largest_component(empty).any()
     assert largest_component(~empty).all()
+
+
+def test_as_many_pieces_as_are_asked_for_without_specks() -> None:
+    """Pieces of 40, 30, 5 and 3 voxels: the third has more than a tenth of the largest, the fourth less."""
+    mask = np.zeros((4, 5, 40), dtype=bool)
+    mask[:2, :4, :5] = mask[:2, :3, 10:15] = mask[0, 0, 20:25] = mask[0, 0, 30:33] = True
+    assert [int(largest_component(mask, pieces).sum()) for pieces in (1, 2, 3, 4)] == [40, 70, 75, 75]
+
+
+def test_pieces_are_counted_by_the_scan_that_shows_most() -> None:
+    label = torch.zeros(1, 10, 6, 4)
+    label[0, :3, :3], label[0, 6:9, :3], label[0, 0, 5, 0] = 2, 2, 2  # two kidneys and a speck of a voxel in 36
+    label[0, 5] = 7
+    other = (label == 7) * 7 + (label == 2) * (torch.arange(10)[:, None, None] < 5) * 2
+    assert count_pieces([other, label.long()]) == {2: 2, 7: 1}
+    assert count_pieces([other]) == {2: 1, 7: 1}
+    both = LargestComponentd("pred", {2: 2})({"pred": label})["pred"]
+    assert (both == 2).sum() == 72 and (both == 7).sum() == 24
 
 
 def test_each_class_keeps_its_own_piece_and_the_geometry() -> None:

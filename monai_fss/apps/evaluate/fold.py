@@ -170,8 +170,10 @@ class FoldTrial:
         one = self.evaluation
         labels = self.parser.get_parsed_content("query_labels")
         values = list(self.names)  # of pasted masks, and the ways of a network that is conditioned
-        own = VolumeScores(self.names, values, labels, one.ways, one.protocol, None, False, name, fold, run)
-        after = Compose([NativeLabeld("pred", values), LargestComponentd("pred")]) if one.ways == "compete" else None
+        pieces = self.parser.get_parsed_content("pieces") if one.method.needs_support else None
+        own = VolumeScores(self.names, values, labels, one.ways, one.protocol, None, pieces, False, name, fold, run)
+        steps = [NativeLabeld("pred", values), LargestComponentd("pred", pieces)]
+        after = Compose(steps) if one.ways == "compete" else None
         self._evaluate(self.files.items, inferer, network, own, after)
         return own.entries
 
