@@ -25,7 +25,7 @@ from monai_fss.data.checks.preflight import (
 from monai_fss.data.checks.queries import check_not_support, check_queries, check_range
 from monai_fss.data.checks.scribble_checks import check_propagation, check_scribbles
 from monai_fss.data.dataset import Case, CaseSummary, DatasetFolder
-from monai_fss.data.dataset_json import label_names
+from monai_fss.data.dataset_json import label_names, modality_of
 from monai_fss.data.files.atomic import atomic_path, remove_stale, write_json, write_text_atomic
 from monai_fss.data.files.dicom_codes import CodedName, coded_name
 from monai_fss.data.files.dicom_seg import dicom_seg_problems, write_dicom_seg
@@ -133,6 +133,7 @@ __all__ = [
     "look_at_inputs",
     "load_propagation",
     "make_folds",
+    "modality_of",
     "natural_key",
     "phantom",
     "prepare_btcv",

@@ -12,7 +12,7 @@ from typing import Any
 
 from monai_fss.data.problems import Findings
 
-__all__ = ["DATASET_FILE", "Description", "label_names", "read_dataset_json"]
+__all__ = ["DATASET_FILE", "Description", "label_names", "modality_of", "read_dataset_json"]
 
 DATASET_FILE = "dataset.json"
 _KNOWN = ("name", "description", "modality", "labels", "folds", "cases")
@@ -99,6 +99,23 @@ def label_names(labels: Iterable[str | Path]) -> dict[int, str]:
             found.raise_if_any()
             names = {value: name for name, value in named.items()} | names
     return names
+
+
+def modality_of(labels: Iterable[str | Path]) -> str:
+    """The modality of the first of some label files that lies in a data set whose dataset.json says one; else empty.
+
+    Raises:
+        ScanError: a dataset.json is damaged.
+    """
+    for label in map(Path, labels):
+        path = label.absolute().parent.parent / DATASET_FILE
+        if label.absolute().parent.name == "labels" and path.is_file():
+            found = Findings(path)
+            modality = read_dataset_json(path, found).modality
+            found.raise_if_any()
+            if modality:
+                return modality
+    return ""
 
 
 def _labels(value: Any, found: Findings) -> dict[str, int]:

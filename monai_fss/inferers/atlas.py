@@ -36,6 +36,10 @@ __all__ = ["FUSIONS", "Atlas"]
 OUTSIDE = (
     "the organ lies outside the scan, as far as registration shows. Check that both show the same part of the body"
 )
+SMALL = 2
+"""Voxels of the grid that an organ must fill to be seen on it for certain."""
+SPARSE = 0.6
+"""An organ is drawn in more than this share of the slices between its first and its last one."""
 SIDE_BY_SIDE = 16
 """Organs that are carried back at once: the field is looked up once for all of them."""
 FUSIONS = ("pbaf", "soft", "majority", "local", "staple")
@@ -55,6 +59,23 @@ class _Labelled:
         label = scan["label"]
         whole = np.asarray(torch.as_tensor(label)[0].cpu())
         return cls(_seen(scan["image"]), label, label_boxes(whole if whole.dtype.kind in "iu" else whole.astype(int)))
+
+    def mm3(self, value: int) -> float:
+        """Volume of a value in the label."""
+        if value not in self.boxes:
+            return 0.0
+        voxels = int((np.asarray(self.label[0])[self.boxes[value]] == value).sum())
+        return voxels * float(torch.prod(self.label.pixdim))
+
+    def thin(self, values: Sequence[int]) -> list[int]:
+        """Those of the values that are drawn in one slice of several, or with slices left out in between."""
+        found = []
+        for value in [value for value in values if value in self.boxes]:
+            box = self.boxes[value]
+            drawn = int((np.asarray(self.label[0])[box] == value).any((0, 1)).sum())
+            if drawn < self.label.shape[-1] and (drawn == 1 or drawn < SPARSE * (box[2].stop - box[2].start)):
+                found.append(value)
+        return found
 
     def masks(self, values: Sequence[int], grid: Grid, field: DisplacementField | None = None) -> np.ndarray:
         """(len(values), *grid.shape), 0..1."""
@@ -108,6 +129,16 @@ class Atlas:
             raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, got '{fusion}'.")
         if nearest is not None and nearest < 1:
             raise ValueError(f"nearest must be at least 1, got {nearest}.")
+        for scan in labelled:
+            if thin := scan.thin(wanted):
+                text = ", ".join(map(str, thin))
+                warnings.warn(
+                    f"{scan_name(scan.image)}: label value(s) {text} are drawn in one slice, or with slices left out. "
+                    "Registration carries over what is drawn, so masks will be as thin. Label whole organs, or give a "
+                    "model, which needs one slice of each (--model).",
+                    InputWarning,
+                    stacklevel=2,
+                )
         self.scans = labelled
         self.values = tuple(wanted)
         self.spacing = spacing
@@ -154,13 +185,25 @@ class Atlas:
         probabilities = self._fused(placed, grid, fixed)
         # Not one labelled scan puts a voxel of it into the query.
         unseen = probabilities.reshape(len(probabilities), -1).max(1) < 0.5 / len(placed)
-        outside = {value: OUTSIDE for value, missing in zip(self.values, unseen, strict=True) if missing}
+        missing = [value for value, own in zip(self.values, unseen, strict=True) if own]
+        outside = {value: self._why_unseen(value, grid) for value in missing}
         if self.refinement is not None:
             odds = None if evidence is None else resample(evidence, grid, padding="border").as_tensor().numpy()
             probabilities = self.refinement(fixed, probabilities, grid.spacing.tolist(), odds)
         probabilities[unseen] = 0
         smooth = antialiased(torch.from_numpy(probabilities), grid, Grid.of(image))
         return self._left_out(MetaTensor(smooth, affine=torch.from_numpy(grid.affine)), outside, image)
+
+    def _why_unseen(self, value: int, grid: Grid) -> str:
+        """Whether an organ is too small for the grid that it was looked for on, or lies beyond the query."""
+        mm3 = max(scan.mm3(value) for scan in self.scans)
+        if mm3 >= SMALL * float(np.prod(grid.spacing)):
+            return OUTSIDE
+        spacing = " x ".join(f"{mm:.3g}" for mm in grid.spacing)
+        return (
+            f"its {mm3:.3g} mm3 are too few for the grid of {spacing} mm that it was looked for on. Give a finer one, "
+            "such as --set spacing=[1,1,1]"
+        )
 
     def grid(self, image: MetaTensor) -> Grid:
         """The grid that the atlas works on for a scan: that of its registrations."""

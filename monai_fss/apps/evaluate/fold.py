@@ -129,7 +129,7 @@ class FoldTrial:
             return inference_parser(method, read_model(self.model)["settings"], given, self.model, evaluates=True)
         settings = self.evaluation.settings
         if "window" not in settings and self.support is not None:
-            settings = {**settings, **guessed_window(self.support)}
+            settings = {**settings, **guessed_window(self.support, self.files.data.modality)}
         return inference_parser(method, {}, {**settings, **given}, method.bundle, evaluates=True)
 
     def _untrained(self) -> Any:

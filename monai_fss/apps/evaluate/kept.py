@@ -71,6 +71,8 @@ def check_kept(
     method = evaluation.method
     check_files(folder, before, method.note(), _ADVICE)
     window = training_window(data.modality, method.known, settings)
+    if not data.modality and "window" not in settings:  # the training looked at its scans
+        window = {key: value for key, value in before["settings"].items() if key == "window"}
     _check_same(folder, before, {**settings, **window}, training_cases(method, fold))
 
 

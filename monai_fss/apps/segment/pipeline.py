@@ -24,6 +24,7 @@ from monai_fss.data import (
     list_scans,
     load_model,
     look_at_inputs,
+    modality_of,
     query_items,
     read_model,
     reading_once,
@@ -88,7 +89,7 @@ def segment(
     inputs = look_at_inputs(*pairs, labels, images, supported)
     _refuse(inputs.problems + prnet_problems(settings.get("prnet")))
     if not model and "window" not in settings:
-        settings |= guessed_window(inputs.supports[0])
+        settings |= guessed_window(inputs.supports[0], modality_of(pairs[1]))
     parser = inference_parser(method, trained, settings, model or method.bundle)
     check_labels(labels, parser, model, supported)
     queries = list_scans(images)

@@ -87,7 +87,7 @@ def train(
         say_runs(training_items(root, cases, leave_out, shortest_run(known, used)))
     if 2 in ({**known, **used}.get("position_axes") or ()):
         check_extent(root, summaries)
-    window = training_window(data_folder.modality, known, used)
+    window = training_window(data_folder.modality, known, used, [summary.scan for summary in summaries])
     if window:
         say_window()
     used |= window
