@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", metavar="CLASS", help="such as monai_fss.networks.nets.PANet (default: BUNDLE's)")
     parser.add_argument("--loss", metavar="CLASS", help="such as monai_fss.losses.SegmentationLoss (default: BUNDLE's)")
     parser.add_argument(
-        "--output", metavar="FOLDER", help="the folder NAME is made in it (default, in a clone: bundles)"
+        "--output", metavar="FOLDER", help="folder in which NAME is made (default, in a clone: its bundles)"
     )
 
 
