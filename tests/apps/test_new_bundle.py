@@ -19,6 +19,7 @@ from torch import nn
 
 from monai_fss.apps.cli import main
 from monai_fss.apps.methods.bundles import bundle_path
+from monai_fss.apps.new_bundle.command import new_bundle
 from monai_fss.apps.new_bundle.files import Part, bundle_files
 from monai_fss.losses import SegmentationLoss
 from monai_fss.networks.nets import PANet
@@ -72,7 +73,7 @@ def test_nothing_of_the_source_is_left_but_its_settings(source: str) -> None:
     files = bundle_files(bundle_path(source), "new_one", [])
     assert ":paper" not in "".join(files.values()), "it has no recipes"
     for path, text in files.items():
-        assert not re.search(rf"(?<![\w.]){source}(?!\w)", text), path
+        assert not re.search(rf"(?<![A-Za-z0-9.]){source}(?!\w)", text), path
     for name in ("train", "inference", "evaluate", "multi_gpu_train"):
         old = ConfigParser.load_config_file(str(bundle_path(source) / "configs" / f"{name}.yaml"))
         new = loaded(files, name)
@@ -116,6 +117,12 @@ def test_it_is_written_where_it_says(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == f"{folder}: exists already. Choose another name, or remove it first.\n"
 
 
+@pytest.mark.parametrize("source", FEW_SHOT)
+def test_every_few_shot_bundle_can_be_the_source(source: str, tmp_path: Path) -> None:
+    """As it is, so that the network may be written afterwards; it is tried in two or three dimensions."""
+    assert new_bundle("new_one", source, output=tmp_path) == tmp_path / "new_one"
+
+
 @pytest.mark.parametrize(
     "name", ["", "Panet", "two words", "../up", "a/b", "$open('x')", "@steps", "a:b", "null", "off", "class", "x" * 41]
 )
@@ -133,14 +140,24 @@ def test_a_name_is_plain(name: str, refused: Refused) -> None:
         (["--network", "no_such_package.Foo"], "No module named 'no_such_package'"),
         (["--network", "torch.nn.Linear"], "is no subclass of FewShotNet."),
         (["--loss", "monai_fss.losses.adnet.episode_cross_entropy"], "is no subclass of Module."),
-        (["--loss", "monai_fss.losses.ADNetLoss"], "the loss asks for 'threshold', which the network's episode()"),
+        (["--loss", "monai_fss.losses.ADNetLoss"], "--loss: asks for 'threshold', which the network's episode()"),
+        (
+            ["--network", "monai_fss.networks.nets.MaskPaste"],
+            "an episode of training failed (TypeError: MaskPaste has no",
+        ),
         (["--network", f"{__name__}.Idle"], "--network: unused: these weights take no part in a step of training"),
         (["--network", f"{__name__}.OneChannel"], "gives logits (1, 2, 64, 64) for one image (4, 64, 64) and two ways"),
-        (["--network", f"{__name__}.Demanding"], "the network failed (TypeError: "),
+        (["--network", f"{__name__}.Demanding"], "--network: building the network failed (TypeError: "),
     ],
 )
 def test_what_does_not_fit_is_refused(words: list[str], says: str, refused: Refused) -> None:
     assert says in refused("new_one", *words)
+
+
+def test_a_file_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert main(["new-bundle", "new_one", "--output", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.startswith(f"--output {tmp_path / 'file'}: is a file.")
 
 
 def test_outside_a_clone_it_asks_where(

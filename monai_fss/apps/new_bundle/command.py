@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", metavar="CLASS", help="such as monai_fss.networks.nets.PANet (default: BUNDLE's)")
     parser.add_argument("--loss", metavar="CLASS", help="such as monai_fss.losses.SegmentationLoss (default: BUNDLE's)")
     parser.add_argument(
-        "--output", metavar="FOLDER", help="the folder NAME is made in it (default, in a clone: bundles)"
+        "--output", metavar="FOLDER", help="folder in which NAME is made (default, in a clone: its bundles)"
     )
 
 
@@ -83,6 +83,8 @@ def new_bundle(
     if source not in bundle_names() or not Method(source).is_few_shot:
         known = [bundle for bundle in bundle_names() if Method(bundle).is_few_shot]
         raise UsageError(f"--from {source}: is no few-shot bundle. Take one of {', '.join(known)}.")
+    if output is not None and output.exists() and not output.is_dir():
+        raise UsageError(f"--output {output}: is a file. Name a folder; it is made if it does not exist.")
     folder = (output or _clone_bundles()) / name
     if folder.exists() or folder.is_symlink():
         raise UsageError(f"{folder}: exists already. Choose another name, or remove it first.")

@@ -91,7 +91,7 @@ def _unsaid(script: str) -> str:
 
 def _renamed(text: str, old: str, new: str) -> str:
     """With the bundle's name, where it is a word and no part of a dotted one, and in the title of train.yaml."""
-    text = re.sub(rf"(?<![\w.]){re.escape(old)}(:paper)?(?!\w)", new, text)  # a new one has no recipes
+    text = re.sub(rf"(?<![A-Za-z0-9.]){re.escape(old)}(:paper)?(?!\w)", new, text)  # a new one has no recipes
     return re.sub(r"^(# Self-supervised training of ).+?( on unlabelled scans)", rf"\g<1>{new}\g<2>", text)
 
 

@@ -8,9 +8,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from monai_fss.apps.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 __all__ = ["try_bundle"]
 
@@ -33,9 +37,9 @@ def try_bundle(folder: Path) -> None:
 
     parser = ConfigParser()
     parser.read_config(str(folder / "configs" / "train.yaml"))
-    with _said("the network"):
+    with _said("--network: building the network"):
         network = parser.get_parsed_content("network_def")
-    with _said("the loss"):
+    with _said("--loss: building the loss"):
         loss = parser.get_parsed_content("loss")
     metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
     channels = metadata["network_data_format"]["inputs"]["image"]["num_channels"]
@@ -44,16 +48,8 @@ def try_bundle(folder: Path) -> None:
     image = torch.rand(2, channels, *size, generator=generator)
     label = torch.zeros(2, 1, *size)
     label[:, :, 16:40, 16:40] = 1
-    with _said("a step of training"):
-        loss(network(image, image[:, None], label[:, None]), label).backward()
-    idle = [name for name, weight in network.named_parameters() if weight.requires_grad and weight.grad is None]
-    if idle:
-        more = f" and {len(idle) - 3} more" if len(idle) > 3 else ""
-        raise UsageError(
-            f"--network: {', '.join(idle[:3])}{more}: these weights take no part in a step of training, so that they "
-            "stay random and a training in several processes stops. Use them in episode(), or remove them."
-        )
-    with _said("a segmentation"), torch.no_grad():
+    _step(network, loss, image, label)
+    with _said("--network: a segmentation"), torch.no_grad():
         logits = network.eval().condition(image[:, None], label[:, None])(image[:1])
     if tuple(logits.shape) != (1, 3, *size):
         raise UsageError(
@@ -62,18 +58,37 @@ def try_bundle(folder: Path) -> None:
         )
 
 
+def _step(network: nn.Module, loss: nn.Module, image: torch.Tensor, label: torch.Tensor) -> None:
+    """A step of training, in which every weight has to take part; images (B, C, *spatial), masks (B, 1, *spatial)."""
+    with _said("--network: an episode of training"):
+        prediction = network(image, image[:, None], label[:, None])
+    with _said("--loss: the loss of an episode"):
+        try:
+            value = loss(prediction, label)
+        except KeyError as error:
+            raise UsageError(
+                f"--loss: asks for {error}, which the network's episode() does not give. Return it there, or take "
+                "--loss monai_fss.losses.SegmentationLoss, which needs the logits alone."
+            ) from error
+        value.backward()
+    idle = [name for name, weight in network.named_parameters() if weight.requires_grad and weight.grad is None]
+    if idle:
+        more = f" and {len(idle) - 3} more" if len(idle) > 3 else ""
+        raise UsageError(
+            f"--network: {', '.join(idle[:3])}{more}: these weights take no part in a step of training, so that they "
+            "stay random and a training in several processes stops. Use them in episode(), or remove them."
+        )
+
+
 @contextmanager
 def _said(what: str) -> Iterator[None]:
     """What goes wrong within, in words."""
     try:
         yield
+    except UsageError:
+        raise
     except Exception as error:
-        cause: Any = error
+        cause: BaseException = error
         while cause.__cause__ is not None:  # MONAI wraps what went wrong within a configuration
             cause = cause.__cause__
-        if isinstance(cause, KeyError):
-            raise UsageError(
-                f"--loss: {what} failed: the loss asks for {cause}, which the network's episode() does not give. "
-                "Return it there, or take --loss monai_fss.losses.SegmentationLoss, which needs the logits alone."
-            ) from error
-        raise UsageError(f"--network: {what} failed ({type(cause).__name__}: {cause}). {_HELP}") from error
+        raise UsageError(f"{what} failed ({type(cause).__name__}: {cause}). {_HELP}") from error
