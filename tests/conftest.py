@@ -112,4 +112,12 @@ def registered_once(_registrations: dict[tuple[Any, ...], Any], monkeypatch: pyt
             _registrations[key] = real(fixed, moving, **settings)
         return _registrations[key]
 
+    def side_ratio(fixed: Any, moving: Any) -> float:
+        key = (digest(fixed), digest(moving), "sides")
+        if key not in _registrations:
+            _registrations[key] = real_ratio(fixed, moving)
+        return float(_registrations[key])
+
+    real_ratio = atlas.side_ratio
     monkeypatch.setattr(atlas, "register", register)
+    monkeypatch.setattr(atlas, "side_ratio", side_ratio)

@@ -15,16 +15,14 @@ from monai_fss.inferers.points.propagation import ScribblePropagation, scribble_
 from .atlas import Atlas
 from .atlas_inferer import AtlasInferer, AtlasReverseAccuracy
 from .ep1 import EP1Inferer, QueryLabels, chunks, shown_slices
-from .few_shot import FewShotInferer, conditioned
-from .few_shot_volume import FewShotVolumeInferer
+from .few_shot import FewShotInferer, FewShotVolumeInferer, conditioned
 from .found import found_in, with_found
 from .masks import SaveMasks, pieces_of
 from .native import NativeLabeld, SaveProbabilitiesd, way_probabilities
 from .on_grid import WaysOnGrid, native_grid, without_padding
 from .prior import PriorInferer, with_weight
 from .reverse_accuracy import ReverseAccuracy, reverse_accuracy
-from .support import SupportSet, select_slices
-from .support_volumes import support_of, volume_support
+from .support import SupportSet, select_slices, support_of, volume_support
 
 __all__ = [
     "Atlas",

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,16 +18,17 @@ from monai_fss.data import ContentCache, InputWarning
 from monai_fss.metrics import strict_dice
 from monai_fss.registration.body import RegistrationError, body_grid
 from monai_fss.registration.field import DisplacementField
-from monai_fss.registration.fusion import local_weighted_vote, majority_vote, pbaf, staple, volume_preserving_vote
+from monai_fss.registration.fusion import fuse, volume_preserving_vote
 from monai_fss.registration.grid import Grid, default_spacing
-from monai_fss.registration.masks import resample_masks
-from monai_fss.registration.reduced import LARGE, reduced
+from monai_fss.registration.reduced import LARGE
 from monai_fss.registration.refinement import AppearanceRefinement, winners
 from monai_fss.registration.register import PRESETS, register
 from monai_fss.registration.resample import antialiased, resample
 from monai_fss.registration.run_parallel import run_parallel
-from monai_fss.transforms import count_pieces, label_boxes
+from monai_fss.registration.sides import EXCHANGED, side_ratio
+from monai_fss.transforms import count_pieces
 
+from .labelled import LabelledScan, seen
 from .scans import scan_name
 from .support import wanted_values
 
@@ -36,53 +37,19 @@ __all__ = ["FUSIONS", "Atlas"]
 OUTSIDE = (
     "the organ lies outside the scan, as far as registration shows. Check that both show the same part of the body"
 )
+SIDES = (
+    "the scan fits the labelled one better with left and right exchanged. Check the orientation in its header before "
+    "you trust the sides of paired organs"
+)
 SMALL = 2
 """Voxels of the grid that an organ must fill to be seen on it for certain."""
-SPARSE = 0.6
-"""An organ is drawn in more than this share of the slices between its first and its last one."""
 SIDE_BY_SIDE = 16
 """Organs that are carried back at once: the field is looked up once for all of them."""
 FUSIONS = ("pbaf", "soft", "majority", "local", "staple")
 Item = Mapping[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class _Labelled:
-    """A labelled scan: as registration sees it, its label as it is, and where each value of that lies."""
-
-    image: MetaTensor
-    label: MetaTensor
-    boxes: Mapping[int, tuple[slice, slice, slice]]
-
-    @classmethod
-    def of(cls, scan: Item) -> _Labelled:
-        label = scan["label"]
-        whole = np.asarray(torch.as_tensor(label)[0].cpu())
-        return cls(_seen(scan["image"]), label, label_boxes(whole if whole.dtype.kind in "iu" else whole.astype(int)))
-
-    def mm3(self, value: int) -> float:
-        """Volume of a value in the label."""
-        if value not in self.boxes:
-            return 0.0
-        voxels = int((np.asarray(self.label[0])[self.boxes[value]] == value).sum())
-        return voxels * float(torch.prod(self.label.pixdim))
-
-    def thin(self, values: Sequence[int]) -> list[int]:
-        """Those of the values that are drawn in one slice of several, or with slices left out in between."""
-        found = []
-        for value in [value for value in values if value in self.boxes]:
-            box = self.boxes[value]
-            drawn = int((np.asarray(self.label[0])[box] == value).any((0, 1)).sum())
-            if drawn < self.label.shape[-1] and (drawn == 1 or drawn < SPARSE * (box[2].stop - box[2].start)):
-                found.append(value)
-        return found
-
-    def masks(self, values: Sequence[int], grid: Grid, field: DisplacementField | None = None) -> np.ndarray:
-        """(len(values), *grid.shape), 0..1."""
-        return resample_masks(self.label, self.boxes, values, grid, field)
-
-
-Placed = tuple[_Labelled, DisplacementField]
+Placed = tuple[LabelledScan, DisplacementField]
 
 
 class Atlas:
@@ -106,6 +73,8 @@ class Atlas:
         back: arguments of the ``register`` of :meth:`reverse_accuracy`. Default: the fast preset, as it need only tell
             good results from bad ones.
         cache: where registrations are kept, so that another run or organ costs nothing. Default: nowhere.
+        sides: look whether the query fits better with left and right exchanged, as a wrong header has it: kidneys would
+            change places and look right otherwise. Default: do so; it takes some seconds.
 
     Raises:
         ValueError: there is no scan, a value occurs in none of them, or ``fusion`` is not known.
@@ -122,8 +91,9 @@ class Atlas:
         registration: Mapping[str, Any] | None = None,
         back: Mapping[str, Any] | None = None,
         cache: ContentCache | None = None,
+        sides: bool = True,
     ) -> None:
-        labelled = [_Labelled.of(scan) for scan in scans]
+        labelled = [LabelledScan.of(scan) for scan in scans]
         wanted = wanted_values([scan.boxes.keys() for scan in labelled], values)
         if fusion not in FUSIONS:
             raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, got '{fusion}'.")
@@ -148,6 +118,7 @@ class Atlas:
         self.registration = dict(registration or {})
         self.back = {"preset": "fast"} if back is None else dict(back)
         self.cache = cache
+        self.sides = sides
         self.workers = torch.get_num_threads()
 
     @cached_property
@@ -167,13 +138,14 @@ class Atlas:
         Returns:
             probabilities (W, h, w, d) on the grid that the atlas works on, see :meth:`grid`; the affine says where it
             lies. They are smooth enough to be looked at on the query's grid. ``meta["left_out"]`` says why a class is 0
-            everywhere although it was asked for: {value: reason}; empty where all were found.
+            everywhere although it was asked for: {value: reason}; empty where all were found. ``meta["doubt"]`` says
+            why the whole answer is doubtful, and is there only then.
 
         Warns:
             InputWarning: a labelled scan, or all of them, cannot be registered, or an organ lies outside the query.
-                The others are done all the same.
+                The others are done all the same. Left and right may be exchanged.
         """
-        query = _seen(image)
+        query = seen(image)
         if prefetch and image[0].numel() <= LARGE:  # of a large scan one after the other: it takes memory enough
             self._prefetch(query)
         placed, failures = self._placed(query)
@@ -192,7 +164,17 @@ class Atlas:
             probabilities = self.refinement(fixed, probabilities, grid.spacing.tolist(), odds)
         probabilities[unseen] = 0
         smooth = antialiased(torch.from_numpy(probabilities), grid, Grid.of(image))
-        return self._left_out(MetaTensor(smooth, affine=torch.from_numpy(grid.affine)), outside, image)
+        result = self._left_out(MetaTensor(smooth, affine=torch.from_numpy(grid.affine)), outside, image)
+        if self.sides and self._side_ratio(query, placed[0][0].image) < EXCHANGED:
+            result.meta["doubt"] = SIDES
+            warnings.warn(f"{scan_name(image)}: {SIDES}", InputWarning, stacklevel=2)
+        return result
+
+    def _side_ratio(self, query: MetaTensor, scan: MetaTensor) -> float:
+        if self.cache is None:
+            return side_ratio(query, scan)
+        known = self.cache("sides", lambda: {"ratio": torch.tensor(side_ratio(query, scan))}, [query, scan], {})
+        return float(known["ratio"])
 
     def _why_unseen(self, value: int, grid: Grid) -> str:
         """Whether an organ is too small for the grid that it was looked for on, or lies beyond the query."""
@@ -237,25 +219,7 @@ class Atlas:
             return volume_preserving_vote(masks, shown, grid.spacing.tolist())
         labels = np.stack([np.array([*self.values, 0])[winners(mask)] for mask in warped])
         stack = np.stack([images[i] for i in chosen]) if images else None
-        # A scan that does not label an organ says nothing of it: it must not vote against it.
-        result = np.zeros((len(self.values), *grid.shape), np.float32)
-        for voters in np.unique(shown.T, axis=0):
-            ways = np.flatnonzero((voters == shown.T).all(1))
-            if voters.any():
-                own = None if stack is None else stack[voters]
-                result[ways] = self._vote(fixed, own, labels[voters], grid)[ways]
-        return result
-
-    def _vote(self, fixed: np.ndarray, images: np.ndarray | None, labels: np.ndarray, grid: Grid) -> np.ndarray:
-        """Fused labels of scans that all label the same classes, (W, h, w, d)."""
-        if len(labels) == 1:
-            return np.stack([np.float32(labels[0] == value) for value in self.values])
-        if self.fusion in ("majority", "staple"):
-            return (majority_vote if self.fusion == "majority" else staple)(labels, self.values)
-        assert images is not None  # they are warped for these
-        if self.fusion == "local":
-            return local_weighted_vote(fixed, images, labels, self.values)
-        return pbaf(fixed, images, labels, self.values, spacing=grid.spacing.tolist(), normalise=True)
+        return fuse(self.fusion, labels, shown, self.values, fixed, stack, grid.spacing.tolist())
 
     def _left_out(self, result: MetaTensor, reasons: dict[int, str], image: MetaTensor) -> MetaTensor:
         """Say which classes are missing, in a warning and in the result's meta data."""
@@ -309,7 +273,7 @@ class Atlas:
             Dice for each value, the mean over the labelled scans that show it; 0 where nothing was found, or where
             the query cannot be registered to a labelled scan.
         """
-        result = _Labelled.of({"image": image, "label": label})
+        result = LabelledScan.of({"image": image, "label": label})
         scores: dict[int, list[float]] = {value: [] for value in self.values}
         found = [value for value in self.values if value in result.boxes]
         scans = self.scans if found else []
@@ -332,9 +296,3 @@ class Atlas:
     def _nearest(self, fixed: np.ndarray, images: Sequence[np.ndarray]) -> list[int]:
         order = sorted(range(len(images)), key=lambda i: float(np.abs(images[i] - fixed).mean()))
         return sorted(order[: self.nearest])
-
-
-def _seen(image: MetaTensor) -> MetaTensor:
-    """What registration sees: the intensities alone, without the coordinates that a network may be given, and of a
-    large scan no more than it needs."""
-    return reduced(cast(MetaTensor, image[:1]))

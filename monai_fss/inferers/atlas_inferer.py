@@ -40,7 +40,7 @@ class AtlasInferer(Inferer):
         The affines of the result say where these lie; of a batch, smaller ones are filled up at the far end. The other
         meta data are those of the scans: what follows names results by them, and finds the scan's own grid there, see
         :class:`monai_fss.inferers.NativeLabeld`. :func:`monai_fss.inferers.found_in` has ``left_out``: why a class is
-        empty, {value: reason}.
+        empty, {value: reason}; and, where the answer is doubtful, ``doubt``: why.
         """
         if not isinstance(inputs, MetaTensor):
             raise TypeError("the atlas needs to know where the scan lies: give a MetaTensor, as LoadImage makes it.")
@@ -48,7 +48,7 @@ class AtlasInferer(Inferer):
         results, found = [], []
         for image, evidence in zip(images, self.evidence(inputs, network), strict=True):
             result = self.atlas(cast(MetaTensor, image.cpu()), evidence, self.prefetch)
-            found.append({"left_out": result.meta["left_out"]})
+            found.append({key: result.meta[key] for key in ("left_out", "doubt") if key in result.meta})
             results.append(_logits(result))
         size = [max(result.shape[axis] for result in results) for axis in (1, 2, 3)]
         affines = torch.stack([torch.as_tensor(result.affine) for result in results])

@@ -23,8 +23,7 @@ from monai_fss.transforms import SliceOrientationd
 from .few_shot import FewShotInferer, conditioned
 from .found import with_found
 from .scans import each_scan, scan_name
-from .support import SupportSet, select_slices
-from .support_volumes import support_of
+from .support import SupportSet, select_slices, support_of
 
 __all__ = ["EP1Inferer", "QueryLabels", "chunks", "shown_slices"]
 

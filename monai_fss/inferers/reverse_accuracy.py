@@ -12,10 +12,8 @@ import torch
 from monai_fss.metrics import strict_dice
 from monai_fss.networks.nets import FewShotNet
 
-from .few_shot import FewShotInferer, conditioned
-from .few_shot_volume import FewShotVolumeInferer
-from .support import SupportSet
-from .support_volumes import support_of
+from .few_shot import FewShotInferer, FewShotVolumeInferer, conditioned
+from .support import SupportSet, support_of
 
 Item = Mapping[str, torch.Tensor]
 

@@ -88,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f"{len(done)} scan(s) segmented, see {args.output}")
     table = Path(args.output) / "quality.csv"
-    empty = [row for row in read_quality(table) if row["case"] in done and row["note"]]
+    noted = [row for row in read_quality(table) if row["case"] in done and row["note"]]
+    empty = [row for row in noted if float(row["volume_ml"]) == 0]
     if empty:
         cases = len({row["case"] for row in empty})
         print(f"{len(empty)} organ(s) in {cases} scan(s) are empty: the notes in {table} say why")

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+from .fuse import fuse
 from .pbaf import pbaf
 from .staple import staple
 from .volume import volume_preserving_vote
 from .votes import local_weighted_vote, majority_vote
 
-__all__ = ["local_weighted_vote", "majority_vote", "pbaf", "staple", "volume_preserving_vote"]
+__all__ = ["fuse", "local_weighted_vote", "majority_vote", "pbaf", "staple", "volume_preserving_vote"]
