@@ -76,7 +76,7 @@ class SupportSet:
         Raises:
             ValueError: a value occurs in none of the scans, or nothing is labelled at all.
         """
-        arrays = [(_plain(v["image"]), _plain(v["label"])[0]) for v in volumes]
+        arrays = [(_plain(v["image"]).float(), _plain(v["label"])[0]) for v in volumes]
         wanted = present_values([label for _, label in arrays], values, without)
         ways = [_shots(arrays, value, slices) for value in wanted]
         shots = max(len(way) for way in ways)
@@ -106,7 +106,7 @@ def wanted_values(shown: Sequence[Collection[int]], values: Sequence[int] | None
 
 
 def _plain(array: torch.Tensor) -> torch.Tensor:
-    return torch.as_tensor(array.as_tensor() if hasattr(array, "as_tensor") else array).float()
+    return torch.as_tensor(array.as_tensor() if hasattr(array, "as_tensor") else array)  # labels stay what they are: float32 tells no two above 2^24 apart
 
 
 def _shots(

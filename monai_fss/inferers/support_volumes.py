@@ -41,7 +41,7 @@ def volume_support(
     Raises:
         ValueError: a value occurs in none of the scans, or nothing is labelled at all.
     """
-    images, labels = [_plain(v["image"]) for v in volumes], [_plain(v["label"]) for v in volumes]
+    images, labels = [_plain(v["image"]).float() for v in volumes], [_plain(v["label"]) for v in volumes]
     wanted = tuple(present_values(labels, values, without))
     size = [len(images), *(max(image.shape[axis] for image in images) for axis in (1, 2, 3))]
     image = _stacked(images, size, torch.nan)
