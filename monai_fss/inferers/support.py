@@ -106,7 +106,9 @@ def wanted_values(shown: Sequence[Collection[int]], values: Sequence[int] | None
 
 
 def _plain(array: torch.Tensor) -> torch.Tensor:
-    return torch.as_tensor(array.as_tensor() if hasattr(array, "as_tensor") else array)  # labels stay what they are: float32 tells no two above 2^24 apart
+    return torch.as_tensor(
+        array.as_tensor() if hasattr(array, "as_tensor") else array
+    )  # labels stay what they are: float32 tells no two above 2^24 apart
 
 
 def _shots(

@@ -68,9 +68,9 @@ class SmoothSpacingd(MapTransform):
 class LabelSpacingd(Spacingd):
     """MONAI's ``Spacingd``, which gives float32, for labels of any value.
 
-    Labels of integers above 2^24, of which float32 would merge neighbours, are resampled as numbers 0, 1, 2, ... and have
-    their own values afterwards, as int64; all else is as MONAI makes it. Such labels are to be resampled to the nearest
-    voxel.
+    Labels of integers above 2^24, of which float32 would merge neighbours, are resampled as numbers 0, 1, 2, ... and
+    have their own values afterwards, as int64; all else is as MONAI makes it. Such labels are to be resampled to the
+    nearest voxel.
 
     Args:
         as of ``monai.transforms.Spacingd``.

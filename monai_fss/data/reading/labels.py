@@ -71,7 +71,7 @@ def read_label(path: Path, like: Grid | None, found: Findings) -> Volume | None:
 def _doubt_merged(dtype: np.dtype, values: np.ndarray, found: Findings) -> None:
     if dtype == np.float32 and values.size and values.max() > 1 << 24:
         found.warn(
-            f"label values up to {int(values.max())} are stored as float32, which does not tell all above 16777216 apart",
+            f"label values up to {int(values.max())} are stored as float32, which merges some above 16777216",
             "Store them as integers of 32 bits",
         )
 
@@ -116,7 +116,7 @@ def _forms(path: Path, affine: np.ndarray, like: Grid) -> Iterator[tuple[np.ndar
 def _turned(
     values: np.ndarray, own: np.ndarray, grid: np.ndarray, tolerance: float
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, int, int] | None]:
-    """Values along the grid's axes, their affine, and where in the grid they begin; None: they are not on its voxels."""
+    """Values along the grid's axes, their affine, and where in the grid they begin; None: not on its voxels."""
     turned, affine = turned_to(grid, values, own)
     first = np.round((np.linalg.inv(grid) @ affine)[:3, 3])
     expected = grid.copy()

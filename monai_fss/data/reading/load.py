@@ -112,7 +112,7 @@ def _grid(like: MetaTensor | str | PathLike[str] | None) -> Grid | None:
     if like is None:
         return None
     if isinstance(like, (str, PathLike)):
-        array, affine = read_scan(like)
+        array, affine = read_scan(Path(like))
         return Grid(Path(like), affine, _three(array.shape))
     meta = getattr(like, "meta", {})
     if not {"filename_or_obj", "original_affine", "spatial_shape"} <= set(meta):

@@ -114,8 +114,8 @@ def check_label(path: str | Path, like: Scan | None) -> Label:
     Args:
         path: the label; integers, 0 is background.
         like: its image. The label must be on its voxels, the corners within 1e-3 voxel: its axes may be in another
-            order or direction, and it may cover a box of the image (see :func:`read_label`). None, where the image is bad
-            itself: only the label is looked at.
+            order or direction, and it may cover a box of the image (see :func:`read_label`). None, where the image is
+            bad itself: only the label is looked at.
 
     Returns:
         which values it has and how often. A label of zeros is acceptable here: the image may show no organ.

@@ -158,9 +158,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"change": set_tag("RescaleSlope", None, 3)},
         r"some slices have no rescale slope \(003.dcm\), the others have one",
     ),
-    "inverted": (
-        {"change": set_tag("PhotometricInterpretation", "MONOCHROME1")},
-        r"photometric interpretation is MONOCHROME1, not MONOCHROME2 \(000.dcm and 5 more\). Export one grey value",
+    "some inverted": (
+        {"change": lambda k, d: k and setattr(d, "PhotometricInterpretation", "MONOCHROME1")},
+        r"some slices are MONOCHROME1 and some MONOCHROME2; the first is MONOCHROME2 \(001.dcm and 4 more\). Export",
+    ),
+    "palette": (
+        {"change": set_tag("PhotometricInterpretation", "YBR_FULL")},
+        r"photometric interpretation is YBR_FULL, not MONOCHROME2 \(000.dcm and 5 more\). Export one grey value",
     ),
 }
 
