@@ -129,10 +129,10 @@ def _labels(value: Any, found: Findings) -> dict[str, int]:
 
 
 def _name_and_value(key: str, value: Any) -> tuple[str, Any]:
-    """Of ``"liver": 1``, ``"liver": "1"`` or the Decathlon's ``"1": "liver"``."""
+    """Of ``"liver": 1``, or of the Decathlon's ``"1": "liver"``."""
     if isinstance(value, str) and key.isdecimal() and not value.isdecimal():
         return value, int(key)
-    return key, int(value) if isinstance(value, str) and value.isdecimal() else value
+    return key, value
 
 
 def _modality(content: dict[str, Any]) -> Any:
