@@ -11,11 +11,12 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import Any
 
 import monai_fss
+from monai_fss.apps.messages import close_bars, quiet, say
 
 __all__ = ["COMMANDS", "main"]
 
@@ -33,6 +34,8 @@ COMMANDS = {
     "new-bundle": ("monai_fss.apps.new_bundle.command", "write the bundle of a new few-shot method"),
     "demo": ("monai_fss.apps.demo", "make synthetic scans, train, segment and score them"),
 }
+# Their output is what was asked for: --quiet leaves it.
+ANSWERS = ("check", "compare", "suggest", "info")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,12 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _messages(debug):
             args = _parser(words).parse_args(words)
-            return int(args.run(args))
+            with quiet(args.command in ANSWERS) if "--quiet" in words else nullcontext():
+                return int(args.run(args))
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else FAILED if stop.code else DONE
     except KeyboardInterrupt:
-        # on a line of its own: a progress bar may be unfinished
-        print("\ninterrupted; run the same command again to go on (train: with --resume)", file=sys.stderr)
+        close_bars()
+        # below the ^C that a terminal shows
+        say("\ninterrupted; run the same command again to go on (train: with --resume)")
         return FAILED
     except BrokenPipeError:  # such as `| head`; Python would complain once more when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -71,20 +76,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser, with the arguments of the command that is named in ``words`` only."""
-    debug = argparse.ArgumentParser(add_help=False)
-    debug.add_argument("--debug", action="store_true", help="show the traceback of an error, and every warning")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error, and every warning")
+    common.add_argument(
+        "--quiet", action="store_true", help="no progress bars and no remarks, only warnings and errors"
+    )
     parser = argparse.ArgumentParser(
         "monai-fss",
         description="Few-shot segmentation of medical scans: one labelled scan in, a folder of masks out.",
         epilog="Exit code: 0 done, 1 failed, 2 input refused (nothing was written).",
-        parents=[debug],
+        parents=[common],
     )
     parser.add_argument("--version", action="version", version=f"monai-fss {monai_fss.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((word for word in words if not word.startswith("-")), None)
     for name, (module, text) in COMMANDS.items():
         description = f"{text[0].upper()}{text[1:]}."
-        command = commands.add_parser(name, help=text, description=description, parents=[debug], allow_abbrev=False)
+        command = commands.add_parser(name, help=text, description=description, parents=[common], allow_abbrev=False)
         if name == chosen:
             command_module = import_module(module)
             command_module.add_arguments(command)
@@ -105,7 +113,7 @@ def _messages(debug: bool) -> Iterator[None]:
             library(message, category, *where, **more)
         elif str(message) not in seen:
             seen.add(str(message))
-            print(f"warning: {message}", file=sys.stderr)
+            say(f"warning: {message}")
 
     with warnings.catch_warnings():
         if not debug:
@@ -130,15 +138,16 @@ def _report(error: Exception, debug: bool) -> int:
 
     causes = list(_causes(error))
     refusal = next((cause for cause in causes if isinstance(cause, (ScanError, UsageError))), None)
+    close_bars()
     if debug:
         traceback.print_exception(error)
     if refusal is not None:
-        print("\n".join(refusal.problems), file=sys.stderr)
+        say("\n".join(refusal.problems))
         return REFUSED
     # MONAI wraps what went wrong within a configuration: the root says it.
     lines = str(causes[-1]).strip().splitlines() or ["no further message"]
     more = "" if debug else " (--debug shows where)"
-    print(f"monai-fss: error: {type(causes[-1]).__name__}: {lines[0]}{more}", file=sys.stderr)
+    say(f"monai-fss: error: {type(causes[-1]).__name__}: {lines[0]}{more}")
     return FAILED
 
 

@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.data.problems import Findings
+from monai_fss.data.reading.nrrd_header import segment_names
 
 __all__ = ["DATASET_FILE", "Description", "label_names", "modality_of", "read_dataset_json"]
 
 DATASET_FILE = "dataset.json"
 _KNOWN = ("name", "description", "modality", "labels", "folds", "cases")
+# What nnU-Net and the Medical Segmentation Decathlon write beside these, and nothing here depends on.
+_PASSED_OVER = {"channel_names", "numTraining", "numTest", "training", "test", "file_ending", "tensorImageSize"}
+_PASSED_OVER |= {"reference", "licence", "license", "release", "relase", "dataset_name", "converted_by", "citation"}
+_PASSED_OVER |= {"overwrite_image_reader_writer"}
 
 
 @dataclass
@@ -44,6 +49,9 @@ def read_dataset_json(path: str | Path, found: Findings) -> Description:
     """
     Read and validate dataset.json; every problem goes to ``found``.
 
+    Those of nnU-Net and of the Medical Segmentation Decathlon are read, too: labels of value 0 (``background``), labels
+    as value to name, the modality as a list of channels (``channel_names``).
+
     Args:
         path: the file.
         found: gets wrong types and doubtful keys.
@@ -61,9 +69,10 @@ def read_dataset_json(path: str | Path, found: Findings) -> Description:
     if not isinstance(content, dict):
         found.refuse(f"holds a {type(content).__name__}, not an object", 'Write {"name": ..., "labels": {...}, ...}')
         return description
-    unknown = [key for key in content if key not in _KNOWN]
+    unknown = [key for key in content if key not in _KNOWN and key not in _PASSED_OVER]
     if unknown:
         found.warn(f"keys {', '.join(map(repr, unknown))} are not read", f"Known keys are {', '.join(_KNOWN)}")
+    content = {**content, "modality": _modality(content)}
     for key in ("name", "description", "modality"):
         value = content.get(key, getattr(description, key))
         if isinstance(value, str):
@@ -82,7 +91,8 @@ def label_names(labels: Iterable[str | Path]) -> dict[int, str]:
     Look up what label values mean.
 
     Args:
-        labels: label files. Those in the folder labels/ of a data set have the names of its dataset.json.
+        labels: label files. Those in the folder labels/ of a data set have the names of its dataset.json, others
+            those of their segments, where they are ``.seg.nrrd`` of 3D Slicer.
 
     Returns:
         value to name; empty where no label lies in a data set that names its values. The first data set decides.
@@ -98,6 +108,8 @@ def label_names(labels: Iterable[str | Path]) -> dict[int, str]:
             named = read_dataset_json(path, found).labels
             found.raise_if_any()
             names = {value: name for name, value in named.items()} | names
+        else:
+            names = segment_names(label) | names
     return names
 
 
@@ -120,11 +132,32 @@ def modality_of(labels: Iterable[str | Path]) -> str:
 
 def _labels(value: Any, found: Findings) -> dict[str, int]:
     remedy = 'Write {"liver": 1, "spleen": 2}: name to value, 1 or more, each value once'
+    if isinstance(value, dict) and any(isinstance(v, list) for v in value.values()):
+        found.refuse(f"'labels' is {value!r}: regions of several values are not known here", remedy)
+        return {}
+    if isinstance(value, dict):
+        pairs = [_name_and_value(key, v) for key, v in value.items()]
+        value = {name: v for name, v in pairs if v != 0 or v is False} if len(dict(pairs)) == len(pairs) else value
     good = isinstance(value, dict) and all(isinstance(v, int) and v is not True and v > 0 for v in value.values())
     if not good or len(set(value.values())) != len(value):
         found.refuse(f"'labels' is {value!r}", remedy)
         return {}
     return dict(value)
+
+
+def _name_and_value(key: str, value: Any) -> tuple[str, Any]:
+    """Of ``"liver": 1``, or of the Decathlon's ``"1": "liver"``."""
+    if isinstance(value, str) and key.isdecimal() and not value.isdecimal():
+        return value, int(key)
+    return key, value
+
+
+def _modality(content: dict[str, Any]) -> Any:
+    """A text: as it stands, or the channels of nnU-Net's or the Decathlon's list."""
+    value = content.get("modality", content.get("channel_names", ""))
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value.values()):
+        return ", ".join(value.values())
+    return value
 
 
 def _folds(value: Any, found: Findings) -> tuple[tuple[str, ...], ...]:

@@ -13,12 +13,11 @@ from monai.transforms import (
     NormalizeIntensityd,
     ScaleIntensityRanged,
     ScaleIntensityRangePercentilesd,
-    Spacingd,
     SpatialPadd,
 )
 
 from monai_fss.data.reading.load import LoadScand
-from monai_fss.transforms import BodyPositiond, SliceOrientationd
+from monai_fss.transforms import BodyPositiond, LabelSpacingd, SliceOrientationd
 
 __all__ = ["PrepareSlices", "PrepareVolumes"]
 
@@ -99,7 +98,7 @@ def _read(keys: Sequence[str], grid: Sequence[float] | None, **more: Any) -> lis
     if grid is not None:
         some = _resampled(names)
         modes = ["bilinear" if key == "image" else "nearest" for key in some]
-        steps.append(Spacingd(some, grid, mode=modes, allow_missing_keys=True, **more))
+        steps.append(LabelSpacingd(some, grid, mode=modes, allow_missing_keys=True, **more))
     return steps
 
 

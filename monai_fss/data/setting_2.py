@@ -12,8 +12,9 @@ import numpy as np
 
 from monai_fss.data.dataset import Case
 from monai_fss.data.problems import Findings, InputWarning, ScanError
-from monai_fss.data.reading.volume import read_volume
-from monai_fss.data.reading.voxels import check_finite, count_labels
+from monai_fss.data.reading.labels import read_label
+from monai_fss.data.reading.scans import check_scan
+from monai_fss.data.reading.voxels import count_values
 
 __all__ = ["left_out_classes", "slice_runs"]
 
@@ -103,7 +104,7 @@ def _shown(cases: Sequence[Case], leave_out: Collection[int]) -> list[tuple[set[
             )
             continue
         try:
-            shown.append(_shown_in(case.label, leave_out))
+            shown.append(_shown_in(case.image, case.label, leave_out))
         except ScanError as error:
             problems += error.problems
     if problems:
@@ -111,7 +112,7 @@ def _shown(cases: Sequence[Case], leave_out: Collection[int]) -> list[tuple[set[
     return shown
 
 
-def _shown_in(label: Path, leave_out: Collection[int]) -> tuple[set[int], np.ndarray]:
+def _shown_in(image: Path, label: Path, leave_out: Collection[int]) -> tuple[set[int], np.ndarray]:
     import torch
     from monai.data import MetaTensor
     from monai.transforms import Spacing
@@ -119,16 +120,14 @@ def _shown_in(label: Path, leave_out: Collection[int]) -> tuple[set[int], np.nda
     from monai_fss.transforms import SliceOrientation
 
     found = Findings(label)
-    volume = read_volume(label, found)
-    array = None if volume is None else volume.array
-    counts = count_labels(array, found) if array is not None and check_finite(array, found) else None
+    volume = read_label(label, check_scan(image).grid, found)
     found.raise_if_any()
-    assert volume is not None and array is not None and counts is not None  # raise_if_any() raises otherwise
-    mask = torch.from_numpy(np.isin(array, list(leave_out)).astype(np.float32))
+    assert volume is not None and volume.array is not None  # raise_if_any() raises otherwise
+    mask = torch.from_numpy(np.isin(volume.array, list(leave_out)).astype(np.float32))
     oriented = SliceOrientation()(MetaTensor(mask[None], affine=torch.as_tensor(volume.affine)))
     # As in the bundles: nothing changes unless the scan is sheared, whose slices it sets upright.
     spaced = Spacing(pixdim=(-1, -1, -1), mode="bilinear", dtype=np.float32)(oriented)
-    return set(counts), np.asarray(spaced.amax((0, 1, 2)) > _SHARE)
+    return set(count_values(volume.array)), np.asarray(spaced.amax((0, 1, 2)) > _SHARE)
 
 
 def _check_present(

@@ -65,7 +65,7 @@ class QueryLabels:
         self._last: tuple[str, MetaTensor] | None = None  # EP1 and the score ask for the same one
 
     def __call__(self, image: MetaTensor) -> MetaTensor:
-        """The label of a scan.
+        """The label of a scan, in the voxel order of the scan's file.
 
         Args:
             image: the scan, preprocessed; it says which case it is.
@@ -81,7 +81,7 @@ class QueryLabels:
         if self._last is None or self._last[0] != case:
             if case not in self.files:
                 raise KeyError(f"{case}: no label is known. Labels are of {', '.join(self.files)}.")
-            label = LoadScan(as_label=True)(self.files[case])
+            label = LoadScan(as_label=True)(self.files[case], image)
             self._last = case, SliceOrientationd("label")({"label": label})["label"]
         return self._last[1]
 

@@ -78,7 +78,7 @@ class SupportSet:
         Raises:
             ValueError: a value occurs in none of the scans, or nothing is labelled at all.
         """
-        arrays = [(_plain(v["image"]), _plain(v["label"])[0]) for v in volumes]
+        arrays = [(_plain(v["image"]).float(), _plain(v["label"])[0]) for v in volumes]
         wanted = present_values([label for _, label in arrays], values, without)
         ways = [_shots(arrays, value, slices) for value in wanted]
         shots = max(len(way) for way in ways)
@@ -108,7 +108,9 @@ def wanted_values(shown: Sequence[Collection[int]], values: Sequence[int] | None
 
 
 def _plain(array: torch.Tensor) -> torch.Tensor:
-    return torch.as_tensor(array.as_tensor() if hasattr(array, "as_tensor") else array).float()
+    return torch.as_tensor(
+        array.as_tensor() if hasattr(array, "as_tensor") else array
+    )  # labels stay what they are: float32 tells no two above 2^24 apart
 
 
 def _shots(
@@ -162,7 +164,7 @@ def volume_support(
     Raises:
         ValueError: a value occurs in none of the scans, or nothing is labelled at all.
     """
-    images, labels = [_plain(v["image"]) for v in volumes], [_plain(v["label"]) for v in volumes]
+    images, labels = [_plain(v["image"]).float() for v in volumes], [_plain(v["label"]) for v in volumes]
     wanted = tuple(present_values(labels, values, without))
     size = [len(images), *(max(image.shape[axis] for image in images) for axis in (1, 2, 3))]
     image = _stacked(images, size, torch.nan)

@@ -20,7 +20,7 @@ from .probabilities import WayProbabilitiesd, WaysToLabeld
 from .sample_episode import NoEpisodeError, SampleEpisode, SupervoxelTabled
 from .scribbles_from_mask import ScribblesFromMaskd, scribbles_from_mask
 from .slice_range import SliceRanged
-from .spacing import SmoothSpacingd, smooth_spacing
+from .spacing import LabelSpacingd, SmoothSpacingd, smooth_spacing
 from .supervoxels import Supervoxels, Supervoxelsd, by_superpixels
 from .unless_empty import UnlessEmptyd
 from .volume_episodes import SampleVolumeEpisode, SupervoxelVolumeTabled
@@ -30,6 +30,7 @@ __all__ = [
     "BodyPosition",
     "BodyPositiond",
     "GeodesicGrowthd",
+    "LabelSpacingd",
     "LargestComponentd",
     "NoEpisodeError",
     "OneSided",

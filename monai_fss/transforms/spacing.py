@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Bring a scan to a coarser grid without aliasing."""
+"""Bring scans to another grid: a scan to a coarser one without aliasing, labels of any value."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Spacing
+from monai.transforms import MapTransform, Spacing, Spacingd
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["SmoothSpacingd", "smooth_spacing"]
+__all__ = ["LabelSpacingd", "SmoothSpacingd", "smooth_spacing"]
 
+WHOLE = 1 << 24  # float32 has every whole number up to it
 SIGMA = 0.4  # in voxels of the image, for each that the new one is larger by: half of the new voxel at a large ratio
 
 
@@ -61,4 +62,32 @@ class SmoothSpacingd(MapTransform):
         result = dict(data)
         for key in self.key_iterator(result):
             result[key] = smooth_spacing(result[key], self.spacing)
+        return result
+
+
+class LabelSpacingd(Spacingd):
+    """MONAI's ``Spacingd``, which gives float32, for labels of any value.
+
+    Labels of integers above 2^24, of which float32 would merge neighbours, are resampled as numbers 0, 1, 2, ... and
+    have their own values afterwards, as int64; all else is as MONAI makes it. Such labels are to be resampled to the
+    nearest voxel.
+
+    Args:
+        as of ``monai.transforms.Spacingd``.
+    """
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor], lazy: bool | None = None) -> dict:
+        """Resample."""
+        numbered, values = dict(data), {}
+        for key in self.key_iterator(numbered):
+            label = numbered[key]
+            if not torch.is_floating_point(label) and label.numel() and int(label.max()) > WHOLE:
+                own, numbers = torch.unique(torch.as_tensor(label).as_subclass(torch.Tensor), return_inverse=True)
+                values[key] = own.long()
+                numbered[key] = MetaTensor(numbers, meta=label.meta) if isinstance(label, MetaTensor) else numbers
+        result = super().__call__(numbered, lazy=lazy)
+        for key, own in values.items():
+            label = result[key]
+            restored = own[label.as_tensor().round().long() if isinstance(label, MetaTensor) else label.long()]
+            result[key] = MetaTensor(restored, meta=label.meta) if isinstance(label, MetaTensor) else restored
         return result

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import time
@@ -172,3 +173,40 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
     assert called.stderr.read() == b""
     assert called.wait() == 1
     called.stderr.close()
+
+
+def test_quiet_leaves_warnings_errors_and_answers(command: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    from tqdm.auto import tqdm
+
+    def run(args: argparse.Namespace) -> int:
+        print("a remark")
+        for _ in tqdm(range(2), "at work", disable=False):
+            warnings.warn("a.nii: looks odd. Look at it.", InputWarning, stacklevel=1)
+        raise ScanError("b.nii: is damaged. Export it again.")
+
+    command(run)
+    assert main(["try", "--quiet"]) == 2
+    said = capsys.readouterr()
+    assert (
+        said.out == "" and said.err == "warning: a.nii: looks odd. Look at it.\nb.nii: is damaged. Export it again.\n"
+    )
+    assert main(["try"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "a remark\n" and "at work" in said.err
+    assert main(["info", "--quiet"]) == 0 and "monai_fss" in capsys.readouterr().out
+
+
+def test_messages_stand_on_lines_of_their_own_beside_a_bar(command: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    from tqdm.auto import tqdm
+
+    def run(args: argparse.Namespace) -> int:
+        bar = tqdm(total=3, desc="at work", mininterval=0)
+        bar.update()
+        warnings.warn("a.nii: looks odd. Look at it.", InputWarning, stacklevel=1)
+        bar.update()
+        raise UsageError("--size: is too large. Give less.")
+
+    command(run)
+    assert main(["try"]) == 2
+    lines = re.split("[\r\n]+", capsys.readouterr().err)
+    assert {"warning: a.nii: looks odd. Look at it.", "--size: is too large. Give less."} <= set(lines)

@@ -177,3 +177,23 @@ def test_real_scans_are_acceptable(name: str, real_data: Callable[[str], Path]) 
     rows = data.check()
     assert len(rows) == len(data.cases) == sum(len(fold) for fold in data.folds)
     assert all(row.label is not None and np.prod(row.scan.shape) > sum(row.label.counts.values()) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("content", "modality"),
+    [
+        ({"labels": {"background": 0, "liver": 1, "kidney": 2}, "channel_names": {"0": "CT"}, "numTraining": 3}, "CT"),
+        ({"labels": {"0": "background", "1": "liver", "2": "kidney"}, "modality": {"0": "MRI"}}, "MRI"),
+        ({"labels": {"liver": 1, "kidney": 2}, "file_ending": ".nii.gz", "modality": {"0": "T1", "1": "T2"}}, "T1, T2"),
+    ],
+)
+@pytest.mark.filterwarnings("error::monai_fss.data.InputWarning")
+def test_dataset_json_of_nnu_net_and_the_decathlon_is_read(content: dict, modality: str, folder: Path) -> None:
+    data = DatasetFolder.read(_say(folder, **content))
+    assert data.labels == {"liver": 1, "kidney": 2} and data.modality == modality
+
+
+@pytest.mark.parametrize("labels", [{"whole": [1, 2], "core": 2}, {"1": "liver", "liver": 2}, {"liver": -1}])
+def test_labels_that_mean_nothing_here_are_refused(labels: dict, folder: Path) -> None:
+    with pytest.raises(ScanError, match="'labels' is .* Write .*name to value, 1 or more, each value once"):
+        DatasetFolder.read(_say(folder, labels=labels))

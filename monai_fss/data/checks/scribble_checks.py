@@ -15,6 +15,8 @@ from scipy.ndimage import binary_fill_holes
 from monai_fss.data.checks.inputs import training_problems
 from monai_fss.data.dataset import chosen_cases
 from monai_fss.data.problems import Findings, ScanError
+from monai_fss.data.reading.labels import read_label
+from monai_fss.data.reading.nifti import Volume
 from monai_fss.data.reading.scans import Label, Scan, check_label, check_scan, check_support
 from monai_fss.data.reading.volume import read_volume
 from monai_fss.data.scribbles import SIMULATED, scribble_item, scribble_values
@@ -152,8 +154,8 @@ def _check_classes(label: Label, background: int | None, found: Findings) -> Non
 
 def _check_marks(scan: Scan | None, label: Label, background: int | None, found: Findings) -> None:
     """Look at where the marks of each class lie."""
-    marks = _array(label.path)
-    air = None if scan is None else _air(_array(scan.path), scan, marks)
+    marks = _array(read_label(label.path, None if scan is None else scan.grid, Findings(label.path)))
+    air = None if scan is None else _air(_array(read_volume(scan.path, Findings(scan.path))), scan, marks)
     for value, count in label.counts.items():
         box = _box(marks == value)
         own = marks[box] == value
@@ -178,8 +180,7 @@ def _check_marks(scan: Scan | None, label: Label, background: int | None, found:
             )
 
 
-def _array(path: Path) -> np.ndarray:
-    volume = read_volume(path, Findings(path))
+def _array(volume: Volume | None) -> np.ndarray:
     assert volume is not None and volume.array is not None  # it has been checked
     return volume.array
 

@@ -17,7 +17,7 @@ from monai_fss.data.cases import is_dicom_folder
 from monai_fss.data.files.atomic import atomic_path
 from monai_fss.data.files.dicom_codes import coded_name
 from monai_fss.data.problems import Findings, ScanError
-from monai_fss.data.reading.dicom_series import check_series, series_files
+from monai_fss.data.reading.dicom_series import check_series
 from monai_fss.data.reading.geometry import affine_text, corner_distance, turned_to
 
 __all__ = ["dicom_seg_problems", "write_dicom_seg"]
@@ -145,20 +145,18 @@ def _sources(folder: Path, found: Findings) -> tuple[list[Any], np.ndarray]:
     """The headers of the slices, along the slice axis, and the affine of their grid; nothing where it is refused."""
     import pydicom
 
-    grid = check_series(folder, found)
-    if grid is None or found.problems:
+    series = check_series(folder, found)
+    if series is None or found.problems:
         return [], np.eye(4)
-    slices = [pydicom.dcmread(file, stop_before_pixels=True, force=True) for file in series_files(folder)[0]]
+    slices = [pydicom.dcmread(file, stop_before_pixels=True, force=True) for file in series.files]
     for keyword, name in (("FrameOfReferenceUID", "frame of reference"), ("StudyInstanceUID", "study UID")):
         if len({str(each.get(keyword) or "") for each in slices}) != 1 or not slices[0].get(keyword):
             found.refuse(f"series has no {name} that is common to its slices", "Write its mask as NIfTI")
-    normal = np.diag((-1.0, -1.0, 1.0)) @ grid[:3, 2]
-    slices.sort(key=lambda each: float(normal @ np.asarray(each.ImagePositionPatient, dtype=float)))
     for each in slices:
         for keyword in _MAY_BE_EMPTY:
             if keyword not in each:
                 setattr(each, keyword, None)
-    return slices, grid
+    return slices, series.affine
 
 
 def _check_names(mask: np.ndarray, names: Mapping[int, str], found: Findings) -> None:

@@ -15,7 +15,7 @@ from monai_fss.data.cases import natural_key
 from monai_fss.data.problems import Findings, ScanError
 from monai_fss.data.reading.geometry import affine_text, corner_distance, turned_to
 from monai_fss.data.reading.volume import read_scan
-from monai_fss.data.reading.voxels import check_finite, check_labels, count_values
+from monai_fss.data.reading.voxels import check_finite, count_values, whole_numbers
 
 __all__ = ["LabelledScan", "SourceCase", "mapped", "numbered", "paired", "read_pair"]
 
@@ -142,9 +142,10 @@ def mapped(stored: np.ndarray, codes: Mapping[int, int], found: Findings) -> np.
         uint8, of the shape of ``stored``; without meaning where ``found`` has a problem.
     """
     result = np.zeros(stored.shape, np.uint8)
-    if not (check_finite(stored, found) and check_labels(stored, found)):
+    values = whole_numbers(stored, found) if check_finite(stored, found) else None
+    if values is None:
         return result
-    strange = [value for value in count_values(stored) if value not in codes]
+    strange = [value for value in count_values(values) if value not in codes]
     if strange:
         found.refuse(
             f"has the value(s) {_some(strange)}; expected are 0 and {_some(codes)}",
@@ -152,7 +153,7 @@ def mapped(stored: np.ndarray, codes: Mapping[int, int], found: Findings) -> np.
         )
     for value, target in codes.items():
         if target:
-            result[stored == value] = target
+            result[values == value] = target
     return result
 
 

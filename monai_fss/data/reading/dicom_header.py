@@ -77,6 +77,10 @@ class Header:
             return ()
         return values if np.isfinite(values).all() else ()
 
+    def comparable(self, tag: str) -> tuple[float, ...] | str:
+        """What to compare of a tag: its numbers, to three decimals ("1.0" is "1.00000"), else its text."""
+        return tuple(round(value, 3) for value in self.numbers(tag)) or self.text(tag)
+
 
 def read_header(file: Path) -> Header:
     """

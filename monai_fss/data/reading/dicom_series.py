@@ -10,6 +10,7 @@ files out, all without a word. What it would read wrongly is refused here; where
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from monai_fss.data.problems import Findings
 from monai_fss.data.reading.dicom_geometry import check_places
 from monai_fss.data.reading.dicom_header import Header, read_header
 
-__all__ = ["check_series", "series_files"]
+__all__ = ["Series", "check_series", "series_files"]
 
-# By these GDCM takes a series apart, and MONAI's reader by the date as well: of several parts it would read one.
+# Files of one series that differ in one of these are several images: a scout beside the scan, two acquisitions.
 _PARTS = {
     "0028|0010": "rows",
     "0028|0011": "columns",
@@ -31,30 +32,58 @@ _PARTS = {
     "0018|0024": "sequence name",
     "0008|0021": "series date",
 }
+_GREY = ("MONOCHROME2", "MONOCHROME1")
 _AGAIN = "Export the whole series again"
 _CONVERT = "Convert the series to NIfTI, for example with dcm2niix"
 
 
+@dataclass(frozen=True, eq=False)
+class Series:
+    """
+    One series that is read right.
+
+    Args:
+        files: in the order of their places along the normal of the slices.
+        affine: 4 x 4, voxel (column, row, slice) to mm in RAS+, as the headers say.
+        inverted: whether its values run from white to black without a unit, so that they are to be turned round.
+    """
+
+    files: tuple[Path, ...]
+    affine: np.ndarray
+    inverted: bool
+
+
 def series_files(folder: str | Path) -> list[list[Path]]:
     """
-    List the files of a folder as MONAI's reader groups them.
+    List the files of a folder by series.
+
+    Files of one series that differ in size, thickness, number, sequence or date are parts of it. Numbers are compared
+    as such: GDCM, which compares texts, takes "1.0" and "1.00000" for two.
 
     Args:
         folder: looked at without its sub-folders.
 
     Returns:
-        for each series, or part of one that it would take for a series, the files in the order in which they are read.
+        for each series, or part of one, the files in the order in which they are read.
     """
+    return [[header.file for header in headers] for headers in _parts(Path(folder))]
+
+
+def _parts(folder: Path) -> list[list[Header]]:
     import itk
 
     names = itk.GDCMSeriesFileNames.New()
-    names.SetUseSeriesDetails(True)
-    names.AddSeriesRestriction("0008|0021")
+    names.SetUseSeriesDetails(False)
     names.SetDirectory(str(folder))
-    return [[Path(str(file)) for file in names.GetFileNames(series)] for series in names.GetSeriesUIDs()]
+    parts: dict[tuple, list[Header]] = {}
+    for series in names.GetSeriesUIDs():
+        for name in names.GetFileNames(series):
+            header = read_header(Path(str(name)))
+            parts.setdefault((series, *map(header.comparable, _PARTS)), []).append(header)
+    return list(parts.values())
 
 
-def check_series(folder: Path, found: Findings) -> np.ndarray | None:
+def check_series(folder: Path, found: Findings) -> Series | None:
     """
     Refuse a folder that is not one series of evenly spaced, parallel slices with one grey value per voxel.
 
@@ -63,19 +92,35 @@ def check_series(folder: Path, found: Findings) -> np.ndarray | None:
         found: gets what is wrong.
 
     Returns:
-        the affine that the headers say, 4 x 4, voxel (column, row, slice) to mm in RAS+; None where it is refused.
+        what is to be read; None where it is refused.
     """
-    groups = series_files(folder)
-    _check_damaged(folder, {file.name for group in groups for file in group}, found)
+    groups = _parts(folder)
+    _check_damaged(folder, {header.file.name for group in groups for header in group}, found)
     if len(groups) != 1:
         _refuse_groups(groups, found)
         return None
-    headers = [read_header(file) for file in groups[0]]
+    headers = groups[0]
     _check_voxels(headers, found)
     if found.problems:
         return None
     _check_rescaling(headers, found)
-    return check_places(headers, found)
+    affine = check_places(headers, found)
+    if affine is None:
+        return None
+    normal = np.diag((-1.0, -1.0, 1.0)) @ affine[:3, 2]
+    headers.sort(key=lambda header: float(normal @ header.numbers("0020|0032")))
+    return Series(tuple(header.file for header in headers), affine, _is_inverted(headers[0], found))
+
+
+def _is_inverted(header: Header, found: Findings) -> bool:
+    """Whether bright is stored as low. Units, such as HU, hold whichever way a viewer is to show them."""
+    if header.text("0028|0004") != "MONOCHROME1":
+        return False
+    if header.text("0008|0060") in ("CT", "PT"):
+        found.warn("is to be shown inverted (MONOCHROME1)", "Its values are taken as they are, in their unit")
+        return False
+    found.warn("is stored inverted (MONOCHROME1)", "Its values are turned round, so that bright is high")
+    return True
 
 
 def _check_damaged(folder: Path, read: set[str], found: Findings) -> None:
@@ -86,15 +131,15 @@ def _check_damaged(folder: Path, read: set[str], found: Findings) -> None:
         found.refuse(f"{_some(lost)} cannot be read as a DICOM image", f"{_AGAIN}, or remove what is no slice of it")
 
 
-def _refuse_groups(groups: Sequence[Sequence[Path]], found: Findings) -> None:
+def _refuse_groups(groups: Sequence[Sequence[Header]], found: Findings) -> None:
     if not groups:
         if not found.problems:
             found.refuse("folder holds no DICOM series", "Give a scan file or the folder of one DICOM series")
         return
-    firsts = [read_header(group[0]) for group in groups]
+    firsts = [group[0] for group in groups]
     if len({first.text("0020|000e") for first in firsts}) > 1:
         series = [
-            f"{first.text('0008|0060')} {group[0].name} ({len(group)} file(s))"
+            f"{first.text('0008|0060')} {first.file.name} ({len(group)} file(s))"
             for first, group in zip(firsts, groups, strict=True)
         ]
         found.refuse(
@@ -102,8 +147,12 @@ def _refuse_groups(groups: Sequence[Sequence[Path]], found: Findings) -> None:
             f"Put each series into a folder of its own: {', '.join(sorted(series))}",
         )
         return
-    values = {name: sorted({first.text(tag) for first in firsts}) for tag, name in _PARTS.items()}
-    differ = [f"{name} ({', '.join(v or 'none' for v in each)})" for name, each in values.items() if len(each) > 1]
+    values = {name: {first.comparable(tag): first.text(tag) for first in firsts} for tag, name in _PARTS.items()}
+    differ = [
+        f"{name} ({', '.join(v or 'none' for v in sorted(each.values()))})"
+        for name, each in values.items()
+        if len(each) > 1
+    ]
     found.refuse(
         f"slices of its series differ in {' and '.join(differ) or 'their headers'}",
         "Put those that belong together into a folder of their own",
@@ -111,10 +160,19 @@ def _refuse_groups(groups: Sequence[Sequence[Path]], found: Findings) -> None:
 
 
 def _check_voxels(headers: Sequence[Header], found: Findings) -> None:
+    first = headers[0].text("0028|0004")
+    if first in _GREY:
+        _refuse_any(
+            headers,
+            lambda h: h.text("0028|0004") in _GREY and h.text("0028|0004") != first,
+            f"some slices are MONOCHROME1 and some MONOCHROME2; the first is {first}",
+            _AGAIN,
+            found,
+        )
     _refuse_any(headers, lambda h: h.frames > 1, "multi-frame (enhanced) image", _CONVERT, found)
     _refuse_any(
         headers,
-        lambda h: h.text("0028|0004") != "MONOCHROME2" or h.components > 1,
+        lambda h: h.text("0028|0004") not in _GREY or h.components > 1,
         f"photometric interpretation is {headers[0].text('0028|0004') or '(none)'}, not MONOCHROME2",
         "Export one grey value per voxel",
         found,

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from monai_fss.data.problems import Findings
-from monai_fss.data.reading.dicom_series import check_series
+from monai_fss.data.reading.dicom_series import Series, check_series
 from monai_fss.data.reading.geometry import affine_text, corner_distance
 from monai_fss.data.reading.nifti import Volume
+from monai_fss.data.reading.nrrd_header import check_nrrd_header, is_placed, nrrd_header
 
 __all__ = ["read_other"]
 
@@ -33,29 +34,53 @@ def read_other(path: Path, found: Findings) -> Volume | None:
     Returns:
         the volume, its affine in RAS+ as of NIfTI, or None where nothing of it can be used.
     """
-    from monai.transforms import LoadImage
-
-    expected = check_series(path, found) if path.is_dir() else None
+    series = check_series(path, found) if path.is_dir() else None
+    fields = nrrd_header(path) if path.is_file() else {}
+    if fields:
+        check_nrrd_header(fields, found)
     if found.problems:
         return None
     try:
-        # With MONAI's own choice of reader: named readers fall back on each other.
-        image: Any = LoadImage(image_only=True, dtype=None, expanduser=False)(path)
+        array, affine, components = _read_series(series) if series is not None else _read_file(path)
     except Exception as e:  # ITK and MONAI raise many classes for a bad file; the file is named and the reason kept
         found.refuse(f"cannot be read ({_reason(e)})", "Export it again, best as NIfTI")
         return None
-    array = np.asarray(image.numpy())
-    affine = np.asarray(image.affine.numpy(), dtype=np.float64)
-    # MONAI says "no channel" as NaN.
-    if not np.isnan(float(image.meta.get("original_channel_dim", "nan"))):
+    if components:
         found.refuse(f"has several components per voxel (shape {array.shape})", "Export one grey value per voxel")
         return Volume(array.shape[:3], affine, array.dtype, None)
-    if expected is not None and corner_distance(expected, affine, array.shape) > _SAME_PLACE:
+    if series is not None and corner_distance(series.affine, affine, array.shape) > _SAME_PLACE:
         found.refuse(
-            f"is read with affine {affine_text(affine)}, but its headers say {affine_text(expected)}",
+            f"is read with affine {affine_text(affine)}, but its headers say {affine_text(series.affine)}",
             "Convert the series to NIfTI, for example with dcm2niix",
         )
-    return Volume(array.shape, affine, array.dtype, array if array.dtype.kind != "c" else None)
+    return Volume(array.shape, affine, array.dtype, array if array.dtype.kind != "c" else None, is_placed(fields))
+
+
+def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Voxels, affine, and whether a voxel has several values."""
+    from monai.transforms import LoadImage
+
+    # With MONAI's own choice of reader: named readers fall back on each other.
+    image: Any = LoadImage(image_only=True, dtype=None, expanduser=False)(path)
+    # MONAI says "no channel" as NaN.
+    several = not np.isnan(float(image.meta.get("original_channel_dim", "nan")))
+    return np.asarray(image.numpy()), np.asarray(image.affine.numpy(), dtype=np.float64), several
+
+
+def _read_series(series: Series) -> tuple[np.ndarray, np.ndarray, bool]:
+    """The same of the very files that were checked: MONAI's reader would choose among them by texts of the headers."""
+    import itk
+    from monai.data import ITKReader
+
+    names = [str(file) for file in series.files]
+    # With its reader named: it reads files without a preamble, too, which ITK's own choice leaves alone.
+    image = itk.imread(names if len(names) > 1 else names[0], imageio=itk.GDCMImageIO.New())
+    array, meta = ITKReader().get_data(image)
+    array = np.array(array)  # of its own: ITK's memory goes with its image
+    if series.inverted:
+        array = (float(array.min()) + float(array.max()) - array.astype(np.float64)).astype(array.dtype)
+    several = not np.isnan(float(meta.get("original_channel_dim", "nan")))
+    return array, np.asarray(meta["affine"], dtype=np.float64), several
 
 
 def _reason(error: Exception) -> str:

@@ -16,9 +16,9 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import ensure_tuple_rep
 
-from monai_fss.data.problems import Findings
+from monai_fss.data.problems import Findings, ScanError
+from monai_fss.data.reading.labels import Grid, read_label
 from monai_fss.data.reading.volume import read_scan
-from monai_fss.data.reading.voxels import check_finite, check_labels
 
 __all__ = ["LoadScan", "LoadScand"]
 
@@ -37,26 +37,24 @@ class LoadScan(Transform):
     def __init__(self, as_label: bool = False) -> None:
         self.as_label = as_label
 
-    def __call__(self, path: str | PathLike[str]) -> MetaTensor:
+    def __call__(self, path: str | PathLike[str], like: MetaTensor | str | PathLike[str] | None = None) -> MetaTensor:
         """
         Read one file, or a folder with one DICOM series.
 
         Args:
             path: see :func:`monai_fss.data.check_scan` for the formats.
+            like: of a label, its image: a file, or what a loader made of it, whose meta data tell its own voxels
+                whatever has been done to it. The label is then brought to the image's voxel order, as
+                :func:`monai_fss.data.check_label` judges it. Default None: it stays as it is stored.
 
         Returns:
             (1, H, W, D), its affine in mm and RAS+. ``meta`` has ``filename_or_obj``, ``original_affine``,
             ``spatial_shape`` and ``space`` as MONAI's reader gives them.
 
         Raises:
-            ScanError: it cannot be read, or is no label.
+            ScanError: it cannot be read, is no label, or not that of ``like``.
         """
-        stored, affine = read_scan(Path(path))
-        if self.as_label:
-            found = Findings(path)
-            if check_finite(stored, found):
-                check_labels(stored, found)
-            found.raise_if_any()
+        stored, affine = _label(Path(path), _grid(like)) if self.as_label else read_scan(Path(path))
         array = np.array(stored, dtype=_label_type(stored) if self.as_label else np.float32, order="C")
         meta = {
             "filename_or_obj": str(path),
@@ -71,6 +69,8 @@ class LoadScan(Transform):
 class LoadScand(MapTransform):
     """
     Dictionary version of :class:`LoadScan`; what is no path any more stays as it is.
+
+    Labels are brought to the voxel order of ``image``, where an item has one, read or not.
 
     Args:
         keys: files.
@@ -92,10 +92,37 @@ class LoadScand(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict:
         """Read the files."""
         result = dict(data)
-        for key, load in self.key_iterator(result, self.loaders):
+        chosen = list(self.key_iterator(result, self.loaders))
+        for key, load in sorted(chosen, key=lambda pair: pair[1].as_label):  # images first: labels follow them
             if isinstance(result[key], (str, PathLike)):
-                result[key] = load(result[key])
+                result[key] = load(result[key], result.get("image") if load.as_label else None)
         return result
+
+
+def _label(path: Path, like: Grid | None) -> tuple[np.ndarray, np.ndarray]:
+    found = Findings(path)
+    volume = read_label(path, like, found)
+    if found.problems or volume is None or volume.array is None or volume.affine is None:
+        raise ScanError(found.problems)
+    return volume.array, volume.affine
+
+
+def _grid(like: MetaTensor | str | PathLike[str] | None) -> Grid | None:
+    """The voxels of an image's file."""
+    if like is None:
+        return None
+    if isinstance(like, (str, PathLike)):
+        array, affine = read_scan(Path(like))
+        return Grid(Path(like), affine, _three(array.shape))
+    meta = getattr(like, "meta", {})
+    if not {"filename_or_obj", "original_affine", "spatial_shape"} <= set(meta):
+        return None
+    affine = np.asarray(meta["original_affine"], dtype=np.float64)
+    return Grid(Path(str(meta["filename_or_obj"])), affine, _three(meta["spatial_shape"]))
+
+
+def _three(shape: Any) -> tuple[int, int, int]:
+    return int(shape[0]), int(shape[1]), int(shape[2])
 
 
 def _label_type(array: np.ndarray) -> np.dtype:

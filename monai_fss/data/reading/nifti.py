@@ -17,9 +17,9 @@ import numpy as np
 from nibabel.volumeutils import apply_read_scaling
 
 from monai_fss.data.problems import Findings
-from monai_fss.data.reading.nifti_geometry import affine_of
+from monai_fss.data.reading.nifti_geometry import affine_of, other_affine
 
-__all__ = ["Volume", "nifti_header", "read_nifti"]
+__all__ = ["Volume", "nifti_header", "other_form", "read_nifti"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 # Deflate cannot shrink data more than this (zlib's technical notes), so that a header can be disbelieved unread.
@@ -37,12 +37,14 @@ class Volume:
         affine: 4 x 4, voxel index to mm in RAS+, whatever unit the file has; None where it cannot be made.
         dtype: the voxel type on disk.
         array: the voxels, in the file's order; None where the type or shape was refused.
+        placed: whether the file says where its voxels lie. If not, the affine is a guess.
     """
 
     shape: tuple[int, ...]
     affine: np.ndarray | None
     dtype: np.dtype
     array: np.ndarray | None
+    placed: bool = True
 
 
 def read_nifti(path: Path, found: Findings) -> Volume | None:
@@ -103,6 +105,14 @@ def nifti_header(path: Path) -> Any:
     if header is None:
         raise OSError(f"{path}: is not a NIfTI file any more. Was it replaced meanwhile?")
     return header
+
+
+def other_form(path: Path) -> tuple[str, np.ndarray] | None:
+    """The form of a NIfTI header that does not count, such as ``"qform"``, and its affine in mm; None without such."""
+    if not path.is_file() or not path.name.lower().endswith((".nii", ".nii.gz")):
+        return None
+    header = nifti_header(path)
+    return other_affine(header, type(header)(header.binaryblock, check=True))
 
 
 def _is_zipped(path: Path) -> bool:
@@ -188,6 +198,7 @@ def _decode(content: bytearray, volume: Volume, header: Any, found: Findings) ->
         # As nibabel reads it: with its checks, but without its copies of the content.
         checked = type(header)(bytes(content[: header.template_dtype.itemsize]), check=True)
         volume.affine = affine_of(header, checked, len(volume.shape), found)
+        volume.placed = max(int(header["sform_code"]), int(header["qform_code"])) > 0
         if volume.dtype.names is None and volume.dtype.kind != "c":
             stored = np.frombuffer(content, volume.dtype, prod(volume.shape), int(checked.get_data_offset()))
             volume.array = _scaled(stored.reshape(volume.shape, order="F"), *checked.get_slope_inter())

@@ -12,11 +12,12 @@ import numpy as np
 from monai_fss.data.problems import Findings
 from monai_fss.data.reading.geometry import corner_distance, spacing_of
 
-__all__ = ["affine_of"]
+__all__ = ["affine_of", "other_affine", "with_unit_quaternion"]
 
 _MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # a unit of the lowest three bits of xyzt_units; 0 is "unknown"
 _NAMES = {1: "metres", 3: "microns"}
 _POSSIBLE_MM = (0.001, 100.0)
+_TOO_LONG = 1e-4  # of a unit quaternion written with four decimals; what is longer is none
 _DIFFERENT = 0.5  # voxels: a quaternion of single precision turns the corners of a large scan by as much
 
 
@@ -45,10 +46,46 @@ def affine_of(header: Any, checked: Any, axes: int, found: Findings) -> np.ndarr
         found.refuse(f"voxel spacing is {pixdim} mm and there is no other geometry", "Export it with its geometry")
     elif sform <= 0 and qform <= 0:
         found.warn("header has no orientation (sform and qform codes are 0)", "Left and right are a guess: check them")
+    checked = with_unit_quaternion(checked)
     affine = np.asarray(checked.get_best_affine(), dtype=np.float64)
     if sform > 0 and qform > 0:
         _compare(affine, checked, found)
     return _in_millimetres(affine, int(header["xyzt_units"]) & 7, found)
+
+
+def other_affine(header: Any, checked: Any) -> tuple[str, np.ndarray] | None:
+    """
+    The qform where the sform counts.
+
+    Args:
+        header, checked: as in :func:`affine_of`.
+
+    Returns:
+        its name and affine (4 x 4, voxel index to mm in RAS+); None where there is none, or it cannot be used.
+    """
+    if int(header["sform_code"]) <= 0 or int(header["qform_code"]) <= 0:
+        return None
+    try:
+        other = np.asarray(with_unit_quaternion(checked).get_qform(), dtype=np.float64)
+    except (nib.spatialimages.HeaderDataError, ValueError):
+        return None
+    usable = np.isfinite(other).all() and abs(np.linalg.det(other[:3, :3])) > 1e-12
+    return ("qform", _in_millimetres(other, int(header["xyzt_units"]) & 7, Findings(""))) if usable else None
+
+
+def with_unit_quaternion(header: Any) -> Any:
+    """The header, with a quaternion that rounding has made longer than 1 (by up to 1e-4) shortened, in a copy.
+
+    nibabel refuses what is longer by more than the rounding of single precision; programs also write few decimals.
+    """
+    names = ("quatern_b", "quatern_c", "quatern_d")
+    length = float(np.linalg.norm([float(header[name]) for name in names]))
+    if not 1 < length <= 1 + _TOO_LONG:
+        return header
+    shortened = header.copy()
+    for name in names:
+        shortened[name] = float(header[name]) / length
+    return shortened
 
 
 def _compare(affine: np.ndarray, checked: Any, found: Findings) -> None:

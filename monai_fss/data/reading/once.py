@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -73,7 +74,7 @@ def read_once(path: Path, found: Findings, read: Callable[[Path, Findings], Volu
     if known is not None:
         volume, doubts = known
         found.doubts += doubts
-        return Volume(volume.shape, volume.affine, volume.dtype, volume.array)
+        return replace(volume)
     before = len(found.doubts)
     volume_now = read(path, found)
     if volume_now is not None and volume_now.array is not None and not found.problems:

@@ -13,15 +13,14 @@ from typing import cast
 import numpy as np
 
 from monai_fss.data.problems import Findings
-from monai_fss.data.reading.geometry import affine_text, corner_distance, spacing_of
-from monai_fss.data.reading.nifti import Volume
+from monai_fss.data.reading.geometry import spacing_of
+from monai_fss.data.reading.labels import Grid, read_label
 from monai_fss.data.reading.once import file_key, judged_once
 from monai_fss.data.reading.volume import read_volume
-from monai_fss.data.reading.voxels import check_finite, count_labels
+from monai_fss.data.reading.voxels import check_finite, count_values
 
 __all__ = ["Label", "Scan", "check_label", "check_scan", "check_support"]
 
-_SAME_GEOMETRY_VOXELS = 1e-3
 _SAMPLE = 100_000
 
 
@@ -54,6 +53,11 @@ class Scan:
     high: float
     digest: str
 
+    @property
+    def grid(self) -> Grid:
+        """Its voxels."""
+        return Grid(self.path, self.affine, self.shape)
+
 
 @dataclass(frozen=True, eq=False)
 class Label:
@@ -62,8 +66,8 @@ class Label:
 
     Args:
         path: the file.
-        shape: (H, W, D) in voxels.
-        affine: 4 x 4, voxel index to mm in RAS+.
+        shape: (H, W, D) in voxels: its image's, where that is known.
+        affine: 4 x 4, voxel index to mm in RAS+, of axes in its image's order.
         counts: value to number of voxels, background 0 left out, in rising order.
     """
 
@@ -109,7 +113,8 @@ def check_label(path: str | Path, like: Scan | None) -> Label:
 
     Args:
         path: the label; integers, 0 is background.
-        like: its image. Shapes must agree, and the corners of the volume within 1e-3 voxel. None, where the image is
+        like: its image. The label must be on its voxels, the corners within 1e-3 voxel: its axes may be in another
+            order or direction, and it may cover a box of the image (see :func:`read_label`). None, where the image is
             bad itself: only the label is looked at.
 
     Returns:
@@ -118,6 +123,10 @@ def check_label(path: str | Path, like: Scan | None) -> Label:
     Raises:
         ScanError: with every problem: those of reading (see :func:`check_scan`), another geometry than the image's
             (both are printed), fractional, negative or NaN values (the first one is printed).
+
+    Warns:
+        InputWarning: those of reading; a label that fits by the second form of a NIfTI header alone, or covers a part
+            of its image.
     """
     found = Findings(Path(path))
     label = _label(Path(path), like, found)
@@ -217,30 +226,8 @@ def _label(path: Path, like: Scan | None, found: Findings) -> Label | None:
 
 
 def _judged_label(path: Path, like: Scan | None, found: Findings) -> Label | None:
-    volume = read_volume(path, found)
-    if volume is None:
-        return None
-    counts = None
-    if volume.array is not None and check_finite(volume.array, found):
-        counts = count_labels(volume.array, found)
-    if like is not None and volume.array is not None:
-        _check_like(volume, like, found)
-    if found.problems or counts is None or volume.array is None or volume.affine is None:
+    volume = read_label(path, None if like is None else like.grid, found)
+    if found.problems or volume is None or volume.array is None or volume.affine is None:
         return None
     shape = volume.array.shape
-    return Label(path, (shape[0], shape[1], shape[2]), volume.affine, counts)
-
-
-def _check_like(volume: Volume, like: Scan, found: Findings) -> None:
-    shape = volume.array.shape if volume.array is not None else volume.shape
-    if shape != like.shape:
-        found.refuse(f"label has shape {shape}, its image {like.path} has {like.shape}", "Draw it on that image")
-    if volume.affine is None:
-        return
-    shift = corner_distance(like.affine, volume.affine, like.shape)
-    if shift > _SAME_GEOMETRY_VOXELS:
-        found.refuse(
-            f"label has affine {affine_text(volume.affine)}, its image {like.path} has {affine_text(like.affine)}"
-            f" (corners up to {shift:.3g} voxels apart)",
-            "Resample the label to the image, or correct its header",
-        )
+    return Label(path, (shape[0], shape[1], shape[2]), volume.affine, count_values(volume.array))

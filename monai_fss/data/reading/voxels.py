@@ -8,24 +8,11 @@ import numpy as np
 
 from monai_fss.data.problems import Findings
 
-__all__ = ["check_finite", "check_labels", "count_labels", "count_values"]
+__all__ = ["check_finite", "count_values", "whole_numbers"]
 
 _COUNTABLE = 1 << 16
+_ROUNDED = 1e-3  # 0 and 255 times a slope of 1/255 in single precision, or what a resampling left
 _SLAB = 1 << 23  # voxels that are counted at once: what is made of them on the way is larger than they are
-
-
-def count_labels(array: np.ndarray, found: Findings) -> dict[int, int] | None:
-    """
-    Count the voxels of each label, background 0 left out.
-
-    Args:
-        array: finite values.
-        found: gets fractional and negative values, with the first one.
-
-    Returns:
-        value to number of voxels in rising order; None where a value is no label.
-    """
-    return count_values(array) if check_labels(array, found) else None
 
 
 def count_values(label: np.ndarray) -> dict[int, int]:
@@ -38,20 +25,35 @@ def count_values(label: np.ndarray) -> dict[int, int]:
     return {value: counts[value] for value in sorted(counts) if value != 0}
 
 
-def check_labels(array: np.ndarray, found: Findings) -> bool:
-    """Tell whether all values are 0, 1, 2, ...; refuse others with their number and the first one."""
+def whole_numbers(array: np.ndarray, found: Findings) -> np.ndarray | None:
+    """
+    Label values as whole numbers.
+
+    Args:
+        array: finite values. Those within 1e-3 of a whole number are rounded to it.
+        found: gets fractional and negative values, with the first one.
+
+    Returns:
+        integers: the array itself where it has such, else a copy; None where a value is no label.
+    """
     if array.dtype.kind in "bu":
-        return True
-    fractional = np.zeros(0, bool) if array.dtype.kind == "i" else array != np.round(array)
-    for bad, word in ((fractional, "fractional"), (array < 0, "negative")):
+        return array
+    rounded = array if array.dtype.kind == "i" else np.round(array)
+    fractional = np.zeros(0, bool) if array.dtype.kind == "i" else np.abs(array - rounded) > _ROUNDED
+    for bad, word in ((fractional, "fractional"), (rounded < 0, "negative")):
         if bad.any():
             value = np.format_float_positional(array[_first(bad)], trim="-")
             found.refuse(
                 f"label has {int(bad.sum())} {word} values, the first is {value} at {_first(bad)}",
                 "Labels are the integers 0, 1, 2, ...: use nearest-neighbour interpolation when resampling",
             )
-            return False
-    return True
+            return None
+    if array.dtype.kind == "i":
+        return array
+    if rounded.max(initial=0) >= 2.0**63:
+        found.refuse(f"label has the value {rounded.max():g}", "Label values must be below 2^63")
+        return None
+    return rounded.astype(np.int32 if rounded.max(initial=0) < 2.0**31 else np.int64)
 
 
 def _count(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
