@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_fss.inferers.support import SupportSet, select_slices
+from monai_fss.inferers.support_volumes import volume_support
 
 
 def mask(inside: list[int], depth: int = 20) -> np.ndarray:
@@ -105,3 +106,14 @@ def test_missing_values_are_named() -> None:
     empty = {"image": torch.ones(1, 2, 2, 2), "label": torch.zeros(1, 2, 2, 2)}
     with pytest.raises(ValueError, match=r"label value\(s\) any do not occur .* present are \[\]"):
         SupportSet.from_volumes([empty])
+
+
+def test_values_that_float32_merges_are_two_ways() -> None:
+    label = torch.zeros(1, 4, 4, 3, dtype=torch.int64)
+    label[0, 0, 0, 1], label[0, 3, 3, 1] = 2**24 + 1, 2**24 + 2
+    scan = {"image": torch.rand(1, 4, 4, 3), "label": MetaTensor(label)}
+    for support in (SupportSet.from_volumes([scan]), volume_support([scan])):
+        assert support.values == (2**24 + 1, 2**24 + 2)
+        assert support.label.dtype == support.image.dtype == torch.float32
+        assert [int(way.sum()) for way in support.label] == [1, 1]
+        assert support.label[0, 0, 0, 0, 0].sum() == support.label[1, 0, 0, 3, 3].sum() == 1

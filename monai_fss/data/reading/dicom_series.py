@@ -45,11 +45,13 @@ class Series:
     Args:
         files: in the order of their places along the normal of the slices.
         affine: 4 x 4, voxel (column, row, slice) to mm in RAS+, as the headers say.
-        inverted: whether its values run from white to black without a unit, so that they are to be turned round.
+        monochrome1: whether a viewer is to show its low values bright. ITK inverts such values, whatever their unit.
+        inverted: whether they have no unit, so that they are to be turned round to be like those of other scans.
     """
 
     files: tuple[Path, ...]
     affine: np.ndarray
+    monochrome1: bool
     inverted: bool
 
 
@@ -109,7 +111,8 @@ def check_series(folder: Path, found: Findings) -> Series | None:
         return None
     normal = np.diag((-1.0, -1.0, 1.0)) @ affine[:3, 2]
     headers.sort(key=lambda header: float(normal @ header.numbers("0020|0032")))
-    return Series(tuple(header.file for header in headers), affine, _is_inverted(headers[0], found))
+    files = tuple(header.file for header in headers)
+    return Series(files, affine, headers[0].text("0028|0004") == "MONOCHROME1", _is_inverted(headers[0], found))
 
 
 def _is_inverted(header: Header, found: Findings) -> bool:

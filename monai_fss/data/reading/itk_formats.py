@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,8 @@ from monai_fss.data.reading.nrrd_header import check_nrrd_header, is_placed, nrr
 
 __all__ = ["read_other"]
 
+# The element (0028,0004), of either byte order, with or without its type.
+_MONOCHROME1 = re.compile(rb"((?:\x28\x00\x04\x00|\x00\x28\x00\x04)(?:CS..|.{4}))MONOCHROME1", re.DOTALL)
 # How far the volume that was read may lie from where the headers put it, in voxels.
 _SAME_PLACE = 0.05
 
@@ -72,15 +77,29 @@ def _read_series(series: Series) -> tuple[np.ndarray, np.ndarray, bool]:
     import itk
     from monai.data import ITKReader
 
-    names = [str(file) for file in series.files]
-    # With its reader named: it reads files without a preamble, too, which ITK's own choice leaves alone.
-    image = itk.imread(names if len(names) > 1 else names[0], imageio=itk.GDCMImageIO.New())
+    with TemporaryDirectory() as folder:
+        files = _as_monochrome2(series.files, Path(folder)) if series.monochrome1 else series.files
+        names = [str(file) for file in files]
+        # With its reader named: it reads files without a preamble, too, which ITK's own choice leaves alone.
+        image = itk.imread(names if len(names) > 1 else names[0], imageio=itk.GDCMImageIO.New())
     array, meta = ITKReader().get_data(image)
     array = np.array(array)  # of its own: ITK's memory goes with its image
     if series.inverted:
         array = (float(array.min()) + float(array.max()) - array.astype(np.float64)).astype(array.dtype)
     several = not np.isnan(float(meta.get("original_channel_dim", "nan")))
     return array, np.asarray(meta["affine"], dtype=np.float64), several
+
+
+def _as_monochrome2(files: Sequence[Path], folder: Path) -> list[Path]:
+    """Copies that ITK does not invert: it takes stored values from 65535 before it applies the slope of HU to them."""
+    copies = []
+    for number, file in enumerate(files):
+        content, found = _MONOCHROME1.subn(rb"\g<1>MONOCHROME2", file.read_bytes(), count=1)
+        if not found:
+            raise ValueError(f"{file.name}: its photometric interpretation stands in a compressed header")
+        copies.append(folder / f"{number}.dcm")
+        copies[-1].write_bytes(content)
+    return copies
 
 
 def _reason(error: Exception) -> str:
