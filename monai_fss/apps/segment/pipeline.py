@@ -57,7 +57,8 @@ def segment(
     """Segment a folder of scans by one or several labelled ones.
 
     Writes ``<case>.nii.gz`` in each scan's own grid with the support's label values, ``quality.csv``,
-    ``overlays/<case>.png`` and ``report.json``. An interrupted run goes on with the scans that are not done.
+    ``overlays/<case>.png`` and ``report.json``. An interrupted run goes on with the scans that are not done, or
+    have changed since.
 
     Args:
         method: what segments, or the name of its bundle.
@@ -94,7 +95,7 @@ def segment(
     queries = list_scans(images)
     _refuse(dicom_problems(queries) if mask_format != "nifti" else [])
     check_inputs_stay([*queries.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), list(queries))
-    run_note = depends_on(method.bundle, model, *pairs, labels, settings)
+    run_note = depends_on(method.bundle, model, *pairs, labels, settings, queries)
     todo = pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
     _warn_memory(method, parser, inputs, todo)
     given: dict[str, Any] = {"support_image": pairs[0], "support_label": pairs[1]} if supported else {}

@@ -25,7 +25,8 @@ from monai_fss.apps.train.checks import (
     say_runs,
     shortest_run,
 )
-from monai_fss.apps.train.run_folder import check_run, note_finished, start_training
+from monai_fss.apps.train.contents import CONTENTS, training_contents
+from monai_fss.apps.train.run_folder import check_run, known_contents, note_finished, start_training
 from monai_fss.data import training_items
 from monai_fss.engines.workflows import parser_values, quiet_monai
 
@@ -58,7 +59,7 @@ def train(
         settings: of the configuration, see :func:`monai_fss.apps.methods.settings.parse_settings`; the
             method's own values go before them.
         device: "cpu" or "cuda". Default: the bundle's own choice.
-        resume: go on from the newest checkpoint, with the same settings.
+        resume: go on from the newest checkpoint, with the same settings and scans; where these lie does not count.
         overwrite: remove a training that is in ``output``.
 
     Returns:
@@ -93,6 +94,7 @@ def train(
     used |= window
     names = None if cases is None else list(cases)
     note = {**method.note(), "data": str(root), "cases": names, "settings": used}
+    note[CONTENTS] = training_contents(method, data_folder, cases, {**known, **used}, known_contents(folder))
     check_run(folder, note, resume=resume, overwrite=overwrite)
     start_training(folder, note, resume=resume)
     overrides |= {"bundle_root": method.folder, "dataset_dir": str(root), "output_dir": str(folder)}
