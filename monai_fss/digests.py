@@ -36,8 +36,8 @@ def digests(files: Mapping[str, str | Path], before: Mapping[str, Any] | None = 
             file is read, once in a process.
 
     Returns:
-        name to ``{"sha256": ..., "state": [...]}``, JSON values; ``state`` has the size in bytes and the times of change
-        of content and of entry (ns) of each file. ``None`` in place of both where there is no such file.
+        name to ``{"sha256": ..., "state": [...]}``, JSON values; ``state`` has the size in bytes and the times of
+        change of content and of entry (ns) of each file. ``None`` in place of both where there is no such file.
 
     Example::
 

@@ -83,8 +83,8 @@ def check_kept(
 
 
 def _check_source(folder: Path, before: dict[str, Any], evaluation: Evaluation, data: str | None) -> None:
-    """Two data sets may name their cases alike; where it is not known what these held (``data``), the name of the folder
-    tells them apart wherever it lies."""
+    """Two data sets may name their cases alike; where it is not known what these held (``data``), the name of the
+    folder tells them apart wherever it lies."""
     old, new = (
         ":".join(filter(None, pair))
         for pair in (

@@ -58,8 +58,8 @@ def check_inputs_stay(inputs: Sequence[Path], output: Path, cases: Sequence[str]
 def pending(
     output: Path, cases: list[str], overwrite: bool, note: dict[str, Any], quality: bool, overlays: bool
 ) -> list[str]:
-    """Cases without a complete result: a mask, its rows in quality.csv and its picture; and those whose scan has changed
-    since its mask was begun, which are named."""
+    """Cases without a complete result: a mask, its rows in quality.csv and its picture; and those whose scan has
+    changed since its mask was begun, which are named."""
     # The report is written last: where there is one, a run is finished, be it over other scans.
     names = [*(f"{case}.nii.gz" for case in cases), "report.json"]
     found = None if overwrite else unfinished_run(output)

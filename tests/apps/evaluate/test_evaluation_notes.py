@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from monai_fss.apps.errors import UsageError
@@ -95,12 +97,13 @@ def test_results_of_other_scans_are_refused_and_those_of_a_moved_data_set_are_no
     several(tmp_path / "moved", tmp_path / "out", "adnet", "panet", "alpnet")
     assert made == ["adnet", "panet", "alpnet"]
     label = tmp_path / "moved" / "labels" / "case_03.nii.gz"
-    shutil.copy(phantom_set / "labels" / "case_04.nii.gz", label)
+    mask: Any = nib.Nifti1Image.from_filename(label)
+    nib.save(nib.Nifti1Image(np.asarray(mask.dataobj)[::-1], mask.affine), label)
     with pytest.raises(UsageError) as refused:
         several(tmp_path / "moved", tmp_path / "out", "adnet", "panet", "alpnet")
     assert refused.value.problems[0] == (
-        f"{tmp_path / 'out' / 'adnet'}: is an evaluation of other scans or labels: labels/case_03.nii.gz (changed). Give "
-        "another --output, or --overwrite to evaluate again."
+        f"{tmp_path / 'out' / 'adnet'}: is an evaluation of other scans or labels: labels/case_03.nii.gz (changed). "
+        "Give another --output, or --overwrite to evaluate again."
     )
     assert len(refused.value.problems) == 3 and made == ["adnet", "panet", "alpnet"]
 
