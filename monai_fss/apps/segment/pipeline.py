@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_fss.apps.memory import warn_memory
+from monai_fss.apps.methods.bundles import config_keys
 from monai_fss.apps.methods.ct_window import guessed_window
 from monai_fss.apps.methods.inference import inference_parser
 from monai_fss.apps.methods.method import Method
@@ -31,6 +32,7 @@ from monai_fss.data import (
     start_run,
     write_json,
 )
+from monai_fss.engines.setting_table import setting_problems
 from monai_fss.engines.workflows import parser_values
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ def segment(
     start = time.time()
     method = Method(method) if isinstance(method, str) else method
     pairs = [str(f) for f in support_image], [str(f) for f in support_label]
+    _refuse([f"--set {problem}" for problem in setting_problems(settings or {}, config_keys([method.inference_file]))])
     settings = {**_names(pairs[1]), **(settings or {})}
     trained = read_model(model)["settings"] if model else {}
     supported = method.needs_support

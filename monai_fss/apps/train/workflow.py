@@ -17,10 +17,9 @@ from monai_fss.apps.train.checks import (
     check_data,
     check_extent,
     check_marks,
-    check_positions,
-    check_schedule,
     check_stages,
     check_validation,
+    check_values,
     classes_left_out,
     say_runs,
     shortest_run,
@@ -75,9 +74,8 @@ def train(
     root, folder = Path(data).absolute(), Path(output).absolute()
     known, used = method.known, {**(settings or {}), **method.values}
     overrides: dict[str, Any] = dict(device_setting(device))
-    check_schedule(known, used)
+    check_values(known, used)
     check_stages(known, used)
-    check_positions(known, used)
     leave_out = classes_left_out(known, used)
     data_folder, summaries = check_data(root, cases)
     if method.needs_support:
