@@ -46,11 +46,11 @@ class Number:
         return low and (self.most is None or value <= self.most) and (self.below is None or value < self.below)
 
     def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        if self.least is not None and self.most is not None:
+            return f"{kind} from {self.least} to {self.most}"
         limits = (("of at least", self.least), ("above", self.above), ("of at most", self.most), ("below", self.below))
-        words = [
-            f"{word} {limit:g}" if limit < 1e6 else f"{word} {limit}" for word, limit in limits if limit is not None
-        ]
-        return " ".join(["a whole number" if self.whole else "a number", " and ".join(words)]).strip()
+        return f"{kind} {' and '.join(f'{word} {limit}' for word, limit in limits if limit is not None)}".strip()
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Listed:
 
     def __str__(self) -> str:
         count = f"{self.length}" if self.length is not None else f"{self.least} or more" if self.least else "any number"
-        order = ", each greater than the one before" if self.rising else ", none of them twice" if self.distinct else ""
+        order = " and greater than the one before" if self.rising else ", none of them twice" if self.distinct else ""
         return f"a list of {count} in brackets, each {self.entry}{order}"
 
 

@@ -136,17 +136,14 @@ _PRNET: dict[str, Range] = {
     "tau": Number(most=1),
     "tolerance": SHARE,
     "values": VALUES,
-} | {
-    f"{level}::{key}": one
-    for level in ("coarse", "fine")
-    for key, one in {
-        "patch_size": _three(COUNT),
-        "pixdim": MM,
-        "radius": _or_null(POSITIVE),
-        "reach": _three(POSITIVE),
-        "rebuilt": COUNT_OR_NONE,
-        "steps": COUNT,
-    }.items()
+}
+_LEVEL: dict[str, Range] = {  # of coarse and of fine
+    "patch_size": _three(COUNT),
+    "pixdim": MM,
+    "radius": _or_null(POSITIVE),
+    "reach": _three(POSITIVE),
+    "rebuilt": COUNT_OR_NONE,
+    "steps": COUNT,
 }
 _USE: dict[str, Range] = {
     "fusion": Name(FUSIONS),
@@ -172,7 +169,8 @@ _USE: dict[str, Range] = {
     "starts": _or_null(Number(least=1, most=100, whole=True)),
     "support_slices": Either([Name(("middle", "all")), COUNT]),
 }
-SETTINGS: dict[str, Range] = {**_RUN, **_SCANS, **_EPISODES, **_NETWORKS, **_PRNET, **_USE}
+_LEVELS = {f"{level}::{key}": one for level in ("coarse", "fine") for key, one in _LEVEL.items()}
+SETTINGS: dict[str, Range] = {**_RUN, **_SCANS, **_EPISODES, **_NETWORKS, **_PRNET, **_LEVELS, **_USE}
 """Key, with ``::`` between levels, to what it may be. A bundle that has a key has it with this meaning."""
 
 _PLACES = ("bundle_root", "cache_dir", "checkpoint_dir", "dataset_dir", "log_dir", "model", "output_dir", "pretrained")
@@ -186,7 +184,7 @@ FREE: dict[str, Range] = {
     "setting": Number(least=1, most=2, whole=True),
     "test_classes": VALUES,
 }
-"""Settings that are places or names of things, which are looked for, or are judged elsewhere: not judged by the table."""
+"""Settings that are places or names of things, which are looked for, or are judged elsewhere: not by the table."""
 
 
 def range_of(key: str, default: Any = None) -> Range | None:
@@ -289,7 +287,7 @@ def check_settings(**values: Any) -> None:
 def _size_problems(values: Mapping[str, Any]) -> list[str]:
     """Of training windows that the encoder cannot take."""
     size, encoder = values.get("size"), values.get("encoder")
-    if not SETTINGS["size"].fits(size) or encoder not in ENCODERS:
+    if not isinstance(size, (list, tuple)) or encoder not in ENCODERS or not SETTINGS["size"].fits(size):
         return []
     dims, least = ENCODERS[encoder], SMALLEST[encoder]
     if len(size) != dims:
@@ -301,7 +299,7 @@ def _size_problems(values: Mapping[str, Any]) -> list[str]:
 
 def _floor_problems(values: Mapping[str, Any]) -> list[str]:
     delta, floor = values.get("delta"), values.get("floor")
-    if not SHARE.fits(delta) or not SHARE.fits(floor) or floor <= delta:
+    if not isinstance(delta, (int, float)) or not isinstance(floor, (int, float)) or floor <= delta:
         return []
     return [f"floor={floor}: is more than delta={delta}, from which it falls. Set both."]
 
