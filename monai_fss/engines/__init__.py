@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from .evaluators import DiceEvaluator, FewShotEvaluator
 from .patches import PrepareBatchPatches
-from .setting_table import check_settings
+from .setting_checks import check_settings
 from .trainer import FewShotTrainer, ResumableTrainer
 
 __all__ = [

@@ -11,7 +11,7 @@ import torch
 from ignite.engine import Engine, Events
 
 if TYPE_CHECKING:
-    from monai_fss.engines.trainer import ResumableTrainer
+    from monai.engines import SupervisedTrainer
 
 __all__ = ["FiniteTraining"]
 
@@ -35,7 +35,7 @@ class FiniteTraining:
         problem: what happened, in words; None where all is well.
     """
 
-    def __init__(self, trainer: ResumableTrainer) -> None:
+    def __init__(self, trainer: SupervisedTrainer) -> None:
         self.trainer = trainer
         self.problem: str | None = None
         self.in_a_row = 0

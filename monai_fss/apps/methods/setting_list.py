@@ -35,7 +35,8 @@ def setting_list(method: Method, reserved: Mapping[str, Collection[str]]) -> dic
 
 
 def _rows(files: list[Path], reserved: Collection[str]) -> list[dict[str, str]]:
-    from monai_fss.engines.setting_table import FREE, range_of
+    from monai_fss.engines.setting_checks import range_of
+    from monai_fss.engines.setting_table import FREE
 
     known, comments = config_keys(files), {key: text for file in files for key, text in _comments(file).items()}
     rows = []

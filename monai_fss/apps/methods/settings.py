@@ -164,7 +164,7 @@ def _of_kind(key: str, value: Any, default: Any, option: str) -> Any:
 
 def _in_range(key: str, value: Any, known: Mapping[str, Any], option: str) -> Any:
     """Refuse a value that the table of settings does not allow."""
-    from monai_fss.engines.setting_table import setting_problems
+    from monai_fss.engines.setting_checks import setting_problems
 
     problems = setting_problems({key: value}, known)
     if problems:

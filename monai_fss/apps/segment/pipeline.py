@@ -32,7 +32,7 @@ from monai_fss.data import (
     start_run,
     write_json,
 )
-from monai_fss.engines.setting_table import setting_problems
+from monai_fss.engines.setting_checks import setting_problems
 from monai_fss.engines.workflows import parser_values
 
 if TYPE_CHECKING:

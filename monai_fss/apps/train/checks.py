@@ -21,7 +21,7 @@ from monai_fss.data import (
     left_out_classes,
     training_items,
 )
-from monai_fss.engines.setting_table import joint_problems, schedule_problems, setting_problems
+from monai_fss.engines.setting_checks import joint_problems, schedule_problems, setting_problems
 
 __all__ = [
     "check_data",
