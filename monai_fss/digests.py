@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["changes", "digests", "sha256_of"]
+__all__ = ["changes", "digests", "file_states", "sha256_of"]
 
 _BLOCK = 1 << 20
 
@@ -64,7 +64,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]
 def _digest(path: Path, before: Any) -> dict[str, Any]:
     if not path.exists():
         return {"sha256": None, "state": None}
-    state = _state(path)
+    state = file_states(path)
     if isinstance(before, dict) and before.get("state") == [list(one) for one in state]:
         return dict(before)
     return {"sha256": _read_once(path.absolute(), state), "state": [list(one) for one in state]}
@@ -76,8 +76,13 @@ def _read_once(path: Path, state: tuple[tuple[int, int, int], ...]) -> str:
     return sha256_of(path)
 
 
-def _state(path: Path) -> tuple[tuple[int, int, int], ...]:
-    """Size and times of each file. The time of the entry tells a replaced file whose time of change was kept."""
+def file_states(path: Path) -> tuple[tuple[int, int, int], ...]:
+    """
+    Of a file, or of each file of a folder in the order of names: size in bytes, and times of change in ns.
+
+    The second time is that of the directory entry, which cannot be set: it tells a file that was replaced by one of the
+    same size and time.
+    """
     stats = [file.stat() for file in _files(path)]
     return tuple((stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from monai_fss.engines.ranges import Either, Listed, Name, Null, Number, Range, Switch, Text
 from monai_fss.inferers.atlas import FUSIONS
-from monai_fss.networks.nets.factory import ENCODERS, SMALLEST
+from monai_fss.networks.nets.factory import ENCODERS
 from monai_fss.registration.register import PRESETS
 from monai_fss.transforms.supervoxels import SELF_SUPERVISIONS
 
