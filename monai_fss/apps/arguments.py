@@ -57,7 +57,7 @@ def add_bundle_arguments(
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help=f"settings of the bundle's configs/{config}, such as {example}",
+        help=f"settings of the bundle's configs/{config}, such as {example} (listed by `monai-fss info --bundle NAME`)",
     )
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""`monai-fss info`: versions, devices and installed bundles."""
+"""`monai-fss info`: versions, devices and installed bundles, and the settings of one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from monai_fss.apps.methods.bundles import bundle_names, bundle_path
 from monai_fss.apps.methods.method import Method
+from monai_fss.apps.methods.setting_list import setting_list
 from monai_fss.apps.versions import versions
 from monai_fss.results.tables import markdown_table
 
@@ -18,11 +19,21 @@ __all__ = ["add_arguments", "bundle_facts", "devices", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
+    parser.add_argument(
+        "--bundle", metavar="NAME", help="list the settings of this method, what they may be and what they mean"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    if args.bundle is not None:
+        from monai_fss.apps.segment.command import RESERVED as SEGMENT
+        from monai_fss.apps.train.command import RESERVED as TRAIN
+
+        settings = setting_list(Method.parse(args.bundle), {"train": TRAIN, "segment": SEGMENT})
+        print(json.dumps(settings, indent=1, ensure_ascii=False) if args.json else _settings_text(settings))
+        return 0
     facts = {"versions": versions(), "devices": devices(), "bundles": [bundle_facts(name) for name in bundle_names()]}
     print(json.dumps(facts, indent=1, ensure_ascii=False) if args.json else _text(facts))
     return 0
@@ -72,3 +83,13 @@ def _text(facts: dict[str, Any]) -> str:
         for bundle in facts["bundles"]
     ]
     return "\n".join([*lines, "", markdown_table(["bundle", "version", "task", "weights", "configurations"], rows)])
+
+
+def _settings_text(settings: dict[str, list[dict[str, str]]]) -> str:
+    lines = []
+    for command, rows in settings.items():
+        lines += ["", f"monai-fss {command} --set"]
+        for row in rows:
+            more = "; ".join(filter(None, (row["may be"], row["comment"])))
+            lines += [f"  {row['setting']}={row['default']}", f"      {more}"]
+    return "\n".join(lines[1:])

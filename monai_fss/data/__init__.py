@@ -29,7 +29,7 @@ from monai_fss.data.dataset_json import label_names, modality_of
 from monai_fss.data.files.atomic import atomic_path, remove_stale, write_json, write_text_atomic
 from monai_fss.data.files.dicom_codes import CodedName, coded_name
 from monai_fss.data.files.dicom_seg import dicom_seg_problems, write_dicom_seg
-from monai_fss.data.files.output import check_output, finish_run, start_run
+from monai_fss.data.files.output import check_output, finish_run, start_run, unfinished_run
 from monai_fss.data.fold_items import FoldItems, fold_items
 from monai_fss.data.items import (
     case_item,
@@ -163,6 +163,7 @@ __all__ = [
     "support_items",
     "training_items",
     "training_problems",
+    "unfinished_run",
     "validation_items",
     "verbatim",
     "write_dicom_seg",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from monai_fss.data.dataset import Case, chosen_cases
 from monai_fss.data.problems import InputWarning, ScanError
 from monai_fss.data.reading.scans import check_label, check_scan
 from monai_fss.data.setting_2 import slice_runs
+from monai_fss.digests import file_states
 
 __all__ = [
     "case_item",
@@ -29,12 +31,18 @@ __all__ = [
 def scan_item(image: str | Path, label: str | Path | None = None) -> dict[str, Any]:
     """A data list item: ``image`` and, where given, ``label``; ``stamp`` tells a changed file from a cached one.
 
-    ``PersistentDataset`` knows an item by its content, so the files' size and time of change belong to it. (No key may
-    begin with ``image_`` or ``label_``: ``Spacingd`` would take it for meta data.)
+    ``PersistentDataset`` knows an item by its content, so the size and the times of change of the files, and of each
+    slice of a series, belong to it. (No key may begin with ``image_`` or ``label_``: ``Spacingd`` would take it for
+    meta data.)
     """
     files = {"image": Path(image)} | ({"label": Path(label)} if label else {})
-    stamp = ";".join(f"{f.stat().st_size},{f.stat().st_mtime_ns}" for f in files.values() if f.exists())
+    stamp = ";".join(_stamp(file) for file in files.values() if file.exists())
     return {key: str(file) for key, file in files.items()} | {"stamp": stamp}
+
+
+def _stamp(file: Path) -> str:
+    words = ";".join(",".join(map(str, state)) for state in file_states(file))
+    return hashlib.sha256(words.encode()).hexdigest() if file.is_dir() else words
 
 
 def case_item(case: Case) -> dict[str, Any]:

@@ -6,6 +6,14 @@ from __future__ import annotations
 
 from .evaluators import DiceEvaluator, FewShotEvaluator
 from .patches import PrepareBatchPatches
+from .setting_checks import check_settings
 from .trainer import FewShotTrainer, ResumableTrainer
 
-__all__ = ["DiceEvaluator", "FewShotEvaluator", "FewShotTrainer", "PrepareBatchPatches", "ResumableTrainer"]
+__all__ = [
+    "DiceEvaluator",
+    "FewShotEvaluator",
+    "FewShotTrainer",
+    "PrepareBatchPatches",
+    "ResumableTrainer",
+    "check_settings",
+]

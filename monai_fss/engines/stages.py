@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.data import scribble_item, sha256_of, training_items, write_json
+from monai_fss.digests import digests
 from monai_fss.engines.workflows import parser_values, quiet_monai
 
 __all__ = ["run_stage", "stage_folder"]
@@ -31,12 +32,12 @@ def stage_folder(bundle_root: str | Path, config: str, root: str | Path, setting
         config: name of the stage's file in the bundle's ``configs``, without ".yaml".
         root: folder of all stages.
         settings: plain values that go before the file's. ``dataset_dir`` and ``cases`` stand for the scans themselves:
-            their names, sizes and times of change count, where they lie does not; ``scribbles`` for what is marked, or
-            for the label that scribbles are simulated from.
+            their names and contents count, where they lie does not; ``scribbles`` for what is marked, or for the label
+            that scribbles are simulated from.
     """
-    scans = [
-        [Path(item["image"]).name, item["stamp"]] for item in training_items(settings["dataset_dir"], settings["cases"])
-    ]
+    images = [item["image"] for item in training_items(settings["dataset_dir"], settings["cases"])]
+    held = digests({Path(image).name: image for image in images})
+    scans = [[name, entry["sha256"]] for name, entry in held.items()]
     marks = _marks(settings) if "scribbles" in settings else None
     depends = {key: value for key, value in settings.items() if key not in PLACES}
     files = [Path(bundle_root) / "configs" / f"{name}.yaml" for name in (config, *BEFORE.get(config, ()))]

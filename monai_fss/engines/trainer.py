@@ -11,6 +11,7 @@ from typing import Any
 from monai.engines import PrepareBatchExtraInput, SupervisedTrainer
 from monai.handlers import LrScheduleHandler, TensorBoardStatsHandler
 
+from monai_fss.handlers.finite_training import FiniteTraining
 from monai_fss.handlers.progress import TrainingProgress
 from monai_fss.handlers.reseed import Reseed
 
@@ -48,7 +49,12 @@ class ResumableTrainer(SupervisedTrainer):
     ) -> None:
         self.lr_scheduler = lr_scheduler
         self.first = first
-        handlers: list[Any] = [Reseed(seed), LrScheduleHandler(lr_scheduler, print_lr=False, epoch_level=False)]
+        self.finite = FiniteTraining(self)
+        handlers: list[Any] = [
+            self.finite,
+            Reseed(seed),
+            LrScheduleHandler(lr_scheduler, print_lr=False, epoch_level=False),
+        ]
         handlers += train_handlers
         if log_dir is not None and first:
             handlers.append(TensorBoardStatsHandler(log_dir=str(log_dir), tag_name="loss", output_transform=_loss))
@@ -56,9 +62,16 @@ class ResumableTrainer(SupervisedTrainer):
         super().__init__(train_handlers=handlers, **{"decollate": False, **more})
 
     def run(self) -> None:  # type: ignore[override]  # as MONAI's Workflow, which takes no arguments either
-        """Train up to ``max_epochs``; nothing is done where a checkpoint has brought it there."""
+        """Train up to ``max_epochs``; nothing is done where a checkpoint has brought it there.
+
+        Raises:
+            FloatingPointError: the loss or the weights are nan or infinite, see
+                :class:`monai_fss.handlers.FiniteTraining`.
+        """
         if self.state.epoch < self.state.max_epochs:
             super().run()
+        if self.finite.problem is not None:
+            raise FloatingPointError(self.finite.problem)
 
 
 class FewShotTrainer(ResumableTrainer):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .finite_training import FiniteTraining
 from .label_correction import LabelCorrection
 from .progress import TrainingProgress
 from .reseed import Reseed
@@ -11,4 +12,12 @@ from .threshold_scores import ThresholdScores
 from .training_files import TrainingFiles
 from .volume_scores import VolumeScores
 
-__all__ = ["LabelCorrection", "Reseed", "ThresholdScores", "TrainingFiles", "TrainingProgress", "VolumeScores"]
+__all__ = [
+    "FiniteTraining",
+    "LabelCorrection",
+    "Reseed",
+    "ThresholdScores",
+    "TrainingFiles",
+    "TrainingProgress",
+    "VolumeScores",
+]

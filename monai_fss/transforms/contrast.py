@@ -22,12 +22,16 @@ class RandMaskContrastd(RandomizableTransform, MapTransform):
     which neither gamma nor any other change of the whole image brings about. The factor f is log-uniform; the image x
     becomes x (1 + (f - 1) m) with the mask m smoothed, clipped to 0..1.
 
+    An image that has been brought to mean 0 and standard deviation 1 has no such range, and its 0 is not black. With
+    ``bounded=False`` brightness counts from the image's least value, and nothing is clipped.
+
     Args:
-        keys: images (1, H, W) in 0..1.
+        keys: images (1, H, W) in 0..1, or of any range with ``bounded=False``.
         mask_key: binary mask (1, H, W).
         factor: largest factor; the smallest is its inverse. Default 3.
         sigma: of the smoothing of the mask, in pixels, or one of each axis. Default 1.
         prob: probability of the change. Default 0.5.
+        bounded: whether images are in 0..1 and stay so. Default: they are.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class RandMaskContrastd(RandomizableTransform, MapTransform):
         sigma: float | Sequence[float] = 1.0,
         prob: float = 0.5,
         allow_missing_keys: bool = False,
+        bounded: bool = True,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
@@ -46,6 +51,7 @@ class RandMaskContrastd(RandomizableTransform, MapTransform):
         self.mask_key = mask_key
         self.factor = factor
         self.smooth = GaussianSmooth(sigma)
+        self.bounded = bounded
         self.drawn = 1.0
 
     def randomize(self, data: Any = None) -> None:
@@ -61,5 +67,7 @@ class RandMaskContrastd(RandomizableTransform, MapTransform):
             return result
         mask = self.smooth(result[self.mask_key].float())
         for key in self.key_iterator(result):
-            result[key] = (result[key] * (1 + (self.drawn - 1) * mask)).clamp(0, 1)
+            image, change = result[key], 1 + (self.drawn - 1) * mask
+            black = image.min()
+            result[key] = (image * change).clamp(0, 1) if self.bounded else black + (image - black) * change
         return result

@@ -79,6 +79,7 @@ class AugmentSides(Compose):
         gamma: range of the gamma. Default (0.5, 1.5).
         position_jitter: largest shift of the position, each axis by itself, where 2 is the body's width. Default None:
             there is no position.
+        bounded: whether images are in 0..1 and stay so; not where a z-score has been taken of them. Default: they are.
     """
 
     def __init__(
@@ -90,8 +91,9 @@ class AugmentSides(Compose):
         contrast_sigma: float | Sequence[float] = 1.0,
         gamma: tuple[float, float] = (0.5, 1.5),
         position_jitter: float | None = None,
+        bounded: bool = True,
     ) -> None:
-        contrast = RandMaskContrastd("image", "label", contrast_factor, contrast_sigma, contrast_prob)
+        contrast = RandMaskContrastd("image", "label", contrast_factor, contrast_sigma, contrast_prob, bounded=bounded)
         bent = RandAdjustContrastd("image", prob=1, gamma=(gamma[0], gamma[1]))
         moved = [] if position_jitter is None else ["position", "support_position"]
         jitter = position_jitter or 0.0

@@ -19,7 +19,10 @@ from monai.utils import TransformBackends, convert_to_dst_type, convert_to_numpy
 from .felzenszwalb import felzenszwalb
 from .foreground import foreground_mask
 
-__all__ = ["Supervoxels", "Supervoxelsd", "by_superpixels"]
+__all__ = ["SELF_SUPERVISIONS", "Supervoxels", "Supervoxelsd", "by_superpixels"]
+
+SELF_SUPERVISIONS = ("supervoxels", "superpixels")
+"""What a training configuration may ask for, see :func:`by_superpixels`."""
 
 Unit = Literal["voxels", "ml", "mm2"]
 
@@ -228,7 +231,7 @@ def by_superpixels(self_supervision: str) -> bool:
     Raises:
         ValueError: it is another word.
     """
-    if self_supervision not in ("supervoxels", "superpixels"):
+    if self_supervision not in SELF_SUPERVISIONS:
         raise ValueError(f"self_supervision: {self_supervision!r} is unknown. Set supervoxels or superpixels.")
     return self_supervision == "superpixels"
 

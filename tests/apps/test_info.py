@@ -35,3 +35,20 @@ def test_text_names_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"monai_fss        {__version__}\n" in out
     assert "\n| bundle" in out
     assert all(f"\n| {name} " in out for name in bundle_names())
+
+
+def test_the_settings_of_a_bundle_are_listed_with_what_they_may_be(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "--bundle", "adnet"]) == 0
+    text = capsys.readouterr().out
+    assert (
+        "  pixdim=2.5\n      a number above 0 and of at most 1000; mm, in plane; slices keep their distance\n" in text
+    )
+    assert "  encoder=compact\n      one of compact, resnet18, resnet50, resnet101\n" in text
+    assert "  elastic::rotate=0.0873\n      a number; 5 degrees\n" in text
+    assert "output_dir" not in text, "it has an option of its own"
+    assert main(["info", "--bundle", "atlas", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert list(listed) == ["segment"]
+    fusion = next(row for row in listed["segment"] if row["setting"] == "fusion")
+    assert fusion["default"] == "pbaf" and fusion["may be"] == "one of pbaf, soft, majority, local, staple"
+    assert main(["info", "--bundle", "nope"]) == 2

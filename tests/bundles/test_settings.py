@@ -13,6 +13,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from installed_bundles import FEW_SHOT, SWITCHED, settings_in
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
@@ -132,3 +133,22 @@ def test_it_is_checked_before_anything_is_built(file: str, bundle: str) -> None:
     parser = ConfigParser(ConfigParser.load_config_files([str(FOLDER / bundle / "configs" / name) for name in files]))
     shortest = ", 1 if @superpixels else 2" if bundle in SWITCHED else ""
     assert f"$fss_data.check_left_out(@dataset_dir, @cases, @leave_out{shortest})" in parser["initialize"]
+
+
+@pytest.mark.parametrize("zscore", [True, False])
+@pytest.mark.parametrize("bundle", FEW_SHOT)
+def test_images_are_kept_in_0_to_1_only_where_they_are(bundle: str, zscore: bool) -> None:
+    """The side of a z-scored episode that became brighter keeps its values below 0 and above 1."""
+    augment = parsed(bundle, zscore=zscore, contrast_prob=1.0).get_parsed_content("train::augmentation")
+    contrast = augment.transforms[0]
+    contrast.set_random_state(seed=0)
+    dims = 3 if settings_in(bundle)["encoder"].endswith("_3d") else 2
+    image = torch.linspace(-2, 3, 8**dims).reshape(1, *[8] * dims)
+    label = torch.zeros_like(image)
+    side = {"image": image, "label": label}  # nothing is marked: nothing changes
+    changed = contrast({**side, **{f"support_{key}": value for key, value in side.items()}})
+    values = [changed["image"], changed["support_image"]]
+    least, most = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
+    assert (least, most) == (-2, 3)
+    clipped = sum(not torch.allclose(v, image, atol=1e-5) for v in values)
+    assert clipped == (0 if zscore else 1)

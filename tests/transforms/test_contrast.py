@@ -55,6 +55,23 @@ def test_the_result_stays_in_range_and_the_input_as_it_was() -> None:
     assert torch.equal(data["image"], scene()["image"])
 
 
+def test_an_image_without_a_range_changes_as_the_one_that_it_was_made_of() -> None:
+    """(x - mean) / std of what the bounded transform gives, where that clips nothing: 0.3 becomes at most 0.6."""
+    plain = scene()["image"]
+    plain[0, 0, 0] = 0  # the air
+    mean, std = 0.2, 0.05
+    bounded, free = (
+        RandMaskContrastd("image", "label", factor=2.0, prob=1.0, bounded=bounded) for bounded in (True, False)
+    )
+    for seed in range(4):
+        bounded.set_random_state(seed=seed)
+        free.set_random_state(seed=seed)
+        expected = bounded({**scene(), "image": plain})["image"]
+        found = free({**scene(), "image": (plain - mean) / std})["image"]
+        assert torch.allclose(found * std + mean, expected, atol=1e-5)
+        assert found.min() < -3.9 and found[0, 10, 10] == pytest.approx((0.3 * free.drawn - mean) / std, abs=1e-3)
+
+
 def test_probability_zero_changes_nothing_and_a_factor_must_be_above_one() -> None:
     transform = RandMaskContrastd("image", "label", prob=0.0)
     assert torch.equal(transform(scene())["image"], scene()["image"])

@@ -7,8 +7,10 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate.evaluation import Evaluation
@@ -75,7 +77,7 @@ def _steps(evaluation: Evaluation, minutes: float, models: Path) -> int:
     known = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
     asked = {"method": evaluation.name, "settings": json.loads(json.dumps(evaluation.settings))}
     asked |= {"data": str(Path(evaluation.data).resolve()), "device": evaluation.device}
-    if known and {key: known.get(key) for key in asked} != asked:
+    if known and _placeless({key: known.get(key) for key in asked}) != _placeless(asked):
         raise UsageError(f"{note}: was measured for {known}, not for {asked}. Give another --models, or remove it.")
     if not known:
         known = {**asked, "seconds_per_step": _pace(evaluation, models)}
@@ -88,6 +90,11 @@ def _steps(evaluation: Evaluation, minutes: float, models: Path) -> int:
             f"{known['seconds_per_step']:.2g} s. Give more, or --set steps_per_epoch."
         )
     return epochs * epoch
+
+
+def _placeless(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What a pace was measured for, with the name of the data set folder and not its place."""
+    return {**asked, "data": Path(str(asked["data"])).name}
 
 
 def _pace(evaluation: Evaluation, models: Path) -> float:

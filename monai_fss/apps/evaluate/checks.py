@@ -17,12 +17,8 @@ def check_evaluation(evaluation: Evaluation) -> None:
     Raises:
         UsageError: with every problem.
     """
-    problems = []
     method = evaluation.method
-    if evaluation.runs < 1:
-        problems.append(f"--runs {evaluation.runs}: is less than 1. Give at least 1.")
-    if evaluation.seed < 0:
-        problems.append(f"--seed {evaluation.seed}: is negative. Give 0 or more.")
+    problems = _numbers(evaluation)
     if evaluation.model is not None and evaluation.runs > 1:
         problems.append(f"--runs {evaluation.runs}: repeats trainings, but --model is given. Leave one of them out.")
     if evaluation.model is not None and evaluation.settings:
@@ -43,6 +39,18 @@ def check_evaluation(evaluation: Evaluation) -> None:
     if problems:
         raise UsageError(problems)
     device_setting(evaluation.device)
+
+
+def _numbers(evaluation: Evaluation) -> list[str]:
+    """Numbers that cannot be right."""
+    problems = []
+    if evaluation.runs < 1:
+        problems.append(f"--runs {evaluation.runs}: is less than 1. Give at least 1.")
+    if evaluation.seed < 0:
+        problems.append(f"--seed {evaluation.seed}: is negative. Give 0 or more.")
+    if not 0 <= evaluation.prior_weight < float("inf"):
+        problems.append(f"--prior-weight {evaluation.prior_weight}: is not a number of at least 0. Give such as 0.1.")
+    return problems
 
 
 def _recipe(evaluation: Evaluation) -> list[str]:

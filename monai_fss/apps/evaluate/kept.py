@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.methods.ct_window import training_window
 from monai_fss.apps.methods.method import Method
+from monai_fss.apps.train.contents import CONTENTS, HARMLESS, check_contents, contents_known, training_contents
 from monai_fss.apps.train.files import check_files
 from monai_fss.apps.train.run_folder import RUN_JSON
 from monai_fss.data import DatasetFolder, Fold
@@ -59,25 +60,33 @@ def check_kept(
         evaluation: what is evaluated.
         data: data set.
         fold: its training cases are those of the training.
-        settings: of the training; ``cache_dir`` does not count.
+        settings: of the training; those that cannot change the weights do not count.
 
     Raises:
-        UsageError: it is of another bundle, recipe or data set, by files that have changed since, or with other
-            settings or cases.
+        UsageError: it is of another bundle, recipe or data set, by files or scans that have changed since, or with
+            other settings or cases.
     """
     if not (is_finished(folder, before) or is_interrupted(folder, before)):
         return
-    _check_source(folder, before, evaluation, data.root.absolute().name)
+    known = CONTENTS in before
+    _check_source(folder, before, evaluation, None if known else data.root.absolute().name)
     method = evaluation.method
     check_files(folder, before, method.note(), _ADVICE)
     window = training_window(data.modality, method.known, settings)
     if not data.modality and "window" not in settings:  # the training looked at its scans
         window = {key: value for key, value in before["settings"].items() if key == "window"}
-    _check_same(folder, before, {**settings, **window}, training_cases(method, fold))
+    cases, settings = training_cases(method, fold), {**settings, **window}
+    now: dict[str, Any] = {}
+    if known:
+        merged = {**method.known, **settings}
+        now = {CONTENTS: training_contents(method, data, cases, merged, before[CONTENTS])}
+    _check_same(folder, before, settings, cases, HARMLESS | contents_known(before, now))
+    check_contents(folder, before, now, _ADVICE)
 
 
-def _check_source(folder: Path, before: dict[str, Any], evaluation: Evaluation, data: str) -> None:
-    """Two data sets may name their cases alike; the name of the folder tells them apart wherever it lies."""
+def _check_source(folder: Path, before: dict[str, Any], evaluation: Evaluation, data: str | None) -> None:
+    """Two data sets may name their cases alike; where it is not known what these held (``data``), the name of the
+    folder tells them apart wherever it lies."""
     old, new = (
         ":".join(filter(None, pair))
         for pair in (
@@ -86,13 +95,17 @@ def _check_source(folder: Path, before: dict[str, Any], evaluation: Evaluation, 
         )
     )
     place = Path(str(before.get("data"))).name
-    if (old, place) != (new, data):
+    if data is None and old != new:
+        raise UsageError(f"{folder}: was trained with {old}, not with {new}. {_ADVICE}")
+    if data is not None and (old, place) != (new, data):
         raise UsageError(f"{folder}: was trained with {old} on {place}, not with {new} on {data}. {_ADVICE}")
 
 
-def _check_same(folder: Path, before: dict[str, Any], settings: dict[str, Any], cases: list[str]) -> None:
-    """Places do not count."""
-    old, new = ({k: v for k, v in each.items() if k != "cache_dir"} for each in (before["settings"], settings))
+def _check_same(
+    folder: Path, before: dict[str, Any], settings: dict[str, Any], cases: list[str], passed: Collection[str]
+) -> None:
+    """Settings of ``passed`` do not count."""
+    old, new = ({k: v for k, v in each.items() if k not in passed} for each in (before["settings"], settings))
     if old != json.loads(json.dumps(new)) or before.get("cases") != cases:
         raise UsageError(
             f"{folder}: was trained with other settings or cases ({before['settings']}, {before.get('cases')}) than "

@@ -18,6 +18,7 @@ from monai_fss.apps.evaluate.kept import (
     training_cases,
 )
 from monai_fss.apps.evaluate.plan import Plan
+from monai_fss.apps.train.contents import warn_unknown_contents
 from monai_fss.apps.train.files import warn_unknown_files
 from monai_fss.apps.train.workflow import train
 from monai_fss.data import DatasetFolder, Fold
@@ -54,10 +55,10 @@ def fold_model(
 
     Raises:
         UsageError: the model that is there was trained with another bundle or recipe, other settings or other data, or
-            by files of the bundle that have changed since; the same of an interrupted training.
+            by files of the bundle or scans that have changed since; the same of an interrupted training.
 
     Warns:
-        InputWarning: its note does not say what the bundle's files held.
+        InputWarning: its note does not say what the bundle's files, or the scans, held.
     """
     if evaluation.model is not None:
         return Path(evaluation.model)
@@ -69,6 +70,7 @@ def fold_model(
     check_kept(folder, before, evaluation, data, fold, settings)
     if is_finished(folder, before):
         warn_unknown_files(folder, before, evaluation.method.note())
+        warn_unknown_contents(folder, before)
         return folder / "model.pt"
     without = f", without slices of {', '.join(map(str, left_out))}" if left_out else ""
     print(

@@ -7,20 +7,33 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.train.contents import CONTENTS, case_files, changed_text
+from monai_fss.data import DatasetFolder, Fold, InputWarning
 from monai_fss.data.files.writer import write_json
+from monai_fss.digests import changes, digests
 from monai_fss.results.files import RESULT_FILES, read_results
 
-__all__ = ["check_parts", "is_done", "method_folder", "table_grows", "what_is_asked", "write_asked"]
+__all__ = [
+    "check_parts",
+    "evaluated_contents",
+    "is_done",
+    "method_folder",
+    "table_grows",
+    "what_is_asked",
+    "write_asked",
+]
 
 ASKED = "evaluation.json"
 _OF_EACH = {"bundle", "recipe", "settings", "support_slices"}  # in which the evaluations of one table may differ
+_PLACE = "data"  # of the data set; what it holds is compared by its contents
 _NOT_ASKED = {"command", "device", "data", "method"}  # the place of the data is in the content
 _LONGEST = 100  # characters of the name of a folder
 _ADVICE = "Give another --output, or --overwrite to evaluate again."
@@ -40,6 +53,12 @@ def what_is_asked(evaluation: Evaluation, content: Mapping[str, Any]) -> dict[st
     return asked
 
 
+def evaluated_contents(data: DatasetFolder, folds: Iterable[Fold]) -> dict[str, Any]:
+    """What the images and labels of folds hold, see :func:`monai_fss.digests.digests`."""
+    used = {name for fold in folds for name in (*fold.train, *fold.support, *fold.queries)}
+    return digests({file: path for name in data.cases if name in used for file, path in case_files(data, name).items()})
+
+
 def method_folder(method: str) -> str:
     """Name of the folder of a method, such as "crapnet-blocks=7"; of one that no folder can have, its beginning and a
     digest."""
@@ -50,10 +69,17 @@ def method_folder(method: str) -> str:
     return f"{plain[:_LONGEST]}-{hashlib.sha256(method.encode()).hexdigest()[:8]}"
 
 
-def write_asked(folder: Path, asked: Mapping[str, Any], finished: bool) -> None:
-    """Leave the note in a method's folder, which is made when missing."""
+def write_asked(folder: Path, asked: Mapping[str, Any], finished: bool, contents: Mapping[str, Any]) -> None:
+    """Leave the note in a method's folder, which is made when missing.
+
+    Args:
+        folder: of the method.
+        asked: :func:`what_is_asked` of it.
+        finished: whether its results are there.
+        contents: :func:`evaluated_contents`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / ASKED, {"asked": asked, "finished": finished})
+    write_json(folder / ASKED, {"asked": asked, "finished": finished, CONTENTS: contents})
 
 
 def is_done(folder: Path) -> bool:
@@ -61,24 +87,39 @@ def is_done(folder: Path) -> bool:
     return _has_results(folder) and bool(_note(folder).get("finished"))
 
 
-def check_parts(output: Path, asked: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse results, and evaluations that were cut short, of other evaluations than those asked for.
+def check_parts(output: Path, asked: Mapping[str, Mapping[str, Any]], contents: Mapping[str, Any]) -> None:
+    """Refuse results, and evaluations that were cut short, of other evaluations or scans than those asked for.
 
     Args:
         output: folder of all methods.
         asked: :func:`what_is_asked` of each method.
+        contents: :func:`evaluated_contents` now. Where the data set lies does not count.
 
     Raises:
         UsageError: one problem for each method.
+
+    Warns:
+        InputWarning: the note of a method, of an earlier version, does not say what the scans held.
     """
     problems = []
     for name, now in asked.items():
         folder = output / method_folder(name)
         note = _note(folder)
-        if not note and _has_results(folder):
-            problems.append(f"{folder}: holds another evaluation: it has results but no {ASKED}. {_ADVICE}")
-        elif note and note["asked"] != now:
-            problems.append(f"{folder}: {_difference(note['asked'], now)}. {_ADVICE}")
+        if not note:
+            if _has_results(folder):
+                problems.append(f"{folder}: holds another evaluation: it has results but no {ASKED}. {_ADVICE}")
+            continue
+        before = dict(note["asked"])
+        if CONTENTS in note:
+            before[_PLACE] = now.get(_PLACE)
+        else:
+            text = f"{folder}: its {ASKED} does not say what the scans held, so whether they have changed is not known."
+            warnings.warn(text, InputWarning, stacklevel=2)
+        told = changes(note.get(CONTENTS, contents), contents)
+        if before != now:
+            problems.append(f"{folder}: {_difference(before, now)}. {_ADVICE}")
+        elif told:
+            problems.append(f"{folder}: is an evaluation of other scans or labels: {changed_text(told)}. {_ADVICE}")
     if problems:
         raise UsageError(problems)
 
@@ -127,7 +168,7 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def _common(asked: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in asked.items() if key not in _OF_EACH}
+    return {key: value for key, value in asked.items() if key not in {*_OF_EACH, _PLACE}}
 
 
 def _has_results(folder: Path) -> bool:

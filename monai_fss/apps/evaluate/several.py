@@ -16,7 +16,15 @@ from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.evaluate.models import check_models
 from monai_fss.apps.evaluate.one import REGISTRATIONS, evaluate
 from monai_fss.apps.evaluate.plan import Plan, make_plan
-from monai_fss.apps.evaluate.resume import check_parts, is_done, method_folder, table_grows, what_is_asked, write_asked
+from monai_fss.apps.evaluate.resume import (
+    check_parts,
+    evaluated_contents,
+    is_done,
+    method_folder,
+    table_grows,
+    what_is_asked,
+    write_asked,
+)
 from monai_fss.apps.memory import reading_each_file_once
 from monai_fss.apps.results.combine import against_first, combine, training_table
 from monai_fss.data import check_output, write_text_atomic
@@ -68,14 +76,16 @@ def evaluate_many(
     content = {"data": str(plan.data.root.resolve()), "folds": folds, "budget": budget}
     output, models = Path(output), Path(models)
     asked = {evaluation.name: what_is_asked(evaluation, content) for evaluation in evaluations}
+    contents = evaluated_contents(plan.data, [fold for _, fold in plan.folds])
     if not overwrite:
-        check_parts(output, asked)
+        check_parts(output, asked, contents)
     check_output(output, RESULT_FILES, overwrite or table_grows(output, asked))
     done = {} if overwrite else _done(output, asked)
     missing = [evaluation for evaluation in _with_baselines(evaluations) if evaluation.name not in done]
     for evaluation in missing:
         _check_trained(evaluation, plan, models / method_folder(evaluation.name), budget)
-    done |= {evaluation.name: _part(evaluation, asked[evaluation.name], output, models) for evaluation in missing}
+    for evaluation in missing:
+        done[evaluation.name] = _part(evaluation, asked[evaluation.name], output, models, contents)
     return _write([done[name] for name in asked], output, evaluations[0].command)
 
 
@@ -111,11 +121,13 @@ def _check_trained(evaluation: Evaluation, plan: Plan, models: Path, budget: str
         check_models(known, plan, models)
 
 
-def _part(evaluation: Evaluation, asked: dict[str, Any], output: Path, models: Path) -> Results:
+def _part(
+    evaluation: Evaluation, asked: dict[str, Any], output: Path, models: Path, contents: dict[str, Any]
+) -> Results:
     """Evaluate a method, with a note that tells afterwards what was asked for and whether it was done."""
     name = method_folder(evaluation.name)
     own = output / name
-    write_asked(own, asked, finished=False)
+    write_asked(own, asked, False, contents)
     results = evaluate(evaluation, own, models / name, True, asked["budget"], models / REGISTRATIONS)
-    write_asked(own, asked, finished=True)
+    write_asked(own, asked, True, contents)
     return results

@@ -59,8 +59,9 @@ def parse_settings(
     Read the ``key=value`` pairs of ``--set``.
 
     A value is YAML: ``0.01``, ``true``, ``null``, ``[-125, 275]``; ``1e-3`` is a number here (in YAML it is text). A
-    key must exist in the configuration, and a value must be of its kind where the configuration has a plain one; where
-    that is a text, such as a name or a file, the value is taken as it was typed. Nothing in it is evaluated.
+    key must exist in the configuration, and a value must be of its kind where the configuration has a plain one, and in
+    its range (:data:`monai_fss.engines.setting_table.SETTINGS`); where that is a text, such as a name or a file, the
+    value is taken as it was typed. Nothing in it is evaluated.
 
     Args:
         pairs: such as ``"steps=500"`` or ``"elastic::rotate=0.1"`` (``elastic#rotate`` is the same).
@@ -90,7 +91,7 @@ def parse_settings(
                 raise UsageError(f"{option}{key}: has an option of its own. Use {(reserved or {})[key]}.")
             if key not in known:
                 raise UsageError(f"{option}{key}: no such setting of {_owner(files)}. {_nearest(key, known, files)}")
-            settings[key] = _of_kind(key, value, known[key], option)
+            settings[key] = _in_range(key, _of_kind(key, value, known[key], option), known, option)
         except UsageError as error:
             problems += error.problems
     if problems:
@@ -158,6 +159,16 @@ def _of_kind(key: str, value: Any, default: Any, option: str) -> Any:
             return int(value)
         if "::" not in key:
             raise UsageError(f"{option}{key}={value}: is not a whole number. The bundle has {default}.")
+    return value
+
+
+def _in_range(key: str, value: Any, known: Mapping[str, Any], option: str) -> Any:
+    """Refuse a value that the table of settings does not allow."""
+    from monai_fss.engines.setting_checks import setting_problems
+
+    problems = setting_problems({key: value}, known)
+    if problems:
+        raise UsageError(f"{option}{problem}" for problem in problems)
     return value
 
 

@@ -17,7 +17,7 @@ from monai_fss.apps.segment.pipeline import segment
 from monai_fss.data import read_model
 from monai_fss.handlers.segment_report import read_quality
 
-__all__ = ["add_arguments", "chosen_method", "run"]
+__all__ = ["RESERVED", "add_arguments", "chosen_method", "run"]
 
 FORMATS = ("nifti", "dicom-seg", "both")
 RESERVED = {

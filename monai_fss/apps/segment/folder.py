@@ -4,15 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.errors import UsageError
-from monai_fss.data import check_output, sha256_of
+from monai_fss.data import InputWarning, check_output, sha256_of, unfinished_run
+from monai_fss.digests import changes, digests
 from monai_fss.handlers.segment_report import read_quality
 
 __all__ = ["check_inputs_stay", "depends_on", "pending"]
+
+_QUERIES = "queries"  # key of the note: what each scan held, by case
+_FILES = ("model", "support_image", "support_label")  # keys that say where files lie: what these held counts
 
 
 def depends_on(
@@ -22,8 +28,9 @@ def depends_on(
     support_label: Sequence[str],
     labels: Sequence[int] | None,
     settings: dict[str, Any],
+    queries: Mapping[str, Path],
 ) -> dict[str, Any]:
-    """What the results depend on: an interrupted run goes on only with the same."""
+    """What the results depend on: an interrupted run goes on only with the same, and does changed queries anew."""
     networks = [str(file) for file in (model, settings.get("prnet")) if file]
     files = [*networks, *support_image, *support_label]
     return {
@@ -34,6 +41,7 @@ def depends_on(
         "sha256": {file: sha256_of(file) for file in files},
         "labels": None if labels is None else list(labels),
         "settings": settings,
+        _QUERIES: digests(queries),
     }
 
 
@@ -50,12 +58,43 @@ def check_inputs_stay(inputs: Sequence[Path], output: Path, cases: Sequence[str]
 def pending(
     output: Path, cases: list[str], overwrite: bool, note: dict[str, Any], quality: bool, overlays: bool
 ) -> list[str]:
-    """Cases without a complete result: a mask, its rows in quality.csv and its picture."""
+    """Cases without a complete result: a mask, its rows in quality.csv and its picture; and those whose scan has
+    changed since its mask was begun, which are named."""
     # The report is written last: where there is one, a run is finished, be it over other scans.
     names = [*(f"{case}.nii.gz" for case in cases), "report.json"]
-    missing = check_output(output, names, overwrite, note)
+    found = None if overwrite else unfinished_run(output)
+    before = found if isinstance(found, dict) else {}
+    missing = check_output(output, names, overwrite, before if _decides(before) == _decides(note) else note)
     if overwrite:
         return cases
     rows = {row["case"] for row in read_quality(output / "quality.csv")}
     drawn = {p.stem for p in (output / "overlays").glob("*.png")} if overlays else set(cases)
-    return [c for c in cases if f"{c}.nii.gz" in missing or c not in rows or c not in drawn]
+    kept = [c for c in cases if f"{c}.nii.gz" not in missing and c in rows and c in drawn]
+    changed = _changed(output, before, note, kept)
+    return [c for c in cases if c not in kept or c in changed]
+
+
+def _decides(note: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a note, what decides the masks of all scans: what files held and not where they lie."""
+    own = {key: value for key, value in note.items() if key not in (_QUERIES, *_FILES)}
+    own["settings"] = {key: value for key, value in note.get("settings", {}).items() if key != "prnet"}
+    given = {key: bool(note.get(key)) for key in _FILES} | {"prnet": bool(note.get("settings", {}).get("prnet"))}
+    plain: dict[str, Any] = json.loads(json.dumps({**own, **given, "sha256": list(note.get("sha256", {}).values())}))
+    return plain
+
+
+def _changed(output: Path, before: Mapping[str, Any], note: Mapping[str, Any], kept: Sequence[str]) -> list[str]:
+    """Of the cases that have a mask, those whose scan is another one now; they are named."""
+    if not kept:
+        return []
+    if _QUERIES not in before:
+        text = (
+            f"{output}: its note does not say what the scans held: {len(kept)} mask(s) are kept as if none had changed."
+        )
+        warnings.warn(f"{text} Give --overwrite to make them anew.", InputWarning, stacklevel=3)
+        return []
+    told = changes(before[_QUERIES], note[_QUERIES])
+    changed = [case for case in kept if case in told]
+    if changed:
+        print(f"{', '.join(changed)}: changed since the mask was made; segmenting again", flush=True)
+    return changed

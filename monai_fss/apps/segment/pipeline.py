@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_fss.apps.memory import warn_memory
+from monai_fss.apps.methods.bundles import config_keys
 from monai_fss.apps.methods.ct_window import guessed_window
 from monai_fss.apps.methods.inference import inference_parser
 from monai_fss.apps.methods.method import Method
@@ -32,6 +33,7 @@ from monai_fss.data import (
     start_run,
     write_json,
 )
+from monai_fss.engines.setting_checks import setting_problems
 from monai_fss.engines.workflows import parser_values
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ def segment(
     """Segment a folder of scans by one or several labelled ones.
 
     Writes ``<case>.nii.gz`` in each scan's own grid with the support's label values, ``quality.csv``,
-    ``overlays/<case>.png`` and ``report.json``. An interrupted run goes on with the scans that are not done.
+    ``overlays/<case>.png`` and ``report.json``. An interrupted run goes on with the scans that are not done, or
+    have changed since.
 
     Args:
         method: what segments, or the name of its bundle.
@@ -83,6 +86,7 @@ def segment(
     start = time.time()
     method = Method(method) if isinstance(method, str) else method
     pairs = [str(f) for f in support_image], [str(f) for f in support_label]
+    _refuse([f"--set {problem}" for problem in setting_problems(settings or {}, config_keys([method.inference_file]))])
     settings = {**_names(pairs[1]), **(settings or {})}
     trained = read_model(model)["settings"] if model else {}
     supported = method.needs_support
@@ -95,7 +99,7 @@ def segment(
     queries = list_scans(images)
     _refuse(dicom_problems(queries) if mask_format != "nifti" else [])
     check_inputs_stay([*queries.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), list(queries))
-    run_note = depends_on(method.bundle, model, *pairs, labels, settings)
+    run_note = depends_on(method.bundle, model, *pairs, labels, settings, queries)
     todo = pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
     _warn_memory(method, parser, inputs, todo)
     given: dict[str, Any] = {"support_image": pairs[0], "support_label": pairs[1]} if supported else {}

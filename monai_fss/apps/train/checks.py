@@ -21,15 +21,16 @@ from monai_fss.data import (
     left_out_classes,
     training_items,
 )
+from monai_fss.engines.setting_checks import joint_problems, schedule_problems, setting_problems
 
 __all__ = [
     "check_data",
     "check_extent",
     "check_marks",
-    "check_positions",
     "check_schedule",
     "check_stages",
     "check_validation",
+    "check_values",
     "classes_left_out",
     "say_runs",
     "shortest_run",
@@ -67,14 +68,7 @@ def check_schedule(known: Mapping[str, Any], settings: Mapping[str, Any]) -> Non
     Raises:
         UsageError: with numbers that would do.
     """
-    steps, epoch = ({**known, **settings}.get(key) for key in ("steps", "steps_per_epoch"))
-    if not isinstance(steps, int) or not isinstance(epoch, int):
-        return
-    if epoch < 1 or steps < 1 or steps % epoch:
-        raise UsageError(
-            f"--set steps={steps}: is not a multiple of steps_per_epoch={epoch}. Set both, for example "
-            f"steps={max(steps, 1)} steps_per_epoch={max(steps, 1)}."
-        )
+    _refuse(schedule_problems({**known, **settings}))
 
 
 def check_data(root: Path, cases: Sequence[str] | None) -> tuple[DatasetFolder, list[CaseSummary]]:
@@ -113,13 +107,17 @@ def check_extent(root: Path, summaries: Sequence[CaseSummary]) -> None:
         )
 
 
-def check_positions(known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Refuse coordinates without a weight, and weights without a coordinate."""
-    axes, weights = ({**known, **settings}.get(key) for key in ("position_axes", "position_weights"))
-    if isinstance(axes, list) and isinstance(weights, list) and len(axes) != len(weights):
-        raise UsageError(
-            f"--set position_axes={axes}: are {len(axes)} axes for {len(weights)} position_weights={weights}. Set both."
-        )
+def check_values(known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse settings of the user that cannot be right, alone or together with the others.
+
+    Args:
+        known: every setting of the configuration.
+        settings: of the user, which go before.
+
+    Raises:
+        UsageError: with every problem.
+    """
+    _refuse(setting_problems(settings, known) or joint_problems({**known, **settings}))
 
 
 def classes_left_out(known: Mapping[str, Any], settings: Mapping[str, Any]) -> list[int] | None:
@@ -141,6 +139,11 @@ def say_runs(items: Sequence[Mapping[str, Any]]) -> None:
     slices = sum(stop - first for first, stop in (item["slices"] for item in items))
     scans = len({item["image"] for item in items})
     print(f"setting 2: {slices} slices without a test class, in {len(items)} runs of {scans} scans")
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise UsageError(f"--set {problem}" for problem in problems)
 
 
 def _extent(scan: Scan) -> float:

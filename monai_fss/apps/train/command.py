@@ -15,9 +15,9 @@ from monai_fss.apps.methods.settings import parse_settings
 from monai_fss.apps.train.workflow import train
 from monai_fss.data import DatasetFolder
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["RESERVED", "add_arguments", "run"]
 
-_RESERVED = {
+RESERVED = {
     "bundle_root": "--bundle",
     "dataset_dir": "--data",
     "output_dir": "--output",
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     method = _method(args.bundle, args.recipe)
-    settings = parse_settings(args.set, method.files, method.reserve(_RESERVED))
+    settings = parse_settings(args.set, method.files, method.reserve(RESERVED))
     cases = None if args.cases is None else case_names(args.cases, DatasetFolder.read(args.data).cases)
     start = time.time()
     steps = train(
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _method(bundle: str, recipe: str | None) -> Method:
     """The method of --bundle and --recipe."""
-    method = Method.parse(bundle, _RESERVED)
+    method = Method.parse(bundle, RESERVED)
     if recipe is None:
         return method
     if method.recipe is not None:

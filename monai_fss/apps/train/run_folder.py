@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.errors import UsageError
+from monai_fss.apps.train.contents import CONTENTS, HARMLESS, check_contents, contents_known, warn_unknown_contents
 from monai_fss.apps.train.files import FILE_KEYS, check_files, warn_unknown_files
 from monai_fss.apps.versions import versions
 from monai_fss.data import InputWarning, check_output, remove_stale, write_json
 
-__all__ = ["RUN_JSON", "check_run", "note_finished", "start_training"]
+__all__ = ["RUN_JSON", "check_run", "known_contents", "note_finished", "start_training"]
 
 RUN_JSON = "run.json"
 _MODELS = ("model.pt", "model_best.pt")
+_ADVICE = "Give another --output, or --overwrite to train anew."
 # What a training writes and a new one in the same folder must not find. The cache stays: it belongs to the scans.
 _OWN = (
     *_MODELS,
@@ -37,18 +39,20 @@ def check_run(folder: Path, run: Mapping[str, Any], *, resume: bool = False, ove
     Args:
         folder: of the training; it need not exist.
         run: what the weights depend on (bundle, data, settings, ..., and
-            :meth:`monai_fss.apps.methods.method.Method.note`), as JSON values.
+            :meth:`monai_fss.apps.methods.method.Method.note`; what the scans held, see
+            :func:`monai_fss.apps.train.contents.training_contents`), as JSON values.
         resume: go on from the newest checkpoint.
         overwrite: start anew, whatever is there.
 
     Raises:
         ScanError: the folder cannot be written to.
         UsageError: a training is there, and neither was asked for; or it cannot be resumed, because there is no
-            checkpoint, it is finished, or it was started with something else, or by files that have changed since.
+            checkpoint, it is finished, or it was started with something else, or by files or scans that have changed
+            since. Settings that cannot change the weights (:data:`monai_fss.apps.train.contents.HARMLESS`) may differ.
 
     Warns:
         InputWarning: a training goes on under other versions of the libraries, or its note does not say what the files
-            of its bundle held.
+            of its bundle, or the scans, held.
     """
     check_output(folder, [])
     if resume and overwrite:
@@ -87,6 +91,15 @@ def note_finished(folder: Path, steps: int) -> None:
     write_json(folder / RUN_JSON, {**_read(folder), "finished": True, "steps": steps})
 
 
+def known_contents(folder: Path) -> dict[str, Any] | None:
+    """What the scans of the training in a folder held, by its note; None where there is none that says so."""
+    try:
+        known = _read(folder).get(CONTENTS) if (folder / RUN_JSON).is_file() else None
+    except UsageError:  # of a damaged note: refused where it matters
+        return None
+    return known if isinstance(known, dict) else None
+
+
 def _check_empty(folder: Path) -> None:
     models = [name for name in _MODELS if (folder / name).exists()]
     checkpoints = len(_checkpoints(folder))
@@ -113,8 +126,11 @@ def _check_resume(folder: Path, run: dict[str, Any]) -> None:
             f"{folder}: the training was started with other settings: {'; '.join(differences)}. Resume with those, "
             "or give another --output."
         )
-    check_files(folder, before, run, "Give another --output, or --overwrite to train anew.")
+    check_files(folder, before, run, _ADVICE)
+    check_contents(folder, before, run, _ADVICE)
     warn_unknown_files(folder, before, run)
+    if CONTENTS in run:
+        warn_unknown_contents(folder, before)
     _warn_versions(folder, before)
 
 
@@ -127,9 +143,13 @@ def _warn_versions(folder: Path, before: Mapping[str, Any]) -> None:
 
 
 def _differences(before: dict[str, Any], run: dict[str, Any]) -> list[str]:
-    pairs = [(key, before.get(key), run[key]) for key in run if key not in ("settings", *FILE_KEYS)]
+    # Where it is known what files held, their places do not count.
+    placed = {"data", *contents_known(before, run)} if CONTENTS in before and CONTENTS in run else set()
+    own = [key for key in run if key not in ("settings", CONTENTS, *FILE_KEYS, *placed)]
+    pairs = [(key, before.get(key), run[key]) for key in own]
     old, new = before.get("settings", {}), run["settings"]
-    pairs += [(key, old.get(key, "the default"), new.get(key, "the default")) for key in sorted({*old, *new})]
+    keys = sorted({*old, *new} - HARMLESS - placed)
+    pairs += [(key, old.get(key, "the default"), new.get(key, "the default")) for key in keys]
     return [f"{key} was {_text(a)}, now {_text(b)}" for key, a, b in pairs if a != b]
 
 

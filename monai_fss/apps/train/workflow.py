@@ -17,15 +17,15 @@ from monai_fss.apps.train.checks import (
     check_data,
     check_extent,
     check_marks,
-    check_positions,
-    check_schedule,
     check_stages,
     check_validation,
+    check_values,
     classes_left_out,
     say_runs,
     shortest_run,
 )
-from monai_fss.apps.train.run_folder import check_run, note_finished, start_training
+from monai_fss.apps.train.contents import CONTENTS, training_contents
+from monai_fss.apps.train.run_folder import check_run, known_contents, note_finished, start_training
 from monai_fss.data import training_items
 from monai_fss.engines.workflows import parser_values, quiet_monai
 
@@ -58,7 +58,7 @@ def train(
         settings: of the configuration, see :func:`monai_fss.apps.methods.settings.parse_settings`; the
             method's own values go before them.
         device: "cpu" or "cuda". Default: the bundle's own choice.
-        resume: go on from the newest checkpoint, with the same settings.
+        resume: go on from the newest checkpoint, with the same settings and scans; where these lie does not count.
         overwrite: remove a training that is in ``output``.
 
     Returns:
@@ -74,9 +74,8 @@ def train(
     root, folder = Path(data).absolute(), Path(output).absolute()
     known, used = method.known, {**(settings or {}), **method.values}
     overrides: dict[str, Any] = dict(device_setting(device))
-    check_schedule(known, used)
+    check_values(known, used)
     check_stages(known, used)
-    check_positions(known, used)
     leave_out = classes_left_out(known, used)
     data_folder, summaries = check_data(root, cases)
     if method.needs_support:
@@ -93,6 +92,7 @@ def train(
     used |= window
     names = None if cases is None else list(cases)
     note = {**method.note(), "data": str(root), "cases": names, "settings": used}
+    note[CONTENTS] = training_contents(method, data_folder, cases, {**known, **used}, known_contents(folder))
     check_run(folder, note, resume=resume, overwrite=overwrite)
     start_training(folder, note, resume=resume)
     overrides |= {"bundle_root": method.folder, "dataset_dir": str(root), "output_dir": str(folder)}

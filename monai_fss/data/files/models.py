@@ -40,6 +40,9 @@ def save_model(path: str | Path, network: nn.Module, settings: Mapping[str, Any]
         network: saved in training mode, that is without a condition.
         settings: numbers, texts, lists and mappings of them that inference needs to treat scans as training did.
         bundle: name of the bundle that trained it, so that nobody needs to be told. Default: not said.
+
+    Raises:
+        ScanError: a weight is nan or infinite.
     """
     mode = network.training
     state = network.train().state_dict()
@@ -55,6 +58,7 @@ def save_state(
     bundle: str | None = None,
 ) -> None:
     """:func:`save_model` for tensors that are no single network's: ``network`` says what they are of."""
+    _check_finite(path, state, "It was not written: train anew with a lower learning_rate.")
     content = {"model": dict(state), "settings": dict(settings), "network": network}
     _save({**content, "bundle": bundle, "version": VERSION}, path)
 
@@ -88,7 +92,7 @@ def read_model(path: str | Path) -> dict[str, Any]:
 
     Raises:
         ScanError: missing, damaged, or holding pickled objects; not what :func:`save_model` writes, or what a later
-            version of it does.
+            version of it does; a weight is nan or infinite.
     """
     content = _read(Path(path))
     state = content.get("model") if isinstance(content, dict) else None
@@ -96,6 +100,7 @@ def read_model(path: str | Path) -> dict[str, Any]:
         raise ScanError(
             [f"{path}: is not a model file of monai_fss (no weights under 'model'). Give a model.pt of a training."]
         )
+    _check_finite(path, state, "It cannot segment anything: train anew, with a lower learning_rate.")
     version, bundle = content.get("version", 1), content.get("bundle")
     if not isinstance(version, int) or version > VERSION:
         raise ScanError(
@@ -238,6 +243,12 @@ def _read(path: Path) -> Any:
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise ScanError([f"{path}: is damaged or no PyTorch file ({error}). Copy it again, or train anew."]) from error
+
+
+def _check_finite(path: str | Path, state: Mapping[str, torch.Tensor], remedy: str) -> None:
+    broken = [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise ScanError(f"{path}: {len(broken)} of {len(state)} weights are nan or infinite{_some(broken)}. {remedy}")
 
 
 def _harmless(value: Any, free: bool) -> bool:

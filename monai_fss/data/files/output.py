@@ -13,7 +13,7 @@ from typing import Any
 from monai_fss.data.files.atomic import write_json
 from monai_fss.data.problems import Findings
 
-__all__ = ["RUN_FILE", "check_output", "finish_run", "start_run"]
+__all__ = ["RUN_FILE", "check_output", "finish_run", "start_run", "unfinished_run"]
 
 RUN_FILE = ".run.json"
 
@@ -51,7 +51,7 @@ def check_output(
     if overwrite:
         return names
     existing = [name for name in names if (folder / name).exists()]
-    if run is not None and _unfinished(folder) == json.loads(json.dumps(run)):
+    if run is not None and unfinished_run(folder) == json.loads(json.dumps(run)):
         return [name for name in names if name not in existing]
     for name in existing:
         exists = Findings(folder / name)
@@ -83,9 +83,20 @@ def finish_run(folder: str | Path) -> None:
     (Path(folder) / RUN_FILE).unlink(missing_ok=True)
 
 
-def _unfinished(folder: Path) -> Any:
-    """Return the settings of the run that was interrupted in ``folder``; None if there was none."""
-    path = folder / RUN_FILE
+def unfinished_run(folder: str | Path) -> Any:
+    """
+    What the note of a run that was interrupted in a folder says.
+
+    Args:
+        folder: the output folder; it need not exist.
+
+    Returns:
+        what was given to :func:`start_run`; None if there is no such run.
+
+    Raises:
+        ScanError: the note is damaged.
+    """
+    path = Path(folder) / RUN_FILE
     if not path.exists():
         return None
     found = Findings(path)

@@ -15,10 +15,12 @@ from .positioned_encoder import PositionedEncoder
 from .pretrained import load_pretrained
 from .resnext3d import ResNeXt3D
 
-__all__ = ["ENCODERS", "build_encoder"]
+__all__ = ["ENCODERS", "SMALLEST", "build_encoder"]
 
 # Name and dimensions.
 ENCODERS = {"compact": 2, "resnet18": 2, "resnet50": 2, "resnet101": 2, "compact_3d": 3, "resnext101_3d": 3}
+# Fewest pixels along a side of an image that each trains on.
+SMALLEST = {"compact": 32, "resnet18": 16, "resnet50": 16, "resnet101": 16, "compact_3d": 32, "resnext101_3d": 16}
 
 
 def build_encoder(

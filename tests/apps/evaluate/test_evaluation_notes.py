@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from monai_fss.apps.errors import UsageError
@@ -16,6 +19,7 @@ from monai_fss.apps.evaluate import several as many
 from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.results.plots import draw
+from monai_fss.data import InputWarning
 from monai_fss.results.entries import Entry, Results
 from monai_fss.results.files import read_results, write_results
 
@@ -83,6 +87,38 @@ def test_a_note_of_an_earlier_version_is_said_to_be_one(phantom_set: Path, tmp_p
         f"{tmp_path / 'panet'}: holds another evaluation, or one of an earlier version: its evaluation.json says "
         "nothing of budget. Give another --output, or --overwrite to evaluate again."
     )
+
+
+def test_results_of_other_scans_are_refused_and_those_of_a_moved_data_set_are_not(
+    phantom_set: Path, tmp_path: Path, made: list[str]
+) -> None:
+    shutil.copytree(phantom_set, tmp_path / "moved")
+    several(phantom_set, tmp_path / "out", "adnet", "panet")
+    several(tmp_path / "moved", tmp_path / "out", "adnet", "panet", "alpnet")
+    assert made == ["adnet", "panet", "alpnet"]
+    label = tmp_path / "moved" / "labels" / "case_03.nii.gz"
+    mask: Any = nib.Nifti1Image.from_filename(label)
+    nib.save(nib.Nifti1Image(np.asarray(mask.dataobj)[::-1], mask.affine), label)
+    with pytest.raises(UsageError) as refused:
+        several(tmp_path / "moved", tmp_path / "out", "adnet", "panet", "alpnet")
+    assert refused.value.problems[0] == (
+        f"{tmp_path / 'out' / 'adnet'}: is an evaluation of other scans or labels: labels/case_03.nii.gz (changed). "
+        "Give another --output, or --overwrite to evaluate again."
+    )
+    assert len(refused.value.problems) == 3 and made == ["adnet", "panet", "alpnet"]
+
+
+def test_a_note_that_does_not_say_what_the_scans_held_is_a_warning(
+    phantom_set: Path, tmp_path: Path, made: list[str]
+) -> None:
+    several(phantom_set, tmp_path, "adnet", "panet")
+    file = tmp_path / "panet" / "evaluation.json"
+    note = json.loads(file.read_text(encoding="utf-8"))
+    del note["files"]
+    file.write_text(json.dumps(note))
+    with pytest.warns(InputWarning, match="panet: its evaluation.json does not say what the scans held"):
+        several(phantom_set, tmp_path, "adnet", "panet")
+    assert made == ["adnet", "panet"]
 
 
 @pytest.mark.parametrize(("budget", "early"), [("50", True), ("8min", False)])

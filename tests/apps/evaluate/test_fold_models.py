@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.evaluate.plan import Plan
 from monai_fss.apps.methods.bundles import bundle_path
 from monai_fss.apps.methods.method import Method
+from monai_fss.apps.train.contents import training_contents
 from monai_fss.apps.train.workflow import train
 from monai_fss.data import DatasetFolder, Fold, InputWarning
 
@@ -51,8 +54,9 @@ def finished(models: Path, **changes: Any) -> Path:
     settings = {"steps": 50, "seed": 7, "val_queries": 0, "cache_dir": "/elsewhere/cache", "window": [-125, 275]}
     settings |= changes.pop("settings", {})
     note = {"bundle": "adnet", "data": "/elsewhere/phantoms", "cases": list(FOLD.train), "finished": True}
-    note |= {"train_yaml_sha256": digest(changes.get("bundle", "adnet"))}
-    (folder / "run.json").write_text(json.dumps({**note, "settings": settings} | changes))
+    note |= {"train_yaml_sha256": digest(changes.get("bundle", "adnet")), "files": {}}
+    note = {key: value for key, value in ({**note, "settings": settings} | changes).items() if value != "not said"}
+    (folder / "run.json").write_text(json.dumps(note))
     (folder / "model.pt").write_bytes(b"weights")
     return folder
 
@@ -99,8 +103,12 @@ def test_a_finished_one_is_found_again_wherever_it_was_made(tmp_path: Path, call
         ({"cases": ["case_04"]}, {}, r"other settings or cases .*\['case_04'\].*\['case_03', 'case_04'\]"),
         ({"settings": {"window": [0, 100]}}, {}, r"other settings or cases .*'window': \[0, 100\].*\[-125, 275\]"),
         ({}, {"settings": {"steps": 50, "window": [0, 100]}}, r"other settings .*\[-125, 275\].*\[0, 100\]"),
-        ({"bundle": "alpnet"}, {}, "trained with alpnet on phantoms, not with adnet on phantoms"),
-        ({"data": "/elsewhere/chaos"}, {}, "trained with adnet on chaos, not with adnet on phantoms"),
+        ({"bundle": "alpnet"}, {}, "trained with alpnet, not with adnet"),
+        (
+            {"data": "/elsewhere/chaos", "files": "not said"},
+            {},
+            "trained with adnet on chaos, not with adnet on phantoms",
+        ),
     ],
 )
 def test_another_training_is_refused(
@@ -150,6 +158,58 @@ def test_a_note_without_the_digest_is_a_warning(tmp_path: Path, calls: list[dict
     (folder / "run.json").write_text(json.dumps(note))
     with pytest.warns(InputWarning, match="its note does not say what train.yaml of adnet held"):
         assert ask(tmp_path) == folder / "model.pt"
+    assert calls == []
+
+
+def files_of(data: DatasetFolder) -> dict[str, Any]:
+    return training_contents(Method("adnet"), data, FOLD.train, {"val_queries": 0})
+
+
+def fold_of(data: DatasetFolder, models: Path) -> Path:
+    evaluation = Evaluation(Method("adnet"), data="x", seed=5, settings={"steps": 50})
+    return fold_models.fold_model(evaluation, data, FOLD, 1, 2, models)
+
+
+def test_a_model_of_other_scans_is_refused_by_their_names(
+    phantom_set: Path, tmp_path: Path, calls: list[dict[str, Any]]
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(phantom_set, root)
+    data = DatasetFolder.read(root)
+    folder = finished(tmp_path, files=files_of(data), settings={"window": "not said"}, data="/elsewhere/other_name")
+    note = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    del note["settings"]["window"]
+    (folder / "run.json").write_text(json.dumps(note))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fold_of(data, tmp_path) == folder / "model.pt", "the folder has another name, the scans are the same"
+        for case in (
+            "images/case_01",
+            "labels/case_01",
+            "labels/case_03",
+        ):  # of the query, and a label that is not read
+            shutil.copy(phantom_set / "labels" / "case_04.nii.gz", root / f"{case}.nii.gz")
+        assert fold_of(data, tmp_path) == folder / "model.pt"
+    image = root / "images" / "case_03.nii.gz"
+    stat = image.stat()
+    image.write_bytes(image.read_bytes()[:-1] + b"x")
+    os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as large and as old as it was
+    with pytest.raises(UsageError) as refused:
+        fold_of(data, tmp_path)
+    says = "was trained on other scans: images/case_03.nii.gz (changed). Give another --models, or remove it."
+    assert str(refused.value) == f"{folder}: {says}" and calls == []
+
+
+def test_a_note_that_does_not_say_what_the_scans_held_is_a_warning(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
+    folder = finished(tmp_path, files="not said")
+    with pytest.warns(InputWarning, match="its note does not say what the scans held"):
+        assert ask(tmp_path) == folder / "model.pt"
+    assert calls == []
+
+
+def test_settings_that_cannot_change_the_weights_do_not_count(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
+    folder = finished(tmp_path, settings={"num_workers": 2})
+    assert ask(tmp_path, settings={"steps": 50, "save_interval": 7, "cache_num": 1}) == folder / "model.pt"
     assert calls == []
 
 

@@ -262,6 +262,40 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(
         np.testing.assert_array_equal(read(out / f"{case}.nii.gz"), read(done.root / "out" / f"{case}.nii.gz"))
 
 
+def test_a_scan_that_has_changed_since_its_mask_was_made_is_done_again(
+    done: Scene, scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = scene.root / "out"
+    with monkeypatch.context() as patch:
+        interrupt_at(2, patch)
+        assert main(scene.words()) == 1
+    first, second = (scene.images / f"{case}.nii.gz" for case in CASES)
+    first.write_bytes(second.read_bytes())  # exported anew: now it shows what the second one does
+    assert main(scene.words()) == 0
+    assert f"{CASES[0]}: changed since the mask was made; segmenting again" in capsys.readouterr().out
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert report["segmented_now"] == CASES
+    assert len({entry["sha256"] for entry in report["inputs"]["queries"].values()}) == 1
+    for case in CASES:
+        np.testing.assert_array_equal(read(out / f"{case}.nii.gz"), read(done.root / "out" / f"{CASES[1]}.nii.gz"))
+
+
+def test_a_run_goes_on_with_a_note_of_an_earlier_version_and_files_that_have_moved(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = scene.root / "out"
+    with monkeypatch.context() as patch:
+        interrupt_at(2, patch)
+        assert main(scene.words()) == 1
+    note = json.loads((out / ".run.json").read_text(encoding="utf-8"))
+    del note["queries"]
+    (out / ".run.json").write_text(json.dumps({**note, "support_image": ["/elsewhere/a.nii.gz"]}))
+    assert main(scene.words()) == 0
+    said = capsys.readouterr()
+    assert "its note does not say what the scans held: 1 mask(s) are kept" in said.err
+    assert "1 scan(s) segmented" in said.out
+
+
 def test_a_half_written_mask_is_no_mask(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     save = nib.save
 

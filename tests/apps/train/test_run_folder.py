@@ -95,6 +95,51 @@ def test_another_training_does_not_go_on(change: dict[str, Any], says: str, inte
 FILES: dict[str, Any] = {"recipe": "blocks_7", "recipe_content": {"blocks": 7}, "train_yaml_sha256": "5e1f"}
 
 
+CONTENTS: dict[str, Any] = {
+    "images/a.nii.gz": {"sha256": "aa", "state": [[1, 2, 3]]},
+    "images/b.nii.gz": {"sha256": "bb", "state": [[1, 2, 3]]},
+}
+
+
+def test_a_training_does_not_go_on_with_other_scans(interrupted: Path) -> None:
+    add_to_note(interrupted, {"files": CONTENTS})
+    now = {"images/a.nii.gz": {"sha256": "ab", "state": [[1, 2, 3]]}, "images/c.nii.gz": {"sha256": "cc", "state": []}}
+    with pytest.raises(UsageError) as refused:
+        check_run(interrupted, {**RUN, "files": now}, resume=True)
+    assert str(refused.value) == (
+        f"{interrupted}: was trained on other scans: images/a.nii.gz (changed), images/c.nii.gz (new), images/b.nii.gz "
+        "(missing). Give another --output, or --overwrite to train anew."
+    )
+
+
+def test_a_training_goes_on_with_the_same_scans_wherever_they_lie_and_however_it_runs(interrupted: Path) -> None:
+    add_to_note(interrupted, {"files": CONTENTS})
+    copied = {name: {**entry, "state": [[1, 9, 9]]} for name, entry in CONTENTS.items()}
+    harmless = {"num_workers": 4, "save_interval": 2, "tensorboard": False, "cache_num": 1, "cache_dir": "/c"}
+    run = {**RUN, "data": "/moved", "files": copied, "settings": {**RUN["settings"], **harmless}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_run(interrupted, run, resume=True)
+
+
+def test_a_note_of_an_earlier_version_is_taken_with_a_warning_where_the_scans_lie_as_they_did(
+    interrupted: Path,
+) -> None:
+    with pytest.warns(InputWarning, match="its note does not say what the scans held"):
+        check_run(interrupted, {**RUN, "files": CONTENTS}, resume=True)
+    with pytest.raises(UsageError, match="data was /d, now /e"):
+        check_run(interrupted, {**RUN, "files": CONTENTS, "data": "/e"}, resume=True)
+
+
+def test_a_file_that_a_setting_names_may_lie_elsewhere_if_it_is_the_same(interrupted: Path) -> None:
+    marks = {"scribbles/s.nii.gz": {"sha256": "dd", "state": []}}
+    place = {**RUN["settings"], "scribbles": "/d/s.nii.gz", "pretrained": "https://one"}
+    add_to_note(interrupted, {"files": marks, "settings": json.loads(json.dumps(place))})
+    check_run(interrupted, {**RUN, "files": marks, "settings": {**place, "scribbles": "/e/s.nii.gz"}}, resume=True)
+    with pytest.raises(UsageError, match="pretrained was https://one, now https://two"):
+        check_run(interrupted, {**RUN, "files": marks, "settings": {**place, "pretrained": "https://two"}}, resume=True)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

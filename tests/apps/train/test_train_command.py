@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Iterator
@@ -108,6 +109,26 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     assert equal(weights(output), weights(trained))
     assert train(data, output, "--resume") == 2
     assert "the training is finished (4 steps)" in capsys.readouterr().err
+
+
+def test_a_training_resumes_to_the_same_weights_from_a_moved_data_set_and_not_from_another(
+    trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, moved = tmp_path / "run", tmp_path / "elsewhere" / "moved"
+    shutil.copytree(data, moved)
+    with monkeypatch.context() as patch:
+        interrupt_after(2, patch)
+        assert train(data, output) == 1
+    image = next((moved / "images").iterdir())
+    before = image.read_bytes()
+    scan: Any = nib.Nifti1Image.from_bytes(gzip.decompress(before))
+    nib.save(nib.Nifti1Image(np.asarray(scan.dataobj)[::-1], scan.affine), image)
+    capsys.readouterr()
+    assert train(moved, output, "--resume") == 2
+    assert f"was trained on other scans: images/{image.name} (changed). Give" in capsys.readouterr().err
+    image.write_bytes(before)
+    assert train(moved, output, "num_workers=1", "--resume") == 0
+    assert equal(weights(output), weights(trained))
 
 
 def test_a_training_killed_before_its_model_was_written_is_not_trained_twice(

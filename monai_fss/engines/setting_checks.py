@@ -1,0 +1,156 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Settings that cannot be right, alone or together: for the commands, their lists and MONAI's own command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from monai_fss.engines.ranges import Listed, Name, Range
+from monai_fss.engines.setting_table import PIXELS, SETTINGS
+from monai_fss.networks.nets.factory import ENCODERS, SMALLEST
+
+__all__ = [
+    "check_settings",
+    "joint_problems",
+    "leaves",
+    "position_problems",
+    "range_of",
+    "schedule_problems",
+    "setting_problems",
+]
+
+
+def range_of(key: str, default: Any = None) -> Range | None:
+    """
+    What a setting of a bundle may be.
+
+    Args:
+        key: with ``::`` between levels.
+        default: the bundle's own value. A bundle whose value does not fit means something else by the key.
+
+    Returns:
+        the range; None where anything is taken.
+    """
+    if key == "encoder" and default in ENCODERS:  # of slices or of volumes, as the bundle's network is
+        return Name(tuple(name for name, dims in ENCODERS.items() if dims == ENCODERS[default]))
+    found = SETTINGS.get(key)
+    if key == "size" and isinstance(default, list):
+        found = Listed(PIXELS, len(default))
+    plain = default is not None and not (isinstance(default, str) and default.startswith(("$", "@", "%")))
+    return None if found is None or (plain and not found.fits(default)) else found
+
+
+def setting_problems(values: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> list[str]:
+    """
+    Which settings have a value that cannot be right.
+
+    Args:
+        values: key to value; of a mapping each entry is judged.
+        defaults: the bundle's own values, see :func:`range_of`. Default: not known.
+
+    Returns:
+        a sentence for each, ``<key>=<value>: <what is wrong>. <the bundle's value>.``
+    """
+    problems = []
+    for key, value in leaves(values):
+        default = (defaults or {}).get(key)
+        found = range_of(key, default)
+        if found is not None and not found.fits(value):
+            has = "" if default is None else f" The bundle has {default}."
+            problems.append(f"{key}={_typed(value)}: is not {found}.{has}")
+    return problems
+
+
+def joint_problems(values: Mapping[str, Any]) -> list[str]:
+    """
+    Which settings do not go together.
+
+    Args:
+        values: every setting of a bundle; what is missing, or is an expression, is passed over.
+
+    Returns:
+        a sentence for each, as :func:`setting_problems`.
+    """
+    return [*schedule_problems(values), *position_problems(values), *_size_problems(values), *_floor_problems(values)]
+
+
+def schedule_problems(values: Mapping[str, Any]) -> list[str]:
+    """Of ``steps`` that are not whole epochs: the rest would be left out without a word."""
+    steps, epoch = values.get("steps"), values.get("steps_per_epoch")
+    if not isinstance(steps, int) or not isinstance(epoch, int):
+        return []
+    if epoch >= 1 and steps >= 1 and steps % epoch == 0:
+        return []
+    return [
+        f"steps={steps}: is not a multiple of steps_per_epoch={epoch}. Set both, for example steps={max(steps, 1)} "
+        f"steps_per_epoch={max(steps, 1)}."
+    ]
+
+
+def position_problems(values: Mapping[str, Any]) -> list[str]:
+    """Of coordinates without a weight, and weights without a coordinate."""
+    axes, weights = values.get("position_axes"), values.get("position_weights")
+    if not isinstance(axes, list) or not isinstance(weights, list) or len(axes) == len(weights):
+        return []
+    return [f"position_axes={axes}: are {len(axes)} axes for {len(weights)} position_weights={weights}. Set both."]
+
+
+def check_settings(**values: Any) -> None:
+    """
+    End the program with exit code 2 where a setting cannot be right; for the ``initialize`` part of a bundle.
+
+    Args:
+        values: settings by name. ``settings`` stands for those in it.
+
+    Raises:
+        SystemExit: 2, after the problems have been printed, a line each.
+
+    Example::
+
+        initialize:
+        - {_target_: monai_fss.engines.check_settings, settings: "@settings", steps: "@steps"}
+    """
+    every = {**values.pop("settings", {}), **values}
+    problems = setting_problems(every) or joint_problems(every)
+    if problems:
+        print("\n".join(problems), file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _size_problems(values: Mapping[str, Any]) -> list[str]:
+    """Of training windows that the encoder cannot take."""
+    size, encoder = values.get("size"), values.get("encoder")
+    if not isinstance(size, (list, tuple)) or encoder not in ENCODERS or not SETTINGS["size"].fits(size):
+        return []
+    dims, least = ENCODERS[encoder], SMALLEST[encoder]
+    if len(size) != dims:
+        return [f"size={_typed(size)}: has {len(size)} entries, and encoder={encoder} takes {dims}. Give {dims}."]
+    if min(size[:2]) < least:
+        return [f"size={_typed(size)}: is less than the {least} x {least} pixels of encoder={encoder}. Give more."]
+    return []
+
+
+def _floor_problems(values: Mapping[str, Any]) -> list[str]:
+    delta, floor = values.get("delta"), values.get("floor")
+    if not isinstance(delta, (int, float)) or not isinstance(floor, (int, float)) or floor <= delta:
+        return []
+    return [f"floor={floor}: is more than delta={delta}, from which it falls. Set both."]
+
+
+def leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Key, with ``::`` between levels, and value of all that is no mapping."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{path}{key}::")
+        else:
+            yield f"{path}{key}", value
+
+
+def _typed(value: Any) -> str:
+    """A value as it is typed: 0.1, true, null, [1,2]."""
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value).replace(" ", "") if isinstance(value, (list, tuple)) else str(value)

@@ -1,0 +1,174 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""What the settings of the bundles may be: the table of :mod:`monai_fss.engines.setting_checks`."""
+
+from __future__ import annotations
+
+from monai_fss.engines.ranges import Either, Listed, Name, Null, Number, Range, Switch, Text
+from monai_fss.inferers.atlas import FUSIONS
+from monai_fss.networks.nets.factory import ENCODERS
+from monai_fss.registration.register import PRESETS
+from monai_fss.transforms.supervoxels import SELF_SUPERVISIONS
+
+__all__ = ["FREE", "PIXELS", "SETTINGS"]
+
+NUMBER, POSITIVE, NOT_NEGATIVE, SHARE = Number(), Number(above=0), Number(least=0), Number(least=0, most=1)
+COUNT, COUNT_OR_NONE = Number(least=1, whole=True), Number(least=0, whole=True)
+MM = Number(above=0, most=1000)
+PIXELS = Number(least=1, most=4096, whole=True)
+NULL, SWITCH = Null(), Switch()
+
+
+def _or_null(one: Range) -> Either:
+    return Either([one, NULL])
+
+
+def _three(one: Range) -> Listed:
+    return Listed(one, 3)
+
+
+VALUES = Listed(COUNT, distinct=True)
+PAIR = Listed(NUMBER, 2, rising=True)
+STRETCH = Listed(Number(above=-1), 2)  # by which 1 is changed
+
+_RUN: dict[str, Range] = {
+    "amp": SWITCH,
+    "batch_size": COUNT,
+    "cache_num": COUNT_OR_NONE,
+    "deterministic": SWITCH,
+    "epoch_length": COUNT,
+    "first": SWITCH,
+    "learning_rate": POSITIVE,
+    "max_epochs": COUNT,
+    "num_workers": Number(least=0, most=1024, whole=True),
+    "resume": SWITCH,
+    "save_interval": COUNT,
+    "seed": Number(least=0, most=2**32 - 1, whole=True),
+    "steps": COUNT,
+    "steps_per_epoch": COUNT,
+    "tensorboard": SWITCH,
+    "val_interval": COUNT,
+    "val_queries": COUNT_OR_NONE,
+}
+_SCANS: dict[str, Range] = {
+    "labels": _or_null(VALUES),
+    "pixdim": MM,
+    "position_axes": Listed(Number(least=0, most=2, whole=True), distinct=True),
+    "position_weights": Listed(NOT_NEGATIVE),
+    "window": _or_null(PAIR),
+    "zscore": SWITCH,
+}
+_EPISODES: dict[str, Range] = {
+    "affine::rotate": _three(NUMBER),
+    "affine::scale": _three(STRETCH),
+    "affine::shear": Listed(NUMBER, 6),
+    "affine::translate": _three(NUMBER),
+    "contrast_factor": Number(above=1, most=100),
+    "contrast_prob": SHARE,
+    "elastic::magnitude": Listed(NOT_NEGATIVE, 2),
+    "elastic::rotate": NUMBER,
+    "elastic::scale": Listed(STRETCH, 2),
+    "elastic::shear": Listed(NUMBER, 2),
+    "elastic::spacing": Listed(COUNT, 2),
+    "elastic::translate": Listed(NUMBER, 2),
+    "min_area": Number(least=0, most=1e6),
+    "min_volume": Number(least=0, most=1e9),
+    "position_jitter": Number(least=0, most=2),
+    "reach": COUNT_OR_NONE,
+    "self_supervision": Name(SELF_SUPERVISIONS),
+    "sides": Listed(NOT_NEGATIVE, 2),
+    "size": Listed(PIXELS, least=2),
+    "superpixel_mm2": Number(above=0, most=1e6),
+    "superpixels": SWITCH,
+    "supervoxel_ml": Number(above=0, most=1e6),
+}
+_NETWORKS: dict[str, Range] = {
+    "align": NOT_NEGATIVE,
+    "alp_cell_mm": POSITIVE,
+    "alp_train_cell_mm": POSITIVE,
+    "blocks": COUNT_OR_NONE,
+    "branches": Number(least=1, most=2, whole=True),
+    "cell_mm": POSITIVE,
+    "checkpointing": SWITCH,
+    "compact": NOT_NEGATIVE,
+    "encoder": Name(tuple(ENCODERS)),
+    "kappa": POSITIVE,
+    "refined": SWITCH,
+    "support_window": _three(COUNT),
+}
+_PRNET: dict[str, Range] = {
+    "background": _or_null(COUNT),
+    "base": COUNT,
+    "bfloat16": _or_null(SWITCH),
+    "channels": Listed(COUNT, least=2),
+    "correct": SWITCH,
+    "decay": Number(above=0, most=1),
+    "delta": SHARE,
+    "floor": SHARE,
+    "grown": SHARE,
+    "growth::intensity_weight": NOT_NEGATIVE,
+    "growth::iterations": COUNT_OR_NONE,
+    "growth::limit": NOT_NEGATIVE,
+    "keep": _three(Number(above=0, most=1)),
+    "least_similarity": Number(most=1),
+    "margin": NOT_NEGATIVE,
+    "patches": Number(least=2, whole=True),
+    "points": COUNT,
+    "pretrain_steps_per_epoch": COUNT,
+    "roi_size": _three(COUNT),
+    "simulated::margin": NOT_NEGATIVE,
+    "simulated::slices": COUNT,
+    "smooth": NOT_NEGATIVE,
+    "start_epoch": COUNT_OR_NONE,
+    "tau": Number(most=1),
+    "tolerance": SHARE,
+    "values": VALUES,
+}
+_LEVEL: dict[str, Range] = {  # of coarse and of fine
+    "patch_size": _three(COUNT),
+    "pixdim": MM,
+    "radius": _or_null(POSITIVE),
+    "reach": _three(POSITIVE),
+    "rebuilt": COUNT_OR_NONE,
+    "steps": COUNT,
+}
+_USE: dict[str, Range] = {
+    "fusion": Name(FUSIONS),
+    "largest_component": SWITCH,
+    "masks": SWITCH,
+    "nearest": _or_null(COUNT),
+    "overlap": Number(least=0, below=1),
+    "overlays": SWITCH,
+    "preset": Name(tuple(PRESETS)),
+    "prior": Either([Name(("atlas",)), NULL]),
+    "prior_weight": NOT_NEGATIVE,
+    "probabilities": SWITCH,
+    "quality": SWITCH,
+    "refine": SWITCH,
+    "refinement::cap": POSITIVE,
+    "refinement::limit": _or_null(POSITIVE),
+    "refinement::rounds": COUNT,
+    "refinement::smooth": NOT_NEGATIVE,
+    "refinement::tau": POSITIVE,
+    "refinement::zone": POSITIVE,
+    "slices_per_batch": COUNT,
+    "spacing": _or_null(_three(MM)),
+    "starts": _or_null(Number(least=1, most=100, whole=True)),
+    "support_slices": Either([Name(("middle", "all")), COUNT]),
+}
+_LEVELS = {f"{level}::{key}": one for level in ("coarse", "fine") for key, one in _LEVEL.items()}
+SETTINGS: dict[str, Range] = {**_RUN, **_SCANS, **_EPISODES, **_NETWORKS, **_PRNET, **_LEVELS, **_USE}
+"""Key, with ``::`` between levels, to what it may be. A bundle that has a key has it with this meaning."""
+
+_PLACES = ("bundle_root", "cache_dir", "checkpoint_dir", "dataset_dir", "log_dir", "model", "output_dir", "pretrained")
+FREE: dict[str, Range] = {
+    **dict.fromkeys(_PLACES, Text()),
+    **dict.fromkeys(("prnet", "scribbles", "support", "support_image", "support_label"), Text()),
+    "cases": Listed(Text()),
+    "class_names": Listed(Text()),
+    "device": Text(),
+    # judged where it is known what they go with, see monai_fss.data.left_out_classes
+    "setting": Number(least=1, most=2, whole=True),
+    "test_classes": VALUES,
+}
+"""Settings that are places or names of things, which are looked for, or are judged elsewhere: not by the table."""
