@@ -6,6 +6,15 @@ from __future__ import annotations
 
 from .evaluators import DiceEvaluator, FewShotEvaluator
 from .patches import PrepareBatchPatches
+from .scan_by_scan import FailedScans, ScanEvaluator
 from .trainer import FewShotTrainer, ResumableTrainer
 
-__all__ = ["DiceEvaluator", "FewShotEvaluator", "FewShotTrainer", "PrepareBatchPatches", "ResumableTrainer"]
+__all__ = [
+    "DiceEvaluator",
+    "FailedScans",
+    "FewShotEvaluator",
+    "FewShotTrainer",
+    "PrepareBatchPatches",
+    "ResumableTrainer",
+    "ScanEvaluator",
+]
