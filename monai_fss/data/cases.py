@@ -4,14 +4,25 @@
 
 from __future__ import annotations
 
+import os
 import re
+import warnings
+from collections.abc import Collection
 from pathlib import Path
 
-from monai_fss.data.problems import Findings, ScanError
+from monai_fss.data.problems import Findings, InputWarning, ScanError
 
 __all__ = ["SCAN_SUFFIXES", "case_name", "is_dicom_file", "is_dicom_folder", "list_scans", "natural_key"]
 
 SCAN_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+# What lies beside scans and is none: nobody expects a mask of it.
+COMPANIONS = (
+    *(".json", ".txt", ".csv", ".tsv", ".md", ".yaml", ".yml", ".xml", ".html", ".log", ".pdf", ".py", ".sh"),
+    *(".png", ".jpg", ".jpeg", ".bval", ".bvec", ".raw", ".zraw", ".raw.gz", ".pt"),
+)
+OUTPUTS = ("report.json", ".run.json", "quality.csv")  # of a folder of masks, which may lie among the scans
+DEEPEST = 5000  # entries of a sub-folder that are looked at
+MOST_NAMED = 8
 
 
 def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
@@ -29,6 +40,8 @@ def case_name(path: str | Path) -> str:
         case_name("images/case_07.nii.gz")  # "case_07"
     """
     name = Path(path).name
+    if name in ("", ".."):  # of "." and of the way up: the folder has another name
+        name = Path(path).resolve().name
     suffix = next((s for s in SCAN_SUFFIXES if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)]
 
@@ -42,8 +55,9 @@ def list_scans(folder: str | Path) -> dict[str, Path]:
     """
     List the scans of a folder by case name, in natural order.
 
-    A scan is a file ``<case>.nii.gz``, ``.nii``, ``.nrrd`` or ``.mha``, or a sub-folder with a DICOM series. Hidden
-    entries and all else are passed over. A single scan file and a DICOM series folder may be given too.
+    A scan is a file ``<case>.nii.gz``, ``.nii``, ``.nrrd`` or ``.mha``, or a sub-folder with a DICOM series. All else
+    is passed over; what may be a scan (another format, DICOM files beside others, scans that lie deeper) is named. A
+    single scan file and a DICOM series folder may be given too.
 
     Args:
         folder: the folder, or one scan.
@@ -53,6 +67,9 @@ def list_scans(folder: str | Path) -> dict[str, Path]:
 
     Raises:
         ScanError: the folder does not exist, holds no scan, or two scans share a case name.
+
+    Warns:
+        InputWarning: what is passed over and may be a scan, in one line.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -67,12 +84,55 @@ def list_scans(folder: str | Path) -> dict[str, Path]:
             found.refuse(f"case {name!r} is there twice, as {scans[name].name} and {path.name}", "Remove one of them")
         scans.setdefault(name, path)
     if not scans and is_dicom_folder(folder):
-        return {folder.resolve().name: folder}
+        return {case_name(folder): folder}
+    over = _passed_over(folder, {path.name for path in scans.values()})
     if not scans:
-        inside = "Its scans are in images/: give that folder" if (folder / "images").is_dir() else "Check the path"
-        found.refuse(f"holds no scan (looked for {', '.join(SCAN_SUFFIXES)} and DICOM folders)", inside)
+        remedy = "Its scans are in images/: give that folder" if (folder / "images").is_dir() else "Check the path"
+        deeper = f"; passed over: {_some(over)}" if over and remedy == "Check the path" else ""
+        found.refuse(f"holds no scan (looked for {', '.join(SCAN_SUFFIXES)} and DICOM folders{deeper})", remedy)
     found.raise_if_any()
+    if over:
+        warnings.warn(
+            f"{folder}: passed over: {_some(over)}. Scans are {', '.join(SCAN_SUFFIXES)} files and folders of one "
+            "DICOM series, directly in this folder: convert others to NIfTI, or give the folder that holds them.",
+            InputWarning,
+            stacklevel=2,
+        )
     return dict(sorted(scans.items(), key=lambda item: natural_key(item[0])))
+
+
+def _passed_over(folder: Path, taken: Collection[str]) -> list[str]:
+    """What of a folder may be scans but is not taken for such: names, with a word on why."""
+    rest = [path for path in folder.iterdir() if path.name not in taken and not path.name.startswith(".")]
+    rest.sort(key=lambda path: natural_key(path.name))
+    files = [path for path in rest if path.is_file() and not path.name.lower().endswith(COMPANIONS)]
+    files = [path for path in files if not path.name.lower().endswith(SCAN_SUFFIXES)]  # there twice: refused already
+    dicom = [path.name for path in files if is_dicom_file(path) or path.name.upper() == "DICOMDIR"]
+    named = [path.name for path in files if path.name not in dicom]
+    named += [f"{path.name}/ (scans lie deeper in it)" for path in rest if path.is_dir() and _holds_scans(path)]
+    if dicom:
+        named.insert(0, f"{len(dicom)} loose DICOM file(s) ({dicom[0]}{', ...' if len(dicom) > 1 else ''})")
+    return named
+
+
+def _holds_scans(folder: Path) -> bool:
+    """Whether a sub-folder that is no series has scans in it or below, and is not a folder of masks."""
+    if any((folder / name).is_file() for name in OUTPUTS):
+        return False
+    seen = 0
+    for place, _, names in os.walk(folder):
+        for name in sorted(names):
+            seen += 1
+            if name.lower().endswith(SCAN_SUFFIXES) or is_dicom_file(Path(place, name)):
+                return True
+            if seen > DEEPEST:
+                return False
+    return False
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _is_scan(path: Path) -> bool:
@@ -87,5 +147,8 @@ def is_dicom_file(path: Path) -> bool:
         return False
     if path.suffix.lower() == ".dcm":
         return True
-    with open(path, "rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except PermissionError:  # of a file that is looked at in passing
+        return False

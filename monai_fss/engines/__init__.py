@@ -6,14 +6,17 @@ from __future__ import annotations
 
 from .evaluators import DiceEvaluator, FewShotEvaluator
 from .patches import PrepareBatchPatches
+from .scan_by_scan import FailedScans, ScanEvaluator
 from .setting_checks import check_settings
 from .trainer import FewShotTrainer, ResumableTrainer
 
 __all__ = [
     "DiceEvaluator",
+    "FailedScans",
     "FewShotEvaluator",
     "FewShotTrainer",
     "PrepareBatchPatches",
     "ResumableTrainer",
     "check_settings",
+    "ScanEvaluator",
 ]

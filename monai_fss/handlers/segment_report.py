@@ -6,19 +6,20 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from monai.data.utils import affine_to_spacing
+from monai.engines.utils import IterationEvents
 
 from monai_fss.data import atomic_path, case_name, count_values, read_scan, write_text_atomic
 from monai_fss.inferers import found_in
 from monai_fss.visualize import overlay, to_png
 
-__all__ = ["QUALITY_COLUMNS", "SegmentReport", "read_quality"]
+__all__ = ["QUALITY_COLUMNS", "SegmentReport", "forget_scans", "read_quality"]
 
 QUALITY_COLUMNS = ("case", "label", "name", "volume_ml", "quality", "note")
 SIMILARITY = "similarity"  # one more, where masks were compared
@@ -31,6 +32,32 @@ def read_quality(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="", encoding="utf-8") as stream:
         return [dict.fromkeys(ALL_COLUMNS, "") | row for row in csv.DictReader(stream)]
+
+
+def forget_scans(output_dir: str | Path, cases: Collection[str]) -> None:
+    """Remove what an output folder holds of scans that could not be done: masks, pictures and rows of quality.csv.
+
+    Args:
+        output_dir: folder of the masks.
+        cases: their names.
+    """
+    folder = Path(output_dir)
+    for case in cases:
+        for name in (f"{case}.nii.gz", f"{case}.dcm", f"probabilities/{case}.nii.gz", f"overlays/{case}.png"):
+            (folder / name).unlink(missing_ok=True)
+    rows = read_quality(folder / "quality.csv")
+    kept = [row for row in rows if row["case"] not in cases]
+    if len(kept) < len(rows):
+        _write(folder, kept)
+
+
+def _write(folder: Path, rows: Sequence[Mapping[str, str]], compared: bool = False) -> None:
+    columns = ALL_COLUMNS if compared or any(row[SIMILARITY] for row in rows) else QUALITY_COLUMNS
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text_atomic(folder / "quality.csv", text.getvalue())
 
 
 class SegmentReport:
@@ -71,7 +98,7 @@ class SegmentReport:
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self)  # after the post-processing
 
     def __call__(self, engine: Engine) -> None:
         """Report on the scans of this iteration."""
@@ -97,16 +124,7 @@ class SegmentReport:
             alike = f"{similarity[value]:.4f}" if self.similarity else ""
             row = (case, value, self.names[value], f"{voxels * ml:.2f}", score, note, alike)
             rows.append(dict(zip(ALL_COLUMNS, map(str, row), strict=True)))
-        self._write(rows)
-
-    def _write(self, rows: Sequence[Mapping[str, str]]) -> None:
-        compared = self.similarity or any(row[SIMILARITY] for row in rows)
-        columns = ALL_COLUMNS if compared else QUALITY_COLUMNS
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text_atomic(self.output_dir / "quality.csv", text.getvalue())
+        _write(self.output_dir, rows, bool(self.similarity))
 
     def _overlay(self, case: str, output: Mapping[str, Any]) -> None:
         import nibabel as nib

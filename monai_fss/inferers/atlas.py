@@ -19,7 +19,7 @@ from monai_fss.metrics import strict_dice
 from monai_fss.registration.body import RegistrationError, body_grid
 from monai_fss.registration.field import DisplacementField
 from monai_fss.registration.fusion import fuse, volume_preserving_vote
-from monai_fss.registration.grid import Grid, default_spacing
+from monai_fss.registration.grid import Grid, default_spacing, scale_of
 from monai_fss.registration.reduced import LARGE
 from monai_fss.registration.refinement import AppearanceRefinement, winners
 from monai_fss.registration.register import PRESETS, register
@@ -161,7 +161,8 @@ class Atlas:
         outside = {value: self._why_unseen(value, grid) for value in missing}
         if self.refinement is not None:
             odds = None if evidence is None else resample(evidence, grid, padding="border").as_tensor().numpy()
-            probabilities = self.refinement(fixed, probabilities, grid.spacing.tolist(), odds)
+            steps = grid.spacing / scale_of(grid)  # its lengths are made for human scans
+            probabilities = self.refinement(fixed, probabilities, steps.tolist(), odds)
         probabilities[unseen] = 0
         smooth = antialiased(torch.from_numpy(probabilities), grid, Grid.of(image))
         result = self._left_out(MetaTensor(smooth, affine=torch.from_numpy(grid.affine)), outside, image)

@@ -119,8 +119,9 @@ class _Level:
             return matrix
         shift = match_features(self.features, features(moved, self.cell), self.cell, self.reach, run)
         body = (self.fixed.as_tensor()[0] > BODY) & inside(self.moving, grid, matrix)
-        used = F.avg_pool3d(body.float()[None, None], self.cell, self.cell, ceil_mode=True)[0, 0] > 0.5
+        used = _share(body, self.cell) > 0.5
         used = used[tuple(slice(0, n) for n in shift.shape[1:])]
+        shift = shift[(slice(None), *(slice(0, n) for n in used.shape))]  # cells that were added have no body
         cells = torch.nonzero(used)
         if len(cells) < _FEWEST_CELLS:
             return matrix
@@ -129,6 +130,13 @@ class _Level:
         axes = grid.affine[:3, :3].T
         points = index @ axes + grid.affine[:3, 3]
         return matrix @ trimmed_affine(points, points + voxels @ axes, keep)
+
+
+def _share(body: torch.Tensor, cell: int) -> torch.Tensor:
+    """How much of each cell is body; a scan thinner than a cell is repeated, as :func:`features` repeats it."""
+    pad = [n for size in reversed(body.shape) for n in (0, max(0, cell - size))]
+    volume = F.pad(body.float()[None, None], pad, mode="replicate")
+    return F.avg_pool3d(volume, cell, cell, ceil_mode=True)[0, 0]
 
 
 def trimmed_affine(points: np.ndarray, targets: np.ndarray, keep: float = 0.5, iterations: int = 10) -> np.ndarray:

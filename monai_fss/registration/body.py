@@ -10,7 +10,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import generate_spatial_bounding_box
 
-from .grid import Grid
+from .grid import Grid, scale_of
 from .resample import inside, resample
 
 __all__ = ["BODY", "RegistrationError", "body_centre", "body_grid", "difference", "prepared"]
@@ -78,16 +78,17 @@ def body_grid(image: MetaTensor, margin: float = 16.0) -> Grid:
 
     Args:
         image: (1, H, W, D), scaled to 0..1.
-        margin: mm around the body.
+        margin: mm around the body; less by :func:`scale_of` for a small scan.
 
     Raises:
         RegistrationError: if nothing is above :data:`BODY`.
     """
     own = Grid.of(image).canonical()
-    coarse = resample(image, own.working((_COARSE,) * 3))
+    margin, step = margin * scale_of(own), _COARSE * scale_of(own)
+    coarse = resample(image, own.working((step,) * 3))
     body_centre(coarse, "the fixed scan")
     low, high = map(np.array, generate_spatial_bounding_box(coarse, lambda values: values > BODY))
-    box = np.stack([low - 0.5 - margin / _COARSE, high - 0.5 + margin / _COARSE])
+    box = np.stack([low - 0.5 - margin / step, high - 0.5 + margin / step])
     to_own = np.linalg.solve(own.affine, Grid.of(coarse).affine)
     first, last = box @ to_own[:3, :3].T + to_own[:3, 3]
     return own.crop(np.floor(first + 0.5), np.ceil(last + 0.5))

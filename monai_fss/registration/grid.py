@@ -13,9 +13,12 @@ import torch
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 
-__all__ = ["Grid", "default_spacing"]
+__all__ = ["SMALL", "Grid", "default_spacing", "scale_of"]
 
 _SINGULAR = 1e-6
+SMALL = 100.0
+"""mm. Lengths of the registration are made for a human trunk or head; scans of less extent, such as of a mouse, get
+lengths as much shorter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,19 +135,25 @@ class Grid:
         return bool(apart.max() <= tolerance * self.spacing.min())
 
 
+def scale_of(*grids: Grid) -> float:
+    """What lengths in mm are multiplied by: 1, or less where the longest edge of all grids is below :data:`SMALL`."""
+    return float(min(1.0, max(grid.extent.max() for grid in grids) / SMALL))
+
+
 def default_spacing(grid: Grid, finest: float = 2.5, most_voxels: int = 1_300_000) -> tuple[float, float, float]:
     """The spacing to register at.
 
     Args:
         grid: what is to be covered.
-        finest: mm. Default 2.5: finer grids cost more and gave no better masks on abdominal scans.
+        finest: mm. Default 2.5: finer grids cost more and gave no better masks on abdominal scans. Less by
+            :func:`scale_of` for small scans.
         most_voxels: the spacing grows until the grid has no more than that; 1.3 million take about 1 GiB.
 
     Returns:
         mm along the canonical axes: ``finest``, or half the voxel size where that is more (thick slices).
     """
     own = grid.canonical()
-    step = finest
+    step = finest * scale_of(own)
     while np.prod(np.ceil(own.extent / np.maximum(step, own.spacing / 2))) > most_voxels:
         step *= 1.02
     x, y, z = np.maximum(step, own.spacing / 2)

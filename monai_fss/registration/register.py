@@ -16,7 +16,7 @@ from .affine import LEVELS, affine
 from .body import body_grid, prepared
 from .deformable import deformable
 from .field import DisplacementField
-from .grid import default_spacing
+from .grid import Grid, default_spacing, scale_of
 
 __all__ = ["PRESETS", "Preset", "register"]
 
@@ -55,6 +55,22 @@ PRESETS = {
 7.5 mm. On abdominal MR two stages gave better masks than one of as many iterations."""
 
 
+def _sized(affine: torch.Tensor, factor: float) -> torch.Tensor:
+    """The affine of a grid in a world whose lengths are multiplied."""
+    return torch.diag(torch.tensor([factor] * 3 + [1.0], dtype=torch.float64)) @ affine.to(torch.float64)
+
+
+def _scaled(image: MetaTensor, factor: float) -> MetaTensor:
+    return MetaTensor(image.as_tensor(), affine=_sized(image.affine, factor), meta=dict(image.meta))
+
+
+def _moved(matrix: np.ndarray, factor: float) -> np.ndarray:
+    """A map of mm to mm in that world."""
+    result = np.array(matrix, dtype=np.float64)
+    result[:3, 3] *= factor
+    return result
+
+
 def register(
     fixed: MetaTensor,
     moving: MetaTensor,
@@ -67,6 +83,9 @@ def register(
     workers: int = 1,
 ) -> DisplacementField:
     """Find where each point of a fixed scan lies in a moving scan.
+
+    All lengths are made for human scans. Where both scans are smaller than 100 mm (:data:`.grid.SMALL`), as of a mouse,
+    the world is registered as if it were larger by that factor.
 
     Args:
         fixed, moving: (1, H, W, D), scaled to 0..1 with air at 0; any orientation, spacing and field of view.
@@ -94,6 +113,14 @@ def register(
     if preset not in PRESETS:
         raise ValueError(f"preset={preset!r}: unknown. Give one of {', '.join(PRESETS)}.")
     chosen = PRESETS[preset]
+    scale = scale_of(Grid.of(fixed), Grid.of(moving))
+    if scale < 1:
+        grown = [_scaled(image, 1 / scale) for image in (fixed, moving)]
+        steps = None if spacing is None else [step / scale for step in spacing]
+        first = starts if starts is None or isinstance(starts, int) else [_moved(start, 1 / scale) for start in starts]
+        more = {"preset": preset, "spacing": steps, "starts": first, "device": device, "workers": workers}
+        large = register(*grown, method, **more)  # type: ignore[arg-type]
+        return DisplacementField(large.data * scale, _sized(large.affine, scale))
     found: np.ndarray | DisplacementField = affine(
         fixed, moving, starts=chosen.starts if starts is None else starts, levels=chosen.levels, workers=workers
     )

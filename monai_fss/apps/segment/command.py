@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from monai_fss.apps.errors import UsageError
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.methods.settings import device_setting, parse_settings
 from monai_fss.apps.segment.options import check_support_options, prior_setting, prnet_setting
-from monai_fss.apps.segment.pipeline import segment
+from monai_fss.apps.segment.pipeline import Segmented, segment
 from monai_fss.data import read_model
 from monai_fss.handlers.segment_report import read_quality
 
@@ -86,14 +88,26 @@ def run(args: argparse.Namespace) -> int:
         settings=settings,
         mask_format=args.format,
     )
-    print(f"{len(done)} scan(s) segmented, see {args.output}")
+    print(f"{len(done.cases)} scan(s) segmented, see {args.output}")
     table = Path(args.output) / "quality.csv"
-    noted = [row for row in read_quality(table) if row["case"] in done and row["note"]]
+    noted = [row for row in read_quality(table) if row["case"] in done.cases and row["note"]]
     empty = [row for row in noted if float(row["volume_ml"]) == 0]
     if empty:
         cases = len({row["case"] for row in empty})
         print(f"{len(empty)} organ(s) in {cases} scan(s) are empty: the notes in {table} say why")
-    return 0
+    return _report_failed(done, args.debug)
+
+
+def _report_failed(done: Segmented, debug: bool) -> int:
+    """Say which scans could not be segmented, a line each; return the exit code."""
+    if not done.failed:
+        return 0
+    print(f"{len(done.failed)} scan(s) could not be segmented:", file=sys.stderr)
+    for case, reason in done.failed.items():
+        if debug and case in done.errors:
+            traceback.print_exception(done.errors[case])
+        print(reason, file=sys.stderr)
+    return 1
 
 
 def chosen_method(bundle: str | None, model: str | None) -> Method:

@@ -15,18 +15,18 @@ from monai_fss.handlers.segment_report import read_quality
 __all__ = ["dicom_problems", "write_dicom_masks"]
 
 
-def dicom_problems(queries: Mapping[str, Path]) -> list[str]:
+def dicom_problems(queries: Mapping[str, Path]) -> dict[str, list[str]]:
     """
-    Every reason why masks of these scans cannot be written as DICOM-SEG, for the start of a run.
+    Every reason why masks of scans cannot be written as DICOM-SEG, for the start of a run.
 
     Args:
         queries: case name to scan, as of :func:`monai_fss.data.list_scans`.
 
     Returns:
-        problems, none where all can.
+        case name to its problems, without the cases that have none.
     """
-    problems = [problem for scan in queries.values() for problem in dicom_seg_problems(scan)]
-    return list(dict.fromkeys(problems))
+    problems = {case: dicom_seg_problems(scan) for case, scan in queries.items()}
+    return {case: own for case, own in problems.items() if own}
 
 
 def write_dicom_masks(

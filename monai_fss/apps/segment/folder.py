@@ -19,6 +19,7 @@ __all__ = ["check_inputs_stay", "depends_on", "pending"]
 
 _QUERIES = "queries"  # key of the note: what each scan held, by case
 _FILES = ("model", "support_image", "support_label")  # keys that say where files lie: what these held counts
+_OF_SCANS = ("images", "cases", "scans")  # keys of a report's inputs: there may be more scans than before
 
 
 def depends_on(
@@ -56,27 +57,56 @@ def check_inputs_stay(inputs: Sequence[Path], output: Path, cases: Sequence[str]
 
 
 def pending(
-    output: Path, cases: list[str], overwrite: bool, note: dict[str, Any], quality: bool, overlays: bool
+    output: Path,
+    cases: list[str],
+    overwrite: bool,
+    note: dict[str, Any],
+    quality: bool,
+    overlays: bool,
+    ending: str = "nii.gz",
+    failed: bool = False,
 ) -> list[str]:
     """Cases without a complete result: a mask, its rows in quality.csv and its picture; and those whose scan has
-    changed since its mask was begun, which are named."""
+    changed since its mask was made, which are named.
+
+    A finished folder of the same command goes on where it lacks a mask: of a scan that is new, or could not be done.
+
+    Args:
+        output: folder of the results.
+        cases: names of the usable scans.
+        overwrite: do them all again.
+        note: what the results depend on.
+        quality, overlays: whether they are wanted.
+        ending: of the masks that stay.
+        failed: whether scans that cannot be used are there: a finished folder is then looked at again.
+
+    Raises:
+        ScanError: results exist, and are not of this command, or complete.
+    """
     # The report is written last: where there is one, a run is finished, be it over other scans.
     names = [*(f"{case}.nii.gz" for case in cases), "report.json"]
     found = None if overwrite else unfinished_run(output)
+    finished = {} if overwrite or found is not None else _finished(output)
+    if finished and _decides(finished) == _decides(note):
+        missing = [case for case in cases if not (output / f"{case}.{ending}").exists()]
+        again = {*missing, *_changed(output, finished, note, [case for case in cases if case not in missing])}
+        if again or failed:
+            check_output(output, [f"{case}.{ending}" for case in missing])
+            return [case for case in cases if case in again]
     before = found if isinstance(found, dict) else {}
-    missing = check_output(output, names, overwrite, before if _decides(before) == _decides(note) else note)
+    unmade = check_output(output, names, overwrite, before if _decides(before) == _decides(note) else note)
     if overwrite:
         return cases
     rows = {row["case"] for row in read_quality(output / "quality.csv")}
     drawn = {p.stem for p in (output / "overlays").glob("*.png")} if overlays else set(cases)
-    kept = [c for c in cases if f"{c}.nii.gz" not in missing and c in rows and c in drawn]
+    kept = [c for c in cases if f"{c}.nii.gz" not in unmade and c in rows and c in drawn]
     changed = _changed(output, before, note, kept)
     return [c for c in cases if c not in kept or c in changed]
 
 
 def _decides(note: Mapping[str, Any]) -> dict[str, Any]:
     """Of a note, what decides the masks of all scans: what files held and not where they lie."""
-    own = {key: value for key, value in note.items() if key not in (_QUERIES, *_FILES)}
+    own = {key: value for key, value in note.items() if key not in (_QUERIES, *_FILES, *_OF_SCANS)}
     own["settings"] = {key: value for key, value in note.get("settings", {}).items() if key != "prnet"}
     given = {key: bool(note.get(key)) for key in _FILES} | {"prnet": bool(note.get("settings", {}).get("prnet"))}
     plain: dict[str, Any] = json.loads(json.dumps({**own, **given, "sha256": list(note.get("sha256", {}).values())}))
@@ -98,3 +128,12 @@ def _changed(output: Path, before: Mapping[str, Any], note: Mapping[str, Any], k
     if changed:
         print(f"{', '.join(changed)}: changed since the mask was made; segmenting again", flush=True)
     return changed
+
+
+def _finished(output: Path) -> dict[str, Any]:
+    """What the report of a finished folder says that its masks depend on; empty where there is none."""
+    try:
+        known = json.loads((output / "report.json").read_text(encoding="utf-8"))["inputs"]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or of something else: refused as any file there
+        return {}
+    return known if isinstance(known, dict) else {}

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +21,10 @@ from monai_fss.apps.segment.folder import check_inputs_stay, depends_on, pending
 from monai_fss.apps.segment.options import check_labels, prnet_problems
 from monai_fss.apps.versions import versions
 from monai_fss.data import (
+    InputWarning,
     ScanError,
     finish_run,
     label_names,
-    list_scans,
     load_model,
     look_at_inputs,
     modality_of,
@@ -33,15 +35,35 @@ from monai_fss.data import (
     start_run,
     write_json,
 )
+from monai_fss.data.checks.queries import LABEL_MAP
+from monai_fss.engines import FailedScans
+from monai_fss.engines.scan_by_scan import reason_of
 from monai_fss.engines.setting_checks import setting_problems
 from monai_fss.engines.workflows import parser_values
+from monai_fss.handlers.segment_report import forget_scans
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
     from monai_fss.data.checks.inputs import Inputs
 
-__all__ = ["segment"]
+__all__ = ["Segmented", "segment"]
+
+
+@dataclass
+class Segmented:
+    """
+    What a run has done.
+
+    Args:
+        cases: names of the scans segmented now.
+        failed: name of each scan that could not be, to the reason.
+        errors: name to the exception, of those that failed on the way.
+    """
+
+    cases: list[str]
+    failed: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, Exception] = field(default_factory=dict)
 
 
 @reading_once(0)  # scan after scan: none is kept
@@ -56,12 +78,14 @@ def segment(
     overwrite: bool = False,
     settings: dict[str, Any] | None = None,
     mask_format: str = "nifti",
-) -> list[str]:
+) -> Segmented:
     """Segment a folder of scans by one or several labelled ones.
 
     Writes ``<case>.nii.gz`` in each scan's own grid with the support's label values, ``quality.csv``,
-    ``overlays/<case>.png`` and ``report.json``. An interrupted run goes on with the scans that are not done, or
-    have changed since.
+    ``overlays/<case>.png`` and ``report.json``. An interrupted run goes on with the scans that are not done, a finished
+    one with those that are new, and both with those that have changed since. A scan that cannot be used, or fails on
+    the way, does not stop the others: the report names it under ``failed``. Label maps among the scans are passed over
+    (``passed_over``).
 
     Args:
         method: what segments, or the name of its bundle.
@@ -78,10 +102,14 @@ def segment(
         mask_format: "nifti"; "dicom-seg" (``<case>.dcm``, scans must be DICOM series) or "both".
 
     Returns:
-        names of the cases segmented now.
+        which scans were segmented now, and which could not be.
 
     Raises:
-        ScanError: with every problem of every input; nothing has been written then.
+        ScanError: with every problem of the labelled scans, or of all scans where none can be used; nothing has been
+            written then.
+
+    Warns:
+        InputWarning: a scan is passed over, as it looks like a label map.
     """
     start = time.time()
     method = Method(method) if isinstance(method, str) else method
@@ -91,16 +119,18 @@ def segment(
     trained = read_model(model)["settings"] if model else {}
     supported = method.needs_support
     inputs = look_at_inputs(*pairs, labels, images, supported)
-    _refuse(inputs.problems + prnet_problems(settings.get("prnet")))
+    refused = inputs.problems + prnet_problems(settings.get("prnet"))
+    _refuse(inputs.all_problems + refused[len(inputs.problems) :] if refused else [])
     if not model and "window" not in settings:
         settings |= guessed_window(inputs.supports[0], modality_of(pairs[1]))
     parser = inference_parser(method, trained, settings, model or method.bundle)
     check_labels(labels, parser, model, supported)
-    queries = list_scans(images)
-    _refuse(dicom_problems(queries) if mask_format != "nifti" else [])
-    check_inputs_stay([*queries.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), list(queries))
+    queries, unusable = _usable(inputs, mask_format)
+    check_inputs_stay([*inputs.listed.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), list(inputs.listed))
     run_note = depends_on(method.bundle, model, *pairs, labels, settings, queries)
-    todo = pending(Path(output), list(queries), overwrite, run_note, parser["quality"], parser["overlays"])
+    ending = "dcm" if mask_format == "dicom-seg" else "nii.gz"
+    wanted = parser["quality"], parser["overlays"]
+    todo = pending(Path(output), list(queries), overwrite, run_note, *wanted, ending, bool(unusable))
     _warn_memory(method, parser, inputs, todo)
     given: dict[str, Any] = {"support_image": pairs[0], "support_label": pairs[1]} if supported else {}
     given["labels"] = labels
@@ -113,21 +143,54 @@ def segment(
     remove_stale(output)
     endings = ("nii.gz",) if mask_format == "nifti" else ("nii.gz", "dcm")
     start_run(output, run_note, [f"{case}.{ending}" for case in todo for ending in endings])
-    if todo:
-        parser.get_parsed_content("evaluator").run()
+    errors = _run(parser) if todo else {}
+    forget_scans(output, [*errors, *(unusable if overwrite else ())])
+    done = [case for case in todo if case not in errors]
     if mask_format != "nifti":
-        write_dicom_masks(output, queries, again=todo, algorithm=method.bundle, keep_nifti=mask_format == "both")
+        written = {case: path for case, path in queries.items() if case not in errors}
+        write_dicom_masks(output, written, again=done, algorithm=method.bundle, keep_nifti=mask_format == "both")
+    reasons = {case: " ".join(problems) for case, problems in unusable.items()}
+    reasons |= {case: f"{queries[case]}: {reason_of(error)}" for case, error in errors.items()}
     report: dict[str, Any] = {
         "inputs": {"images": str(images), "cases": list(queries), **run_note},
         "versions": versions(),
         "device": str(parser.get_parsed_content("device")),
-        "segmented_now": todo,
+        "segmented_now": done,
+        "failed": reasons,
+        "passed_over": [str(scan.path) for scan in inputs.label_maps if scan.path not in queries.values()],
         "seconds": round(time.time() - start, 2),
         "settings": {**trained, **settings},
     }
     write_json(Path(output) / "report.json", report)
     finish_run(output)
-    return todo
+    return Segmented(done, reasons, dict(errors))
+
+
+def _usable(inputs: Inputs, mask_format: str) -> tuple[dict[str, Path], dict[str, list[str]]]:
+    """The scans that can be segmented, and why others cannot.
+
+    Raises:
+        ScanError: none can.
+    """
+    queries = {case: scan.path for case, scan in inputs.queries.items()}
+    unusable = inputs.unusable | (dicom_problems(queries) if mask_format != "nifti" else {})
+    queries = {case: path for case, path in queries.items() if case not in unusable}
+    maps = [f"{scan.path}: {LABEL_MAP}" for scan in inputs.label_maps if scan.path not in queries.values()]
+    if not queries:
+        problems = [problem for own in unusable.values() for problem in own]
+        _refuse([*dict.fromkeys(problems), *(f"{text}. Give the folder of the scans." for text in maps)])
+    for text in maps:
+        warnings.warn(f"{text}. It is passed over; move it out of the scans' folder.", InputWarning, stacklevel=3)
+    return queries, unusable
+
+
+def _run(parser: ConfigParser) -> Mapping[str, Exception]:
+    """Segment; the scans that failed, and how."""
+    try:
+        parser.get_parsed_content("evaluator").run()
+    except FailedScans as failed:
+        return failed.errors
+    return {}
 
 
 def _warn_memory(method: Method, parser: ConfigParser, inputs: Inputs, todo: Sequence[str]) -> None:

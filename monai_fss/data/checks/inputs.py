@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from monai_fss.data.cases import list_scans
-from monai_fss.data.checks.queries import check_queries
+from monai_fss.data.checks.queries import LABEL_MAP, check_queries, judge_queries
 from monai_fss.data.dataset import chosen_cases
 from monai_fss.data.items import support_items
-from monai_fss.data.problems import ScanError
+from monai_fss.data.problems import InputWarning, ScanError
 from monai_fss.data.reading.scans import Scan, check_scan, check_support
 
 __all__ = ["Inputs", "inference_problems", "look_at_inputs", "problems_of", "query_problems", "training_problems"]
@@ -33,16 +34,28 @@ class Inputs:
     What is known of the scans of a run.
 
     Args:
-        problems: every problem of every file; the scans are complete where there is none.
+        problems: every problem of the labelled scans, and of the folder to segment; the scans are complete where there
+            is none.
         supports: the labelled scans.
         values: label values that they show, or those of them that are wanted.
-        queries: the scans to segment, by case name.
+        listed: all scans of the folder to segment, by case name.
+        queries: those that can be segmented, by case name.
+        unusable: those that cannot, by case name, with every problem.
+        label_maps: what looks like a label map among them; it is not in ``queries`` unless it is the only one.
     """
 
     problems: list[str] = field(default_factory=list)
     supports: list[Scan] = field(default_factory=list)
     values: list[int] = field(default_factory=list)
+    listed: dict[str, Path] = field(default_factory=dict)
     queries: dict[str, Scan] = field(default_factory=dict)
+    unusable: dict[str, list[str]] = field(default_factory=dict)
+    label_maps: list[Scan] = field(default_factory=list)
+
+    @property
+    def all_problems(self) -> list[str]:
+        """Those of the scans to segment too."""
+        return [*self.problems, *(problem for own in self.unusable.values() for problem in own)]
 
 
 def look_at_inputs(
@@ -52,7 +65,7 @@ def look_at_inputs(
     images: str | Path,
     supported: bool = True,
 ) -> Inputs:
-    """Read and judge the support scans and the scans to segment, each once.
+    """Read and judge the support scans and the scans to segment, each once; no bad scan to segment stops the others.
 
     Args:
         support_image, support_label: one or several labelled scans.
@@ -63,7 +76,7 @@ def look_at_inputs(
     found = Inputs()
     try:
         pairs = support_items(support_image, support_label) if supported else []
-        queries = list_scans(images)
+        queries = found.listed = list_scans(images)
     except ScanError as error:
         return Inputs(error.problems)
     values: set[int] = set()
@@ -75,10 +88,11 @@ def look_at_inputs(
         except ScanError as error:
             found.problems += error.problems
     found.values = sorted(values if labels is None else labels)
-    try:
-        found.queries = check_queries(queries, found.supports)
-    except ScanError as error:
-        found.problems += error.problems
+    judged = judge_queries(queries, found.supports)
+    found.queries, found.unusable = judged.scans, judged.unusable
+    found.label_maps = list(judged.label_maps.values())
+    if len(queries) == 1:  # given by itself, it is meant
+        found.queries |= judged.label_maps
     return found
 
 
@@ -89,7 +103,10 @@ def inference_problems(
     images: str | Path,
 ) -> list[str]:
     """Every problem of the support scans and of the scans to segment."""
-    return look_at_inputs(support_image, support_label, labels, images).problems
+    found = look_at_inputs(support_image, support_label, labels, images)
+    for scan in found.label_maps:
+        warnings.warn(f"{scan.path}: {LABEL_MAP}. Leave it out if so.", InputWarning, stacklevel=2)
+    return found.all_problems
 
 
 def query_problems(images: str | Path) -> list[str]:

@@ -4,16 +4,77 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from monai_fss.data.problems import Findings, ScanError
+from monai_fss.data.problems import Findings, InputWarning, ScanError
 from monai_fss.data.reading.scans import Scan, check_scan
 
-__all__ = ["check_not_support", "check_queries", "check_range"]
+__all__ = ["Queries", "check_not_support", "check_queries", "check_range", "judge_queries"]
 
 _RATIO = 10.0
 _NEGATIVE_SHARE = 0.25
+_LONGEST_NAME = 255  # bytes, of a file on the file systems in use
+_MASK_SUFFIX = ".nii.gz"
+LABEL_MAP = "looks like a label map, not a scan (few whole numbers, and most neighbouring voxels are equal)"
+
+
+@dataclass
+class Queries:
+    """
+    What is known of the scans to segment.
+
+    Args:
+        scans: the usable ones, by case name.
+        unusable: case name to its problems.
+        label_maps: usable files that look like label maps, by case name.
+    """
+
+    scans: dict[str, Scan] = field(default_factory=dict)
+    unusable: dict[str, list[str]] = field(default_factory=dict)
+    label_maps: dict[str, Scan] = field(default_factory=dict)
+
+
+def judge_queries(queries: Mapping[str, Path], supports: Sequence[Scan]) -> Queries:
+    """
+    Look at every query by itself and against the supports; each is read once, and none stops the others.
+
+    Args:
+        queries: case name to path, as of :func:`monai_fss.data.list_scans`.
+        supports: the labelled scans.
+
+    Warns:
+        InputWarning: see :func:`monai_fss.data.check_scan` and :func:`check_range`.
+    """
+    found = Queries()
+    for name, path in queries.items():
+        try:
+            _check_name(name, path)
+            scan = check_scan(path)
+            for support in supports:
+                check_not_support(scan, support)
+            if not scan.label_like:
+                for support in supports:
+                    check_range(scan, support)
+        except ScanError as error:
+            found.unusable[name] = error.problems
+        else:
+            (found.label_maps if scan.label_like else found.scans)[name] = scan
+    return found
+
+
+def _check_name(name: str, path: Path) -> None:
+    found = Findings(path)
+    size = len(os.fsencode(name + _MASK_SUFFIX))
+    if size > _LONGEST_NAME:
+        found.refuse(
+            f"name is too long: that of its mask would have {size} bytes, and {_LONGEST_NAME} are allowed",
+            "Give it a shorter name",
+        )
+    found.raise_if_any()
 
 
 def check_queries(queries: Mapping[str, Path], supports: Scan | Sequence[Scan]) -> dict[str, Scan]:
@@ -33,19 +94,14 @@ def check_queries(queries: Mapping[str, Path], supports: Scan | Sequence[Scan]) 
     Warns:
         InputWarning: see :func:`monai_fss.data.check_scan` and :func:`check_range`.
     """
-    scans: dict[str, Scan] = {}
-    problems: list[str] = []
-    for name, path in queries.items():
-        try:
-            scans[name] = check_scan(path)
-            for support in [supports] if isinstance(supports, Scan) else supports:
-                check_not_support(scans[name], support)
-                check_range(scans[name], support)
-        except ScanError as e:
-            problems += e.problems
+    judged = judge_queries(queries, [supports] if isinstance(supports, Scan) else supports)
+    problems = [problem for own in judged.unusable.values() for problem in own]
     if problems:
         raise ScanError(problems)
-    return scans
+    for name, scan in judged.label_maps.items():
+        warnings.warn(f"{scan.path}: {LABEL_MAP}. Leave it out if so.", InputWarning, stacklevel=2)
+        judged.scans[name] = scan
+    return {name: judged.scans[name] for name in queries}
 
 
 def check_not_support(query: Scan, support: Scan) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from monai_fss.data.problems import Findings
 from monai_fss.data.reading.geometry import spacing_of
+from monai_fss.data.reading.label_maps import looks_like_labels
 from monai_fss.data.reading.labels import Grid, read_label
 from monai_fss.data.reading.once import file_key, judged_once
 from monai_fss.data.reading.volume import read_volume
@@ -40,6 +41,7 @@ class Scan:
         low: 1st percentile of an even sample of at most 100,000 voxels.
         high: 99th percentile of the same.
         digest: hash of shape and voxel values, the same for every encoding of the same volume.
+        label_like: whether its voxels look like labels, see :mod:`.label_maps`. Default: not.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class Scan:
     low: float
     high: float
     digest: str
+    label_like: bool = False
 
     @property
     def grid(self) -> Grid:
@@ -217,6 +220,7 @@ def _judged_scan(path: Path, found: Findings) -> Scan | None:
         low=float(low),
         high=float(high),
         digest=digest.hexdigest(),
+        label_like=looks_like_labels(array),
     )
 
 
