@@ -153,16 +153,24 @@ def _settings(pairs: Sequence[str], methods: Sequence[Method]) -> list[dict[str,
         first, _, rest = pair.partition(".")
         asked = [number for number, method in enumerate(methods) if method.bundle == first]
         target, text = (special, rest) if asked else (common, pair)
-        asked, key = asked or [*range(len(methods))], text.partition("=")[0].strip().replace("#", "::")
+        asked, key = asked or [*range(len(methods))], _key(text)
         # A key that none of them has is given to the first one, whose refusal names the nearest key.
         having = [number for number in asked if key in known[number]]
         free = [number for number in having if key not in methods[number].values]
         for number in free or having or asked[:1]:
             target[number].append(text)
+    common = [
+        [pair for pair in general if _key(pair) not in map(_key, own)]
+        for general, own in zip(common, special, strict=True)
+    ]
     return [
         {**parse_settings(general, own, taken), **parse_settings(particular, own, taken)}
         for general, particular, own, taken in zip(common, special, files, reserved, strict=True)
     ]
+
+
+def _key(pair: str) -> str:
+    return pair.partition("=")[0].strip().replace("#", "::")
 
 
 def _slices(method: Method, text: str | None, count: int) -> int | str:

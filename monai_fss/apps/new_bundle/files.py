@@ -15,6 +15,8 @@ from monai_fss.apps.new_bundle.readme import README
 __all__ = ["Part", "bundle_files"]
 
 _CONFIGS = ("train.yaml", "inference.yaml", "evaluate.yaml", "multi_gpu_train.yaml", "logging.conf")
+_LISTS = re.compile(r"^(settings: \{|- \{_target_: monai_fss\.engines\.check_settings)[^}]*\}", re.MULTILINE)
+"""What lists settings: those that a model file hands on to inference, and those that are checked."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +118,13 @@ def _exchanged(text: str, part: Part) -> str:
 
 
 def _without(text: str, key: str) -> str:
-    """Without a setting that nothing refers to but ``settings``, which a model file hands on to inference."""
-    stored = re.search(r"^settings: \{[^}]*\}", text, re.MULTILINE)
-    if stored is None:
+    """Without a setting that nothing refers to but the mappings that store it in a model file or check it."""
+    if re.search(rf"@{key}\b", _LISTS.sub("", text)):
         return text
-    kept = re.sub(r",\s+}", "}", re.sub(rf'\b{key}: "@{key}"(,\s+)?', "", stored[0]))
-    rest = text[: stored.start()] + kept + text[stored.end() :]
-    if re.search(rf"@{key}\b", rest):
-        return text
-    return re.sub(rf"^{key}:.*\n", "", rest, flags=re.MULTILINE)
+    text = _LISTS.sub(lambda found: _lost(found[0], key), text)
+    return re.sub(rf"^{key}:.*\n", "", text, flags=re.MULTILINE)
+
+
+def _lost(mapping: str, key: str) -> str:
+    """A mapping of settings without one of them."""
+    return re.sub(r",\s+}", "}", re.sub(rf'\b{key}: "@{key}"(,\s+)?', "", mapping))

@@ -152,7 +152,7 @@ def test_a_run_goes_on_only_with_the_same_networks(scene: Scene) -> None:
     file = scene.root / "propagation.pt"
 
     def note(**settings: Any) -> dict[str, Any]:
-        return depends_on("atlas", None, [str(scene.support)], [str(scene.label)], None, settings)
+        return depends_on("atlas", None, [str(scene.support)], [str(scene.label)], None, settings, {})
 
     before = note(prnet=str(file))
     assert before == note(prnet=str(file)) and before != note()
