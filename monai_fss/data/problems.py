@@ -53,11 +53,11 @@ class Findings:
 
     def refuse(self, wrong: str, remedy: str) -> None:
         """Note what makes the file unusable; ``wrong`` and ``remedy`` come without a full stop."""
-        self.problems.append(f"{self.path}: {wrong}. {remedy}.")
+        self.problems.append(f"{self.path}: {wrong}. {_ended(remedy)}")
 
     def warn(self, odd: str, remedy: str) -> None:
         """Note what looks like a mistake; becomes an :class:`InputWarning`."""
-        self.doubts.append(f"{self.path}: {odd}. {remedy}.")
+        self.doubts.append(f"{self.path}: {odd}. {_ended(remedy)}")
 
     def raise_if_any(self) -> None:
         """
@@ -70,3 +70,7 @@ class Findings:
             warnings.warn(doubt, InputWarning, stacklevel=3)
         if self.problems:
             raise ScanError(self.problems)
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith("?") else f"{sentence}."

@@ -15,7 +15,7 @@ from monai_fss.data.files.atomic import atomic_path
 from monai_fss.data.problems import Findings
 from monai_fss.data.reading.geometry import corner_distance, is_sheared
 from monai_fss.data.reading.nifti import nifti_header
-from monai_fss.data.reading.nifti_geometry import affine_of
+from monai_fss.data.reading.nifti_geometry import affine_of, with_unit_quaternion
 
 __all__ = ["output_header", "save_nifti"]
 
@@ -78,7 +78,7 @@ def _header_of(source: str | Path | None) -> Any:
     path = Path(source) if source else None
     if path is None or not path.is_file() or not path.name.lower().endswith((".nii", ".nii.gz")):
         return None
-    return nifti_header(path)
+    return with_unit_quaternion(nifti_header(path))  # nibabel refuses to read a longer one
 
 
 def _same_grid(header: Any, affine: np.ndarray, shape: Sequence[int]) -> bool:

@@ -27,6 +27,7 @@ from monai_fss.data import (
     label_names,
     support_items,
 )
+from monai_fss.data.files.nifti_output import save_nifti as save_mask
 from monai_fss.data.setting_2 import slice_runs
 from monai_fss.inferers import QueryLabels
 
@@ -221,6 +222,8 @@ def test_a_quaternion_longer_than_one_by_rounding_is_shortened(tmp_path: Path) -
         header["quatern_b"], header["quatern_c"], header["quatern_d"] = unit * length
         scan = check_scan(write_raw(tmp_path / "scan.nii.gz", good_image(), header))
         np.testing.assert_allclose(scan.affine[:3, :3], expected, atol=2e-3)
+        save_mask(tmp_path / "mask.nii.gz", LABEL, scan.affine, scan.path)
+        np.testing.assert_allclose(nib.load(tmp_path / "mask.nii.gz").affine, scan.affine, atol=1e-5)
     header["quatern_b"] = 0.7
     with pytest.raises(ScanError, match="w2 should be positive"):
         check_scan(write_raw(tmp_path / "scan.nii.gz", good_image(), header))
