@@ -35,6 +35,11 @@ def words(scene: Scene, *more: str) -> list[str]:
     return [*command, "--images", str(scene.images), "--output", str(scene.root / "out"), *more]
 
 
+def as_they_lie(fixed: MetaTensor, moving: MetaTensor, **settings: Any) -> DisplacementField:
+    """In the place of a registration, where its field does not matter."""
+    return DisplacementField.from_affine(np.eye(4), Grid.of(fixed))
+
+
 def read(path: Path) -> np.ndarray:
     return np.asarray(nib.Nifti1Image.from_filename(path).dataobj)
 
@@ -66,11 +71,7 @@ def test_what_the_query_does_not_show_is_left_out_in_words(
     scene: Scene, phantom_set: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One query ends where an organ of the labelled scan begins; another shows everything."""
-
-    def register(fixed: MetaTensor, moving: MetaTensor, **settings: Any) -> DisplacementField:
-        return DisplacementField.from_affine(np.eye(4), Grid.of(fixed))
-
-    monkeypatch.setattr("monai_fss.inferers.atlas.register", register)
+    monkeypatch.setattr("monai_fss.inferers.atlas.register", as_they_lie)
     cut, whole = CASES
     known = read(scene.label)
     end = max(int(np.flatnonzero((known == v).any((0, 1)))[0]) for v in (1, 2, 3, 4)) - 1
@@ -116,7 +117,10 @@ def test_a_model_alone_means_the_method_it_is_of(scene: Scene) -> None:
     assert json.loads((scene.root / "out" / "report.json").read_text(encoding="utf-8"))["inputs"]["bundle"] == "adnet"
 
 
-def test_evaluation_with_several_supports_and_quality(phantom_set: Path, tmp_path: Path) -> None:
+def test_evaluation_with_several_supports_and_quality(
+    phantom_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monai_fss.inferers.atlas.register", as_they_lie)
     command = ["evaluate", "--bundle", "atlas", "--data", str(phantom_set), "--ways", "compete", "--fold", "0"]
     command += ["--split", "corrected", "--supports", "2", "--quality", "--set", *FAST, "fusion=majority"]
     assert main([*command, "--output", str(tmp_path / "out")]) == 0

@@ -33,6 +33,7 @@ def test_a_slab_of_cells_is_neither_stretched_nor_turned_across() -> None:
     np.testing.assert_allclose(trimmed_affine(points, points + (1, 2, 3))[:3, 3], (1, 2, 3), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_scan_with_itself_is_the_identity() -> None:
     image, _ = scan()
     matrix = affine(image, image, starts=1)

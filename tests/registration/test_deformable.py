@@ -25,6 +25,7 @@ def test_a_scan_with_itself_is_the_identity() -> None:
     assert float(body_errors(field, zero, image).max()) < 0.5 * 5
 
 
+@pytest.mark.slow
 def test_a_known_smooth_warp_is_recovered() -> None:
     """Mean displacement of 5 voxels of 4 mm: Dice 0.95 and 1.5 voxels of error."""
     moving, moving_label = scan(shape=(72, 72, 48), spacing=(4, 4, 4))

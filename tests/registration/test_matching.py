@@ -40,6 +40,7 @@ def test_there_are_three_cells_at_least_along_each_axis() -> None:
     assert torch.isfinite(found).all() and float(found.abs().max()) < 0.3
 
 
+@pytest.mark.slow
 def test_warnings_stay_on_and_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     code = (
         "import warnings; before = list(warnings.filters)\n"

@@ -18,6 +18,7 @@ def data() -> dict:
     return {"image": fixed, "label": truth, "atlas": moved(moving, away), "atlas_mask": moved(label, away)}
 
 
+@pytest.mark.slow
 def test_image_labels_and_probabilities_land_on_the_fixed_grid() -> None:
     item = data()
     item["chance"] = type(item["atlas_mask"])(
@@ -35,6 +36,7 @@ def test_image_labels_and_probabilities_land_on_the_fixed_grid() -> None:
     assert got["image"] is item["image"] and Grid.of(item["atlas"]).affine[2, 3] != Grid.of(got["atlas"]).affine[2, 3]
 
 
+@pytest.mark.slow
 def test_missing_keys() -> None:
     item = data()
     with pytest.raises(KeyError, match="'support': is not in the data"):

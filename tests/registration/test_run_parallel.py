@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -24,9 +25,11 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_the_fields_of_one_thread_and_no_trace() -> None:
     one, other = (scan(seed, (32, 32, 22), (10, 10, 10))[0] for seed in (0, 1))
-    tasks = [partial(register, a, b, spacing=(10, 10, 10), starts=1) for a, b in ((one, other), (other, one))]
+    settings: dict[str, Any] = {"preset": "fast", "spacing": (10, 10, 10), "starts": 1}
+    tasks = [partial(register, a, b, **settings) for a, b in ((one, other), (other, one))]
     torch.manual_seed(0)
     state, filters = torch.get_rng_state(), list(warnings.filters)
     there, back = run_parallel(tasks)

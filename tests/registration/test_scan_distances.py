@@ -87,6 +87,7 @@ def test_the_medoid_is_closest_to_the_average_signature() -> None:
     assert medoid(pairwise_distances([torch.from_numpy(scan) for scan in scans])) == np.argmin(sum(offsets))
 
 
+@pytest.mark.slow
 def test_position_does_not_matter_but_anatomy_does() -> None:
     reference = thumbnail(scan())
     own = signature(reference)
