@@ -61,7 +61,7 @@ def _sized(affine: torch.Tensor, factor: float) -> torch.Tensor:
 
 
 def _scaled(image: MetaTensor, factor: float) -> MetaTensor:
-    return MetaTensor(image.as_tensor(), affine=_sized(image.affine, factor), meta=dict(image.meta))
+    return MetaTensor(image.as_tensor(), affine=_sized(image.affine, factor))
 
 
 def _moved(matrix: np.ndarray, factor: float) -> np.ndarray:
