@@ -17,6 +17,7 @@ from typing import Any
 
 import monai_fss
 from monai_fss.apps.messages import close_bars, quiet, say
+from monai_fss.apps.threads import set_threads
 
 __all__ = ["COMMANDS", "main"]
 
@@ -55,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     # MONAI reads it when it parses a configuration: a key that stands there twice is an error.
     os.environ["MONAI_FAIL_ON_DUPLICATE_CONFIG"] = "1"
+    if "torch" not in sys.modules:  # which reads them when it is imported
+        set_threads()
     try:
         with _messages(debug):
             args = _parser(words).parse_args(words)

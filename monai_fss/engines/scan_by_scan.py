@@ -64,7 +64,7 @@ class ScanEvaluator(SupervisedEvaluator):
         self.failed: dict[str, Exception] = {}
         super().__init__(device, _Going(val_data_loader), *args, **more)
 
-    def run(self, global_epoch: int = 1) -> None:
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's Evaluator
         """Do all scans.
 
         Raises:

@@ -61,7 +61,7 @@ def _sized(affine: torch.Tensor, factor: float) -> torch.Tensor:
 
 
 def _scaled(image: MetaTensor, factor: float) -> MetaTensor:
-    return MetaTensor(image.as_tensor(), affine=_sized(image.affine, factor), meta=dict(image.meta))
+    return MetaTensor(image.as_tensor(), affine=_sized(image.affine, factor))
 
 
 def _moved(matrix: np.ndarray, factor: float) -> np.ndarray:
@@ -118,8 +118,9 @@ def register(
         grown = [_scaled(image, 1 / scale) for image in (fixed, moving)]
         steps = None if spacing is None else [step / scale for step in spacing]
         first = starts if starts is None or isinstance(starts, int) else [_moved(start, 1 / scale) for start in starts]
-        more = {"preset": preset, "spacing": steps, "starts": first, "device": device, "workers": workers}
-        large = register(*grown, method, **more)  # type: ignore[arg-type]
+        large = register(
+            grown[0], grown[1], method, preset=preset, spacing=steps, starts=first, device=device, workers=workers
+        )
         return DisplacementField(large.data * scale, _sized(large.affine, scale))
     found: np.ndarray | DisplacementField = affine(
         fixed, moving, starts=chosen.starts if starts is None else starts, levels=chosen.levels, workers=workers

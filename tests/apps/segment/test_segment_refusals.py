@@ -36,7 +36,13 @@ def refused(scene: Scene, capsys: pytest.CaptureFixture[str], *more: str) -> str
     return capsys.readouterr().err
 
 
-def test_the_support_among_the_queries_is_refused(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+def without_good_scans(scene: Scene) -> None:
+    for case in CASES:
+        (scene.images / f"{case}.nii.gz").unlink()
+
+
+def test_the_support_as_the_only_query_is_refused(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    without_good_scans(scene)
     shutil.copy(scene.support, scene.images / "copy.nii.gz")
     assert f"{scene.images / 'copy.nii.gz'}: has the same voxels as the support" in refused(scene, capsys)
     (scene.images / "copy.nii.gz").unlink()
@@ -72,6 +78,7 @@ def test_every_problem_of_support_and_queries_comes_at_once(scene: Scene, capsys
 
 @pytest.mark.parametrize("name", [name for name in BAD_FILES if name not in ("missing", "other suffix", "no DICOM")])
 def test_bad_queries_are_refused(name: str, scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    without_good_scans(scene)
     bad = BAD_FILES[name](scene.images)
     said = refused(scene, capsys)
     assert said.startswith(f"{bad.path}: ") and all(text in said for text in bad.says)
