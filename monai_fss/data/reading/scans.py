@@ -14,11 +14,10 @@ import numpy as np
 
 from monai_fss.data.problems import Findings
 from monai_fss.data.reading.geometry import spacing_of
-from monai_fss.data.reading.label_maps import looks_like_labels
 from monai_fss.data.reading.labels import Grid, read_label
 from monai_fss.data.reading.once import file_key, judged_once
 from monai_fss.data.reading.volume import read_volume
-from monai_fss.data.reading.voxels import check_finite, count_values
+from monai_fss.data.reading.voxels import check_finite, count_values, looks_like_labels
 
 __all__ = ["Label", "Scan", "check_label", "check_scan", "check_support"]
 
@@ -41,7 +40,7 @@ class Scan:
         low: 1st percentile of an even sample of at most 100,000 voxels.
         high: 99th percentile of the same.
         digest: hash of shape and voxel values, the same for every encoding of the same volume.
-        label_like: whether its voxels look like labels, see :mod:`.label_maps`. Default: not.
+        label_like: whether its voxels look like labels, see :func:`.voxels.looks_like_labels`. Default: not.
     """
 
     path: Path
