@@ -110,7 +110,9 @@ def test_a_scan_that_fails_on_the_way_is_named_and_done_again(
     assert tree(scene.root / "out")["case_03.nii.gz"] == before
 
 
-@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), OSError(28, "No space")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), OSError(28, "No space")]
+)
 def test_what_is_no_fault_of_a_scan_ends_the_run(
     error: Exception, scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,7 +149,9 @@ def test_label_maps_among_the_scans_are_passed_over(
     assert main(scene.words(*QUICK)) == 0
     assert masks(scene) == set(CASES)
     told = [line for line in capsys.readouterr().err.splitlines() if "looks like a label map" in line]
-    assert [line.split(": ")[1] for line in told] == [str(scene.images / f"{n}.nii.gz") for n in ("case_02_seg", "other")]
+    assert [line.split(": ")[1] for line in told] == [
+        str(scene.images / f"{n}.nii.gz") for n in ("case_02_seg", "other")
+    ]
     assert report(scene)["passed_over"] == [str(scene.images / f"{n}.nii.gz") for n in ("case_02_seg", "other")]
 
 
