@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator, Mapping, Sized
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from monai_fss.data import ScanError, case_name
 
 __all__ = ["FailedScans", "ScanEvaluator", "reason_of"]
 
+_ERROR = re.compile(r"[\w.]+(Error|Exception): ")
 # What is wrong with the machine is not wrong with one scan: all others would fail too.
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _MEMORY = "not enough memory", "can't allocate memory"  # how torch says it for the processor, as a RuntimeError
@@ -42,6 +44,8 @@ def reason_of(error: Exception) -> str:
         root = root.__cause__
     text = str(root).strip().splitlines()
     first = text[0] if text else "no further message"
+    if "in DataLoader worker process" in first:  # with the traceback as text, in which causes come first
+        return next((line.rpartition(".problems.")[2] for line in text[1:] if _ERROR.match(line)), first)
     return first if isinstance(root, ScanError) else f"{type(root).__name__}: {first}"
 
 
