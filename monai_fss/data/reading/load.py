@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,8 @@ class LoadScand(MapTransform):
         keys: files.
         as_label: whether each of them is a label. Default: all but ``image``.
         allow_missing_keys: whether an item may be without one of ``keys``.
+        own_grid: labels that need not be on the voxels of ``image``. Default: the pseudo-masks of PRNet, which are
+            written on a grid of theirs.
 
     Example::
 
@@ -83,10 +85,15 @@ class LoadScand(MapTransform):
     """
 
     def __init__(
-        self, keys: KeysCollection, as_label: bool | Sequence[bool] | None = None, allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection,
+        as_label: bool | Sequence[bool] | None = None,
+        allow_missing_keys: bool = False,
+        own_grid: Collection[Hashable] = ("pseudo",),
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         labels = [key != "image" for key in self.keys] if as_label is None else as_label
+        self.own_grid = own_grid
         self.loaders = [LoadScan(bool(flag)) for flag in ensure_tuple_rep(labels, len(self.keys))]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict:
@@ -95,7 +102,8 @@ class LoadScand(MapTransform):
         chosen = list(self.key_iterator(result, self.loaders))
         for key, load in sorted(chosen, key=lambda pair: pair[1].as_label):  # images first: labels follow them
             if isinstance(result[key], (str, PathLike)):
-                result[key] = load(result[key], result.get("image") if load.as_label else None)
+                follows = load.as_label and key not in self.own_grid
+                result[key] = load(result[key], result.get("image") if follows else None)
         return result
 
 

@@ -135,7 +135,7 @@ class MaskSimilarity:
 
     def _support(self, item: Mapping[str, str]) -> SupportPoints | None:
         image = self._image(item["image"])
-        label = LoadScan(as_label=True)(item["label"], image)
+        label = LoadScan(as_label=True)(item["label"], item["image"])
         present = {int(value) for value in np.unique(np.asarray(label)) if value > 0}
         wanted = sorted(present if self.values is None else present & set(self.values))
         landmarks = self._landmarks(label, wanted, image)

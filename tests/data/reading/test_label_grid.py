@@ -262,3 +262,11 @@ def test_slices_to_leave_out_are_those_of_the_image(tmp_path: Path) -> None:
     write_nrrd(tmp_path / "labels" / "a.nrrd", box, affine)
     runs = [run for _, run in slice_runs(list(DatasetFolder.read(tmp_path).cases.values()), [1], 2)]
     assert runs == [[0, 2], [4, 10]]
+
+
+def test_pseudo_masks_may_have_a_grid_of_their_own(image: Path, tmp_path: Path) -> None:
+    coarse = save_nifti(tmp_path / "pseudo.nii.gz", LABEL[::2, ::2], OBLIQUE @ np.diag((2.0, 2.0, 1.0, 1.0)))
+    item = {"image": str(image), "pseudo": str(coarse)}
+    np.testing.assert_array_equal(LoadScand(["image", "pseudo"])(item)["pseudo"][0], LABEL[::2, ::2])
+    with pytest.raises(ScanError, match="label has shape"):
+        LoadScand(["image", "pseudo"], own_grid=())(item)
