@@ -118,8 +118,8 @@ def chosen_method(bundle: str | None, model: str | None) -> Method:
         model: value of --model.
 
     Raises:
-        UsageError: a method that is trained has no model, or one that is not has one; the model is another bundle's, or
-            does not say whose it is and no bundle is named.
+        UsageError: a method that is trained has no model, or one that is not has one; the model does not
+            say whose it is and no bundle is named.
         ScanError: the model file cannot be read.
     """
     named = None if bundle is None else Method.parse(bundle, RESERVED, inference=True)
@@ -127,8 +127,8 @@ def chosen_method(bundle: str | None, model: str | None) -> Method:
         raise UsageError(
             f"--model {model}: {named.bundle} is not trained and takes none. Leave --model or --bundle out."
         )
-    known = read_model(model)["bundle"] if model else "atlas"
-    if named is None and known is None:
+    known = read_model(model)["bundle"] if model and named is None else "atlas"
+    if known is None:
         raise UsageError(f"--model {model}: does not say of which bundle it is. Give --bundle too.")
     method = named or Method(known)
     if method.is_trained and not model:
@@ -136,8 +136,6 @@ def chosen_method(bundle: str | None, model: str | None) -> Method:
             f"--bundle {method.bundle}: needs a trained model. Give --model RUN_DIR/model.pt (see monai-fss train), or "
             "leave --bundle out to segment by registration, without training."
         )
-    if model and known not in (None, method.bundle):
-        raise UsageError(f"--model {model}: is of {known}, not of {method.bundle}. Leave --bundle out.")
     return method
 
 

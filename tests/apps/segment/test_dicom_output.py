@@ -51,7 +51,7 @@ def test_each_series_gets_an_object_that_holds_its_mask(run: tuple[Path, Path], 
     images, output = run
     assert {p.name for p in output.glob("*.nii.gz")} == {f"{case}.nii.gz" for case in CASES}
     queries = list_scans(images)
-    assert dicom_problems(queries) == []
+    assert dicom_problems(queries) == {}
     assert write_dicom_masks(output, queries, algorithm="adnet") == list(CASES)
     for case in CASES:
         seg = highdicom.seg.segread(output / f"{case}.dcm")
