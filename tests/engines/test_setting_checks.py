@@ -72,7 +72,7 @@ def test_every_bundle_has_its_settings_checked_by_monai_too(bundle: str, file: s
     known = settings_in(bundle, file)
     first, checked = known["initialize"][:2]
     assert "check_places" in first and checked["_target_"] == "monai_fss.engines.check_settings"
-    named = {*checked, *(known["settings"] if "settings" in checked else ())}
+    named = {*checked, *(known[checked["settings"].removeprefix("@")] if "settings" in checked else ())}
     free = {"amp", "deterministic", "first", "masks", "resume", "tensorboard"}
     top = {key.partition("::")[0] for key, value in written(bundle, file) if key in SETTINGS and value != known}
     assert top - named - free - {"refinement"} == set()
