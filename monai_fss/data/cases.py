@@ -94,7 +94,7 @@ def list_scans(folder: str | Path) -> dict[str, Path]:
     if over:
         warnings.warn(
             f"{folder}: passed over: {_some(over)}. Scans are {', '.join(SCAN_SUFFIXES)} files and folders of one "
-            "DICOM series, directly in this folder: convert others to NIfTI, or give the folder that holds them.",
+            "DICOM series, directly in this folder: convert other formats to NIfTI, or give the folder of those.",
             InputWarning,
             stacklevel=2,
         )

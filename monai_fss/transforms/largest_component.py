@@ -90,5 +90,7 @@ class LargestComponentd(MapTransform):
 
 def _pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A number for each voxel, 0 outside, and the voxels of each number from 1."""
-    numbers, _ = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
-    return numbers, np.bincount(numbers.ravel())[1:]
+    numbers, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
+    if count < 2:
+        return numbers, np.full(count, np.count_nonzero(mask))
+    return numbers, np.bincount(numbers[mask])[1:]  # of the mask alone: it is counted in 8 bytes a voxel

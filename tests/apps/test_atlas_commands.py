@@ -61,7 +61,7 @@ def test_without_a_model_a_scan_is_segmented_by_registration(scene: Scene, phant
 
     # Another organ: the registrations are known, so the cache does not grow.
     before = {p.name for p in (out / "cache").iterdir()}
-    assert len(before) == 2 * len(CASES), "there and back for each query"
+    assert len(before) == 3 * len(CASES), "there and back, and the sides, for each query"
     assert main(words(scene, "--labels", "3", "--overwrite", "--set", *FAST)) == 0
     assert set(np.unique(read(out / f"{CASES[0]}.nii.gz"))) == {0, 3}
     assert {p.name for p in (out / "cache").iterdir()} == before

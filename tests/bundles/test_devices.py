@@ -27,7 +27,8 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 def test_predictions_come_to_the_processor_before_masks_are_made(bundle: str) -> None:
     parser = ConfigParser()
     parser.read_config(FOLDER / bundle / "configs" / "inference.yaml")
-    parser["support"] = parser["atlas"] = SimpleNamespace(values=(1, 4))
+    parser["support"] = parser["atlas"] = SimpleNamespace(values=(1, 4), pieces={})
+    parser["pieces"] = {}
     first = parser.get_parsed_content("postprocessing").transforms[0]
     assert isinstance(first, ToDeviced) and first.converter.device == "cpu"
     assert set(first.keys) >= {"image", "pred"}

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-from monai_fss.inferers.support_volumes import volume_support
 
-from monai_fss.inferers.support import SupportSet, select_slices
+from monai_fss.inferers.support import SupportSet, select_slices, volume_support
 
 
 def mask(inside: list[int], depth: int = 20) -> np.ndarray:

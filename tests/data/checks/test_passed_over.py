@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bad_files import good_image, save_nifti
-from monai_fss.data.reading.label_maps import looks_like_labels
 
 from monai_fss.data import InputWarning, ScanError, case_name, check_queries, check_scan, list_scans
+from monai_fss.data.reading.voxels import looks_like_labels
 
 DICOM = bytes(128) + b"DICM"
 
