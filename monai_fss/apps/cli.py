@@ -123,6 +123,8 @@ def _messages(debug: bool) -> Iterator[None]:
             warnings.simplefilter("ignore")
             _hush("ignite", logging.WARNING)
             _hush("ignite.engine", logging.CRITICAL)  # it logs the exceptions that it hands on, which we report
+            for name in [name for name in logging.root.manager.loggerDict if name.startswith("ignite.engine.")]:
+                _hush(name, logging.CRITICAL)  # of a class of engines, where something has set its level before
             _hush("monai.data.nvimgcodec_pydicom_plugin", logging.ERROR)  # of a decoder that is optional
             _hush("nibabel.global", logging.CRITICAL)  # what it mends silently in a header, we refuse in words
         warnings.simplefilter("always", InputWarning)
