@@ -102,14 +102,11 @@ def label_names(labels: Iterable[str | Path]) -> dict[int, str]:
     """
     names: dict[int, str] = {}
     for label in map(Path, labels):
-        path = label.absolute().parent.parent / DATASET_FILE
-        if label.absolute().parent.name == "labels" and path.is_file():
-            found = Findings(path)
-            named = read_dataset_json(path, found).labels
-            found.raise_if_any()
-            names = {value: name for name, value in named.items()} | names
-        else:
+        described = _described(label)
+        if described is None:
             names = segment_names(label) | names
+        else:
+            names = {value: name for name, value in described.labels.items()} | names
     return names
 
 
@@ -120,14 +117,22 @@ def modality_of(labels: Iterable[str | Path]) -> str:
         ScanError: a dataset.json is damaged.
     """
     for label in map(Path, labels):
-        path = label.absolute().parent.parent / DATASET_FILE
-        if label.absolute().parent.name == "labels" and path.is_file():
-            found = Findings(path)
-            modality = read_dataset_json(path, found).modality
-            found.raise_if_any()
-            if modality:
-                return modality
+        described = _described(label)
+        if described is not None and described.modality:
+            return described.modality
     return ""
+
+
+def _described(label: Path) -> Description | None:
+    """What the dataset.json says of the data set in whose folder labels/ a label file lies; None outside of one."""
+    folder = label.absolute().parent
+    path = folder.parent / DATASET_FILE
+    if folder.name != "labels" or not path.is_file():
+        return None
+    found = Findings(path)
+    described = read_dataset_json(path, found)
+    found.raise_if_any()
+    return described
 
 
 def _labels(value: Any, found: Findings) -> dict[str, int]:

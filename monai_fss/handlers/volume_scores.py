@@ -98,9 +98,10 @@ class VolumeScores:
     def __call__(self, engine: Engine) -> None:
         """Score the scans of this iteration. Nothing of them is kept: at full resolution they are large."""
         outputs: Any = engine.state.output
-        for output, logits in zip(outputs, self._logits, strict=True):
-            self.entries += self._scored(output, logits)
-        self._logits = []
+        kept, self._logits = self._logits, []
+        if outputs:  # none where a scan failed: the evaluator lists it, and says which
+            for output, logits in zip(outputs, kept, strict=True):
+                self.entries += self._scored(output, logits)
 
     def masks(self, output: Mapping[str, Any], logits: MetaTensor) -> Iterator[np.ndarray]:
         """One class after another: bool (H, W, D), in the orientation of :class:`QueryLabels`.

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from bundle_command import option_words, run_here
+from bundle_command import train
 from installed_bundles import BUNDLES, FEW_SHOT, SUPPORTED, TRAINED, UNTRAINED, small_inference
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
@@ -62,17 +60,6 @@ def training(
 @pytest.fixture(scope="module")
 def model(training: dict[str, Any]) -> Path:
     return training["output"] / "model.pt"
-
-
-def training_words(bundle: Path, folder: Path, settings: dict[str, Any]) -> list[str]:
-    """Words of `python -m monai.bundle` in a folder: paths are relative to it."""
-    config = (bundle / "configs" / "train.yaml").relative_to(folder)
-    return ["run", "training", "--config_file", str(config), *option_words(settings)]
-
-
-def train(bundle: Path, folder: Path, settings: dict[str, Any]) -> int:
-    """Exit code of the training command, typed in a folder."""
-    return run_here(training_words(bundle, folder, {**settings, "device": "$torch.device('cpu')"}), folder)
 
 
 def initialised(bundle: Path, name: str, **overrides: Any) -> ConfigWorkflow:
@@ -295,52 +282,3 @@ def test_training_command_from_the_root_and_from_the_bundle(training: dict[str, 
     assert training["codes"] == [0, 0] and model.is_file()
     before, after = training["files"]
     assert after == before
-
-
-def test_training_command_refuses_a_folder_without_scans(
-    trained_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    settings = {"dataset_dir": tmp_path / "none", "output_dir": tmp_path / "out"}
-    assert train(trained_bundle, trained_bundle, settings) == 2
-    assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"{tmp_path / 'none'}: ")
-    assert not (tmp_path / "out").exists()
-
-
-# What an interpreter of its own adds is asked of one bundle: that nothing here had been imported or set up before, and
-# that the exit code leaves the process.
-@pytest.fixture
-def typed(repository: Path, environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    bundle = repository / "bundles" / "adnet"
-
-    def run(folder: Path, **settings: Any) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "monai.bundle", *training_words(bundle, folder, settings)]
-        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8")
-
-    return run
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("place", [".", "bundles/adnet"])
-def test_training_command_in_an_interpreter_of_its_own(
-    place: str, typed: Any, small: Small, phantom_set: Path, repository: Path, tmp_path: Path
-) -> None:
-    """Scans whose names MONAI's parser would run or replace, if they were not taken for names."""
-    data, bundle = tmp_path / "data", repository / "bundles" / "adnet"
-    for kind in ("images", "labels"):
-        (data / kind).mkdir(parents=True)
-        for number, name in enumerate(["$open('EVALUATED','w')", "@steps", "%steps", 'it\'s "#4"'], start=1):
-            shutil.copy(phantom_set / kind / f"case_0{number}.nii.gz", data / kind / f"{name}.nii.gz")
-    before = set(bundle.rglob("*"))
-    done = typed(repository / place, **small("adnet"), dataset_dir=data, output_dir=tmp_path / "out")
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert (tmp_path / "out" / "model.pt").is_file()
-    assert set(bundle.rglob("*")) == before and not (repository / "EVALUATED").exists()
-
-
-@pytest.mark.slow
-def test_a_refusal_in_an_interpreter_of_its_own(typed: Any, repository: Path, tmp_path: Path) -> None:
-    bundle = repository / "bundles" / "adnet"
-    done = typed(bundle, dataset_dir=tmp_path / "none", output_dir=tmp_path / "out")
-    assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith(f"{tmp_path / 'none'}: ")
-    assert not (tmp_path / "out").exists()

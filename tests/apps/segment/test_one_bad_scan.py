@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from dicom_series import write_series
-from segment_scene import CASES, Scene, make_scene, tree
+from segment_scene import CASES, Scene, tree
 
 from monai_fss.apps.cli import main
 from monai_fss.handlers.segment_report import read_quality
@@ -22,11 +22,6 @@ from monai_fss.networks.nets import ADNet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = ("--no-quality", "--no-overlays")
-
-
-@pytest.fixture
-def scene(phantom_set: Path, trained: Path, tmp_path: Path) -> Scene:
-    return make_scene(tmp_path, phantom_set, trained)
 
 
 def voxels(file: Path) -> tuple[np.ndarray, np.ndarray]:

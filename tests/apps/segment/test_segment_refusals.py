@@ -5,25 +5,19 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from bad_files import BAD_FILES, BAD_LABELS, good_image, save_nifti
-from segment_scene import CASES, Payload, Scene, make_scene, tree
+from segment_scene import CASES, Payload, Scene, tree
 
 from monai_fss.apps.cli import main
 from monai_fss.data import read_model, save_model
 from monai_fss.networks.nets import ADNet, build_encoder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture
-def scene(phantom_set: Path, trained: Path, tmp_path: Path) -> Scene:
-    return make_scene(tmp_path, phantom_set, trained)
 
 
 def refused(scene: Scene, capsys: pytest.CaptureFixture[str], *more: str) -> str:

@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import highdicom
 import nibabel as nib
 import numpy as np
-import pydicom
 import pytest
-from dicom_series import oblique_affine, scan_values, write_series
+from dicom_series import oblique_affine, scan_values, set_tag, write_series
 from monai.transforms import LoadImage
 from pydicom.dataset import Dataset
 from pydicom.fileset import FileSet
@@ -29,7 +27,6 @@ from monai_fss.data import (
     check_scan,
     check_support,
     list_scans,
-    read_scan,
 )
 
 SHUFFLED = [f"{k}.dcm" for k in (4, 1, 5, 0, 2, 3)]
@@ -45,19 +42,6 @@ def in_place(image: Any, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarr
     i, j, k = np.rint(own[:3]).astype(int)
     assert image.shape == shape and min(i.min(), j.min(), k.min()) == 0
     return np.asarray(image)[i, j, k].reshape(shape)
-
-
-def set_tag(keyword: str, value: Any, only: int | None = None) -> Callable[[int, Dataset], None]:
-    """A change of every slice, or of one; None removes the tag."""
-
-    def change(k: int, header: Dataset) -> None:
-        if only in (None, k):
-            if value is None:
-                delattr(header, keyword)
-            else:
-                setattr(header, keyword, value)
-
-    return change
 
 
 READ: dict[str, dict[str, Any]] = {
@@ -293,52 +277,3 @@ def test_a_copy_of_a_series_and_its_nifti_are_the_same_scan(tmp_path: Path) -> N
     nib.save(nib.Nifti1Image(VALUES.astype(np.int16), oblique_affine()), tmp_path / "n.nii.gz")
     with pytest.raises(ScanError, match="has the same voxels as the support"):
         check_queries({"n": tmp_path / "n.nii.gz"}, check_scan(tmp_path / "s"))
-
-
-def test_compressed_pixels_are_read(tmp_path: Path) -> None:
-    write_series(tmp_path, VALUES + 1024, oblique_affine())
-    before = check_scan(tmp_path).digest
-    for path in tmp_path.iterdir():
-        header = pydicom.dcmread(path)
-        header.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
-        header.save_as(path)
-    assert check_scan(tmp_path).digest == before
-
-
-def test_numbers_of_headers_are_compared_as_numbers(tmp_path: Path) -> None:
-    """A thickness, series number or date that is written in two ways is one."""
-
-    def change(k: int, header: Dataset) -> None:
-        header.SliceThickness = "4.0" if k % 2 else "4.00000"
-        header.SeriesNumber = "3" if k % 3 else "03"
-
-    write_series(tmp_path / "s", VALUES + 1024, oblique_affine(), names=SHUFFLED, change=change)
-    stored, affine = read_scan(tmp_path / "s")
-    np.testing.assert_array_equal(stored, VALUES)
-    np.testing.assert_allclose(affine, oblique_affine(), atol=1e-5)
-    write_series(tmp_path / "two", VALUES + 1024, oblique_affine(), change=set_tag("SliceThickness", "4.01", only=2))
-    with pytest.raises(ScanError, match=r"differ in slice thickness \(4.0.*, 4.01\)"):
-        read_scan(tmp_path / "two")
-
-
-def test_inverted_grey_values_are_turned_round_where_they_have_no_unit(tmp_path: Path) -> None:
-    stored, inverted = VALUES + 1024, set_tag("PhotometricInterpretation", "MONOCHROME1")
-    low, high = int(stored.min()), int(stored.max())
-    write_series(tmp_path / "mr", low + high - stored, oblique_affine(), None, modality="MR", change=inverted)
-    with pytest.warns(InputWarning, match=r"is stored inverted \(MONOCHROME1\). Its values are turned round"):
-        scan = check_scan(tmp_path / "mr")
-    assert (scan.minimum, scan.maximum) == (low, high)
-    np.testing.assert_array_equal(read_scan(tmp_path / "mr")[0], stored)
-    write_series(tmp_path / "ct", stored, oblique_affine(), change=inverted)
-    with pytest.warns(InputWarning, match="Its values are taken as they are, in their unit"):
-        check_scan(tmp_path / "ct")
-    np.testing.assert_array_equal(read_scan(tmp_path / "ct")[0], VALUES)
-
-
-def test_files_without_a_preamble_are_read(tmp_path: Path) -> None:
-    write_series(tmp_path / "s", VALUES + 1024, oblique_affine(), names=SHUFFLED)
-    for file in (tmp_path / "s").iterdir():
-        file.write_bytes(file.read_bytes()[132:])
-    stored, affine = read_scan(tmp_path / "s")
-    np.testing.assert_array_equal(stored, VALUES)
-    np.testing.assert_allclose(affine, oblique_affine(), atol=1e-5)
