@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
 from monai.data import DataLoader, Dataset, MetaTensor
 from monai.engines import SupervisedEvaluator
 from monai.transforms import Compose
@@ -124,3 +125,13 @@ def test_dice_over_thresholds_by_hand() -> None:
 
     scores(Engine())  # type: ignore[arg-type]
     np.testing.assert_allclose(scores.means(), [2 * 2 / 5, 2 * 3 / 7, 0])
+
+
+def test_a_scan_whose_post_processing_fails_has_no_scores_and_does_not_hide_why(files: list[Path]) -> None:
+    handler = VolumeScores({3: "liver"}, [3], QueryLabels([files[1]]))
+    engine = Engine(lambda engine, batch: None)
+    engine.state.output = {"pred": torch.zeros(1, 2, 4, 4, 12)}
+    handler._keep(engine)
+    engine.state.output = []
+    handler(engine)
+    assert handler.entries == [] and handler._logits == []
