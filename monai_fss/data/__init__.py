@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from monai_fss.data.files.propagation_file import load_propagation, read_propagation, save_propagation
     from monai_fss.data.files.writer import AtomicNibabelWriter, CaseLayout, write_probabilities
     from monai_fss.data.noisy_labels import LoadNoisyLabel, NoisyLabels
+    from monai_fss.data.organ_episodes import OrganEpisodes, pair_items
     from monai_fss.data.prepare import PrepareSlices, PrepareVolumes
     from monai_fss.data.reading.load import LoadScan, LoadScand
     from monai_fss.data.supervoxel_episodes import PreparedScans, SupervoxelEpisodes
@@ -96,6 +97,8 @@ __all__ = [
     "Scan",
     "ScanError",
     "SupervoxelEpisodes",
+    "OrganEpisodes",
+    "pair_items",
     "atomic_path",
     "case_item",
     "case_name",
@@ -187,6 +190,8 @@ _LATER = {
     "NoisyLabels": "monai_fss.data.noisy_labels",
     "PrepareSlices": "monai_fss.data.prepare",
     "PrepareVolumes": "monai_fss.data.prepare",
+    "OrganEpisodes": "monai_fss.data.organ_episodes",
+    "pair_items": "monai_fss.data.organ_episodes",
     "PreparedScans": "monai_fss.data.supervoxel_episodes",
     "SupervoxelEpisodes": "monai_fss.data.supervoxel_episodes",
     "episode_indices": "monai_fss.data.episodes",

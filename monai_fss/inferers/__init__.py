@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from monai_fss.inferers.anchors.organnet import OrganNetInferer
+from monai_fss.inferers.anchors.registered import AnchorPair
 from monai_fss.inferers.points.files import load_prnet, prnet_transforms
 from monai_fss.inferers.points.localiser import PointLocaliser
 from monai_fss.inferers.points.located import LocatedInferer, LocatedQuality
@@ -25,6 +27,7 @@ from .reverse_accuracy import ReverseAccuracy, reverse_accuracy
 from .support import SupportSet, select_slices, support_of, volume_support
 
 __all__ = [
+    "AnchorPair",
     "Atlas",
     "AtlasInferer",
     "AtlasReverseAccuracy",
@@ -38,6 +41,7 @@ __all__ = [
     "MaskSimilarity",
     "MatchLevel",
     "NativeLabeld",
+    "OrganNetInferer",
     "PointLocaliser",
     "PointMatcher",
     "PriorInferer",

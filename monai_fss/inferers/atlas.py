@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
 from typing import Any
@@ -28,21 +28,16 @@ from monai_fss.registration.run_parallel import run_parallel
 from monai_fss.registration.sides import EXCHANGED, side_ratio
 from monai_fss.transforms import count_pieces
 
-from .labelled import LabelledScan, seen
+from .labelled import LabelledScan, seen, warn_thin, why_unseen
 from .scans import scan_name
 from .support import wanted_values
 
-__all__ = ["FUSIONS", "Atlas"]
+__all__ = ["FUSIONS", "Atlas", "Placed"]
 
-OUTSIDE = (
-    "the organ lies outside the scan, as far as registration shows. Check that both show the same part of the body"
-)
 SIDES = (
     "the scan fits the labelled one better with left and right exchanged. Check the orientation in its header before "
     "you trust the sides of paired organs"
 )
-SMALL = 2
-"""Voxels of the grid that an organ must fill to be seen on it for certain."""
 SIDE_BY_SIDE = 16
 """Organs that are carried back at once: the field is looked up once for all of them."""
 FUSIONS = ("pbaf", "soft", "majority", "local", "staple")
@@ -50,6 +45,7 @@ Item = Mapping[str, Any]
 
 
 Placed = tuple[LabelledScan, DisplacementField]
+Decide = Callable[[np.ndarray, Grid, list[Placed]], tuple[np.ndarray, np.ndarray]]
 
 
 class Atlas:
@@ -99,16 +95,7 @@ class Atlas:
             raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, got '{fusion}'.")
         if nearest is not None and nearest < 1:
             raise ValueError(f"nearest must be at least 1, got {nearest}.")
-        for scan in labelled:
-            if thin := scan.thin(wanted):
-                text = ", ".join(map(str, thin))
-                warnings.warn(
-                    f"{scan_name(scan.image)}: label value(s) {text} are drawn in one slice, or with slices left out. "
-                    "Registration carries over what is drawn, so masks will be as thin. Label whole organs, or give a "
-                    "model, which needs one slice of each (--model).",
-                    InputWarning,
-                    stacklevel=2,
-                )
+        warn_thin(labelled, wanted)
         self.scans = labelled
         self.values = tuple(wanted)
         self.spacing = spacing
@@ -126,7 +113,12 @@ class Atlas:
         """In how many pieces the labelled scans show each value, see :func:`monai_fss.transforms.count_pieces`."""
         return count_pieces(scan.label for scan in self.scans)
 
-    def __call__(self, image: MetaTensor, evidence: MetaTensor | None = None, prefetch: bool = False) -> MetaTensor:
+    def __call__(
+        self,
+        image: MetaTensor,
+        evidence: MetaTensor | None = None,
+        prefetch: bool = False,
+    ) -> MetaTensor:
         """Segment a scan.
 
         Args:
@@ -145,31 +137,51 @@ class Atlas:
             InputWarning: a labelled scan, or all of them, cannot be registered, or an organ lies outside the query.
                 The others are done all the same. Left and right may be exchanged.
         """
+        return self.segment(image, partial(self._decide, evidence=evidence), prefetch)
+
+    def segment(self, image: MetaTensor, decide: Decide, prefetch: bool = False) -> MetaTensor:
+        """As a call, with another rule of what becomes of the registered scans than fusion and refinement.
+
+        Args:
+            image, prefetch: see there.
+            decide: is given the query on the atlas's grid, (h, w, d), this grid, and the labelled scans with their
+                registrations, at least one; it returns probabilities (W, h, w, d) there, and which ways none of these
+                scans puts there, bool (W,).
+
+        Returns:
+            what a call does.
+        """
         query = seen(image)
         if prefetch and image[0].numel() <= LARGE:  # of a large scan one after the other: it takes memory enough
             self._prefetch(query)
-        placed, failures = self._placed(query)
+        placed, failures = self.placed(query)
         if not placed:
             result = MetaTensor(torch.zeros(len(self.values), 1, 1, 1), affine=query.affine)
             return self._left_out(result, dict.fromkeys(self.values, f"not registered: {'; '.join(failures)}"), image)
         grid = self.grid(query)
-        fixed = resample(query, grid).as_tensor()[0].numpy()
-        probabilities = self._fused(placed, grid, fixed)
-        # Not one labelled scan puts a voxel of it into the query.
-        unseen = probabilities.reshape(len(probabilities), -1).max(1) < 0.5 / len(placed)
+        probabilities, unseen = decide(resample(query, grid).as_tensor()[0].numpy(), grid, placed)
         missing = [value for value, own in zip(self.values, unseen, strict=True) if own]
-        outside = {value: self._why_unseen(value, grid) for value in missing}
-        if self.refinement is not None:
-            odds = None if evidence is None else resample(evidence, grid, padding="border").as_tensor().numpy()
-            steps = grid.spacing / scale_of(grid)  # its lengths are made for human scans
-            probabilities = self.refinement(fixed, probabilities, steps.tolist(), odds)
+        outside = {value: why_unseen(value, self.scans, grid) for value in missing}
         probabilities[unseen] = 0
         smooth = antialiased(torch.from_numpy(probabilities), grid, Grid.of(image))
         result = self._left_out(MetaTensor(smooth, affine=torch.from_numpy(grid.affine)), outside, image)
         if self.sides and self._side_ratio(query, placed[0][0].image) < EXCHANGED:
             result.meta["doubt"] = SIDES
-            warnings.warn(f"{scan_name(image)}: {SIDES}", InputWarning, stacklevel=2)
+            warnings.warn(f"{scan_name(image)}: {SIDES}", InputWarning, stacklevel=3)
         return result
+
+    def _decide(
+        self, fixed: np.ndarray, grid: Grid, placed: list[Placed], evidence: MetaTensor | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """By fusion and refinement, see :meth:`segment`."""
+        probabilities = self._fused(placed, grid, fixed)
+        # Not one labelled scan puts a voxel of it into the query.
+        unseen = probabilities.reshape(len(probabilities), -1).max(1) < 0.5 / len(placed)
+        if self.refinement is not None:
+            odds = None if evidence is None else resample(evidence, grid, padding="border").as_tensor().numpy()
+            steps = grid.spacing / scale_of(grid)  # its lengths are made for human scans
+            probabilities = self.refinement(fixed, probabilities, steps.tolist(), odds)
+        return probabilities, unseen
 
     def _side_ratio(self, query: MetaTensor, scan: MetaTensor) -> float:
         if self.cache is None:
@@ -177,24 +189,13 @@ class Atlas:
         known = self.cache("sides", lambda: {"ratio": torch.tensor(side_ratio(query, scan))}, [query, scan], {})
         return float(known["ratio"])
 
-    def _why_unseen(self, value: int, grid: Grid) -> str:
-        """Whether an organ is too small for the grid that it was looked for on, or lies beyond the query."""
-        mm3 = max(scan.mm3(value) for scan in self.scans)
-        if mm3 >= SMALL * float(np.prod(grid.spacing)):
-            return OUTSIDE
-        spacing = " x ".join(f"{mm:.3g}" for mm in grid.spacing)
-        return (
-            f"its {mm3:.3g} mm3 are too few for the grid of {spacing} mm that it was looked for on. Give a finer one, "
-            "such as --set spacing=[1,1,1]"
-        )
-
     def grid(self, image: MetaTensor) -> Grid:
         """The grid that the atlas works on for a scan: that of its registrations."""
         box = body_grid(image)
         return box.working(self.spacing or default_spacing(box))
 
-    def _placed(self, query: MetaTensor) -> tuple[list[Placed], list[str]]:
-        """The labelled scans with their registrations, and why others have none."""
+    def placed(self, query: MetaTensor) -> tuple[list[Placed], list[str]]:
+        """The labelled scans with their registrations to a query (1, H, W, D), and why others have none."""
         found = run_parallel([partial(self.field, query, scan.image) for scan in self.scans])
         placed, failures = [], []
         for scan, outcome in zip(self.scans, found, strict=True):

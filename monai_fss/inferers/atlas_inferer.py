@@ -47,7 +47,7 @@ class AtlasInferer(Inferer):
         images = each_scan(inputs)
         results, found = [], []
         for image, evidence in zip(images, self.evidence(inputs, network), strict=True):
-            result = self.atlas(cast(MetaTensor, image.cpu()), evidence, self.prefetch)
+            result = self.result(cast(MetaTensor, image.cpu()), evidence, network)
             found.append({key: result.meta[key] for key in ("left_out", "doubt") if key in result.meta})
             results.append(_logits(result))
         size = [max(result.shape[axis] for result in results) for axis in (1, 2, 3)]
@@ -58,6 +58,10 @@ class AtlasInferer(Inferer):
         made.meta = {"affine": affines if batched else affines[0]}
         made.is_batch = inputs.is_batch
         return with_found(made, inputs, found)
+
+    def result(self, image: MetaTensor, evidence: MetaTensor | None, network: Any) -> MetaTensor:
+        """Probabilities (W, h, w, d) of one scan: the atlas's, see :meth:`Atlas.__call__`."""
+        return self.atlas(image, evidence, self.prefetch)
 
     def evidence(self, inputs: MetaTensor, network: Any) -> Sequence[MetaTensor | None]:
         """What else speaks for each class in each scan: here nothing."""

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,14 +13,22 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
+from monai_fss.data import InputWarning
 from monai_fss.registration.field import DisplacementField
 from monai_fss.registration.grid import Grid
 from monai_fss.registration.masks import resample_masks
 from monai_fss.registration.reduced import reduced
 from monai_fss.transforms import label_boxes
 
-__all__ = ["LabelledScan", "seen"]
+from .scans import scan_name
 
+__all__ = ["LabelledScan", "seen", "warn_thin", "why_unseen"]
+
+OUTSIDE = (
+    "the organ lies outside the scan, as far as registration shows. Check that both show the same part of the body"
+)
+SMALL = 2
+"""Voxels of the grid that an organ must fill to be seen on it for certain."""
 SPARSE = 0.6
 """An organ is drawn in more than this share of the slices between its first and its last one."""
 
@@ -65,3 +74,34 @@ def seen(image: MetaTensor) -> MetaTensor:
     """What registration sees: the intensities alone, without the coordinates that a network may be given, and of a
     large scan no more than it needs."""
     return reduced(cast(MetaTensor, image[:1]))
+
+
+def why_unseen(value: int, scans: Sequence[LabelledScan], grid: Grid) -> str:
+    """Whether an organ of labelled scans is too small for the grid that it was looked for on, or lies beyond the
+    query."""
+    mm3 = max(scan.mm3(value) for scan in scans)
+    if mm3 >= SMALL * float(np.prod(grid.spacing)):
+        return OUTSIDE
+    spacing = " x ".join(f"{mm:.3g}" for mm in grid.spacing)
+    return (
+        f"its {mm3:.3g} mm3 are too few for the grid of {spacing} mm that it was looked for on. Give a finer one, "
+        "such as --set spacing=[1,1,1]"
+    )
+
+
+def warn_thin(scans: Iterable[LabelledScan], values: Sequence[int]) -> None:
+    """Warn of organs that are drawn in one slice, or with slices left out: registration carries over what is drawn.
+
+    Warns:
+        InputWarning: of each scan that has some.
+    """
+    for scan in scans:
+        if thin := scan.thin(values):
+            text = ", ".join(map(str, thin))
+            warnings.warn(
+                f"{scan_name(scan.image)}: label value(s) {text} are drawn in one slice, or with slices left out. "
+                "Registration carries over what is drawn, so masks will be as thin. Label whole organs, or give a "
+                "model, which needs one slice of each (--model).",
+                InputWarning,
+                stacklevel=3,
+            )

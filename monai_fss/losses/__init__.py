@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from .adnet import ADNetLoss
+from .organnet import OrganNetLoss
 from .prnet import PRNetLoss
 from .prototype import PrototypeLoss
 from .segmentation import SegmentationLoss
 
-__all__ = ["ADNetLoss", "PRNetLoss", "PrototypeLoss", "SegmentationLoss"]
+__all__ = ["OrganNetLoss", "ADNetLoss", "PRNetLoss", "PrototypeLoss", "SegmentationLoss"]

@@ -13,6 +13,7 @@ from .label_boxes import label_boxes
 from .largest_component import LargestComponentd, count_pieces, largest_component
 from .leaks import remove_leaks
 from .one_sided import AugmentSides, OneSided
+from .organ_window import SampleOrganWindow
 from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
 from .patches import SamplePatches, patch_around
 from .position import BodyPosition, BodyPositiond
@@ -26,6 +27,7 @@ from .unless_empty import UnlessEmptyd
 from .volume_episodes import SampleVolumeEpisode, SupervoxelVolumeTabled
 
 __all__ = [
+    "SampleOrganWindow",
     "AugmentSides",
     "BodyPosition",
     "BodyPositiond",

@@ -10,8 +10,12 @@ from .label_windows import VOLUME_WINDOW, label_windows
 from .local_prototype import adaptive_local_prototypes, cells_of, grid_prototypes, softmax_similarity
 from .precision import at_least_single, fast_bfloat16, full_bmm
 from .prototype import cosine_similarity, masked_average_pooling, support_prototypes
+from .pyramid_reasoning import PyramidReasoning, neighbourhood_attention, neighbourhood_weights
 
 __all__ = [
+    "neighbourhood_weights",
+    "neighbourhood_attention",
+    "PyramidReasoning",
     "CarafeDownsample",
     "CarafeUpsample",
     "CycleResemblanceAttention",

@@ -14,6 +14,7 @@ from .factory import ENCODERS, build_encoder
 from .few_shot import FewShotNet
 from .located_segmenter import LocatedSegmenter
 from .mask_paste import MaskPaste
+from .organnet import OrganNet
 from .panet import PANet
 from .positioned_encoder import PositionedEncoder
 from .pretrained import COCO_RESNET101, load_pretrained
@@ -21,6 +22,7 @@ from .prnet import PatchFeatures, PRNet
 from .resnext3d import ResNeXt3D
 
 __all__ = [
+    "OrganNet",
     "ADNet",
     "ALPNet",
     "COCO_RESNET101",
