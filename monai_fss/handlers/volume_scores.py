@@ -64,7 +64,7 @@ class VolumeScores:
         method: str = "",
         fold: int = 0,
         run: int = 0,
-        ep1_rule: str = "adnet",
+        ep1_rule: str = "shown",
     ) -> None:
         if ways not in WAYS:
             raise ValueError(f"ways must be one of {', '.join(WAYS)}, got '{ways}'.")

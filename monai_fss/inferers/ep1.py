@@ -27,20 +27,21 @@ from .support import SupportSet, select_slices, support_of
 
 __all__ = ["EP1_RULES", "EP1Inferer", "QueryLabels", "check_rule", "chunks", "shown_slices"]
 
-EP1_RULES = ("adnet", "alpnet")
-"""How EP1 divides a query, see :func:`chunks`: as the public code of ADNet, or of ALPNet, does."""
+EP1_RULES = ("shown", "range")
+"""What EP1 divides, see :func:`chunks`: "shown" is the rule of ADNet's public code, "range" that of ALPNet's."""
 NOWHERE = -100.0
 """Logit of a class in a slice that is not told to show it: its probability is 0 there."""
 Item = Mapping[str, torch.Tensor]
 
 
-def chunks(slices: Sequence[int], parts: int = 3, rule: str = "adnet") -> list[list[int]]:
+def chunks(slices: Sequence[int], parts: int = 3, rule: str = "shown") -> list[list[int]]:
     """Divide the slices of a query that show a class into succeeding parts.
 
-    - ``"adnet"``: the list of these slices, into parts of equal length: borders at linspace(0, n, parts + 1), cut off.
-    - ``"alpnet"``: all slices from the first to the last one, those in between that do not show the class too, by their
-      place in that range: slice z is in part floor((z - first) / ((last - first) / parts)), and the last slice in the
-      last part, not in one of its own. A single slice is in the first part, as there.
+    - ``"shown"``, ADNet's: the list of these slices, into parts of equal length: borders at linspace(0, n, parts + 1),
+      cut off.
+    - ``"range"``, ALPNet's: all slices from the first to the last one, those in between that do not show the class too,
+      by their place in that range: slice z is in part floor((z - first) / ((last - first) / parts)), and the last slice
+      in the last part, not in one of its own. A single slice is in the first part, as there.
 
     Of three parts of slices without gaps the two differ where their number is two more than a multiple of three
     (ALPNet's first part has one slice more then, its second one less), and in the part of a single slice.
@@ -55,11 +56,11 @@ def chunks(slices: Sequence[int], parts: int = 3, rule: str = "adnet") -> list[l
 
     >>> chunks(range(10, 17))
     [[10, 11], [12, 13], [14, 15, 16]]
-    >>> chunks([10, 11, 13, 16], rule="alpnet")
+    >>> chunks([10, 11, 13, 16], rule="range")
     [[10, 11], [12, 13], [14, 15, 16]]
     """
     check_rule(rule)
-    if rule == "adnet":
+    if rule == "shown":
         borders = np.linspace(0, len(slices), parts + 1).astype(int)
         return [[int(z) for z in slices[a:b]] for a, b in zip(borders[:-1], borders[1:], strict=True)]
     divided: list[list[int]] = [[] for _ in range(parts)]
@@ -77,19 +78,19 @@ def check_rule(rule: str) -> None:
         raise ValueError(f"the rule of EP1 must be one of {', '.join(EP1_RULES)}, got {rule!r}.")
 
 
-def shown_slices(truth: torch.Tensor, values: Sequence[int], rule: str = "adnet") -> list[np.ndarray]:
+def shown_slices(truth: torch.Tensor, values: Sequence[int], rule: str = "shown") -> list[np.ndarray]:
     """What EP1 is told: for each value, bool (D,), which slices of the last axis show it.
 
     Args:
         truth: (1, H, W, D), label of the query.
         values: label value of each way.
-        rule: of the division, see :func:`chunks`: by "alpnet" the slices between the first and the last one that show a
+        rule: of the division, see :func:`chunks`: by "range" the slices between the first and the last one that show a
             value are told as if all of them did, and are segmented and scored.
     """
     check_rule(rule)
     told = np.asarray(truth[0])  # torch would compare a value that its type does not hold as another one
     shown = [(told == value).any((0, 1)) for value in values]
-    if rule == "adnet":
+    if rule == "shown":
         return shown
     return [np.logical_or.accumulate(own) & np.logical_or.accumulate(own[::-1])[::-1] for own in shown]
 
@@ -153,7 +154,7 @@ class EP1Inferer(Inferer):
         values: Sequence[int],
         labels: QueryLabels,
         parts: int = 3,
-        rule: str = "adnet",
+        rule: str = "shown",
     ) -> None:
         check_rule(rule)
         self.inferer = inferer

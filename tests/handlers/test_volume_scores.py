@@ -89,8 +89,8 @@ def test_alpnets_rule_counts_gaps_too(files: list[Path]) -> None:
     label[5][label[5] == 3] = 0
     nib.Nifti1Image(label, stored.affine).to_filename(files[1])
     assert scored(files, protocol="ep1")[0].dice == 1.0
-    assert scored(files, protocol="ep1", ep1_rule="alpnet")[0].dice == pytest.approx(2 * 3 / (4 + 3))
-    assert scored(files, protocol="ep2", ep1_rule="alpnet")[0].dice == pytest.approx(2 * 3 / (12 + 3))
+    assert scored(files, protocol="ep1", ep1_rule="range")[0].dice == pytest.approx(2 * 3 / (4 + 3))
+    assert scored(files, protocol="ep2", ep1_rule="range")[0].dice == pytest.approx(2 * 3 / (12 + 3))
 
 
 def test_quality_is_of_what_is_left_by_the_protocol(files: list[Path]) -> None:
@@ -116,7 +116,7 @@ def test_scores_are_written_as_results(files: list[Path], tmp_path: Path) -> Non
     results = read_results(tmp_path / "out")
     assert results.entries == handler.entries
     assert (results.settings["protocol"], results.settings["ways"]) == ("ep1", "independent")
-    assert results.settings["ep1_rule"] == "adnet"
+    assert results.settings["ep1_rule"] == "shown"
     told = {"bundle": "m", "dataset": "d", "split": "within", "labelled_slices": 1}
     VolumeScores({3: "liver"}, [3], QueryLabels([files[1]])).write(tmp_path / "ep2", told)
     assert "ep1_rule" not in read_results(tmp_path / "ep2").settings
@@ -126,7 +126,7 @@ def test_refusals() -> None:
     for own, words in (
         ({"ways": "both"}, "independent, compete, got 'both'"),
         ({"protocol": "ep3"}, "got 'ep3'"),
-        ({"ep1_rule": "panet"}, "one of adnet, alpnet, got 'panet'"),
+        ({"ep1_rule": "panet"}, "one of shown, range, got 'panet'"),
     ):
         with pytest.raises(ValueError, match=words):
             VolumeScores({}, [], QueryLabels([]), **own)  # type: ignore[arg-type]

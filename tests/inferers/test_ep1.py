@@ -80,7 +80,7 @@ ALPNET = [
 @pytest.mark.parametrize("parts", [1, 3, 5])
 @pytest.mark.parametrize("shown", ALPNET, ids=str)
 def test_alpnets_parts_are_those_of_its_rule(shown: list[int], parts: int) -> None:
-    found = chunks(shown, parts, "alpnet")
+    found = chunks(shown, parts, "range")
     expected: list[list[int]] = [[] for _ in range(parts)]
     for z in range(min(shown), max(shown) + 1):
         expected[alpnet_part(z, shown, parts)].append(z)
@@ -91,7 +91,7 @@ def test_alpnets_three_parts_of_any_extent() -> None:
     """Borders that a division without rounding falls on, and those where rounding might put a slice to another part."""
     for extent in range(200):
         shown = [7, 7 + extent]
-        for part, slices in enumerate(chunks(shown, 3, "alpnet")):
+        for part, slices in enumerate(chunks(shown, 3, "range")):
             assert all(alpnet_part(z, shown, 3) == part for z in slices)
 
 
@@ -107,7 +107,7 @@ def test_alpnets_three_parts_of_any_extent() -> None:
     ],
 )
 def test_alpnets_parts_by_hand(slices: list[int], expected: list[list[int]]) -> None:
-    assert chunks(slices, rule="alpnet") == expected
+    assert chunks(slices, rule="range") == expected
 
 
 def test_where_the_rules_differ_without_gaps() -> None:
@@ -115,20 +115,20 @@ def test_where_the_rules_differ_without_gaps() -> None:
         adnet, alpnet = ([len(part) for part in chunks(range(n), rule=rule)] for rule in EP1_RULES)
         more = 1 if n % 3 == 2 else 0
         assert alpnet == [adnet[0] + more, adnet[1] - more, adnet[2]]
-    assert chunks([5]) == [[], [], [5]] and chunks([5], rule="alpnet") == [[5], [], []]
+    assert chunks([5]) == [[], [], [5]] and chunks([5], rule="range") == [[5], [], []]
 
 
 def test_the_range_is_told_by_alpnets_rule() -> None:
     truth = torch.zeros(1, 2, 2, 9)
     truth[0, 0, 0, [2, 3, 6]] = 1
     truth[0, 1, 1, [0, 8]] = 4
-    for rule, one, four in (("adnet", [2, 3, 6], [0, 8]), ("alpnet", [2, 3, 4, 5, 6], [*range(9)])):
+    for rule, one, four in (("shown", [2, 3, 6], [0, 8]), ("range", [2, 3, 4, 5, 6], [*range(9)])):
         told = shown_slices(truth, [1, 4, 5], rule)
         assert [np.flatnonzero(own).tolist() for own in told] == [one, four, []]
 
 
 def test_an_unknown_rule_is_refused() -> None:
-    says = "the rule of EP1 must be one of adnet, alpnet, got 'panet'"
+    says = "the rule of EP1 must be one of shown, range, got 'panet'"
     for call in (lambda: chunks([1], 3, "panet"), lambda: shown_slices(torch.zeros(1, 1, 1, 1), [1], "panet")):
         with pytest.raises(ValueError, match=says):
             call()
@@ -141,8 +141,8 @@ def test_ep1_by_alpnets_rule_segments_gaps_too() -> None:
     query, angles = query_scan()
     query["truth"][0, 1, 2, 5:9] = 0
     used = {
-        "adnet": {3: 30, 4: 60, 9: 90},
-        "alpnet": {3: 30, 4: 30, 5: 60, 6: 60, 7: 90, 8: 90, 9: 90},
+        "shown": {3: 30, 4: 60, 9: 90},
+        "range": {3: 30, 4: 30, 5: 60, 6: 60, 7: 90, 8: 90, 9: 90},
     }
     for rule, of in used.items():
         got = by_ep1(network(), [support_scan()], query, [1], rule=rule)

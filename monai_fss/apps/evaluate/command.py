@@ -47,10 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ep1-rule",
-        choices=("adnet", "alpnet"),
-        default="adnet",
-        help="how ep1 divides the slices: adnet: those that show the organ, into equal parts (default); alpnet: all "
-        "from the first to the last that shows it, into thirds of that range, as ALPNet's code does",
+        choices=("shown", "range"),
+        default="shown",
+        help="what ep1 divides into three: shown: the list of slices that show the organ, as ADNet does (default); "
+        "range: all from the first to the last that shows it, as ALPNet's code does",
     )
     parser.add_argument(
         "--split",

@@ -20,7 +20,7 @@ class Evaluation:
         method: what is evaluated.
         data: data set folder.
         protocol: "ep1" or "ep2".
-        ep1_rule: how EP1 divides a query's slices, see :func:`monai_fss.inferers.chunks`. Default: "adnet".
+        ep1_rule: how EP1 divides a query's slices, see :func:`monai_fss.inferers.chunks`. Default: "shown", ADNet's.
         split: see :func:`monai_fss.data.make_folds`.
         ways: "independent" or "compete".
         runs: repetitions; run r has seed ``seed + r``.
@@ -48,7 +48,7 @@ class Evaluation:
     method: Method
     data: str
     protocol: str = "ep2"
-    ep1_rule: str = "adnet"
+    ep1_rule: str = "shown"
     split: str = "within"
     ways: str = "independent"
     runs: int = 1

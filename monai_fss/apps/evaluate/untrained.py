@@ -20,9 +20,9 @@ def starting_network(evaluation: Evaluation) -> Any:
     """A network as the training begins with.
 
     It is the ``network_def`` of the training's configuration, so that it has the pre-trained weights of the recipe or
-    of ``pretrained``; what these do not cover is random, drawn with the seed of the first run (not the very draw of that
-    training, which draws other numbers before). With the weights of COCO, ALPNet is so what CRAPNet's paper calls
-    "ALPNet-init" (Table 1).
+    of ``pretrained``; what these do not cover is random, drawn with the seed of the first run (not the very draw of
+    that training, which draws other numbers before). ALPNet with the weights of COCO and no training is what CRAPNet's
+    paper calls "ALPNet-init" (Table 1).
 
     Args:
         evaluation: of a method that is trained, and of no given model.

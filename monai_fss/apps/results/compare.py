@@ -207,7 +207,7 @@ def _check_settings(a: dict[str, Any], b: dict[str, Any]) -> None:
                 f"A and B: {key} is {a[key]!r} in A and {b[key]!r} in B, so their scores do not compare. "
                 f"Evaluate both with the same {key}."
             )
-    rules = [each.get(_EP1_RULE, "adnet") for each in (a, b)]
+    rules = [each.get(_EP1_RULE, "shown") for each in (a, b)]
     if rules[0] != rules[1]:
         raise ValueError(
             f"A and B: the rule of EP1 is {rules[0]!r} in A and {rules[1]!r} in B, so their scores are of other slices."

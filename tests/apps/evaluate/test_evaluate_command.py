@@ -93,17 +93,17 @@ def test_settings_that_leave_nothing_of_a_recipe_are_refused(
 
 @pytest.mark.parametrize("own", [{"ep1_rule": "mine"}, {"spread": "cases"}])
 def test_rules_and_definitions_that_there_are_not(own: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"(ep1-rule mine|spread cases): is not known. Give one of (adnet|folds), "):
+    with pytest.raises(UsageError, match=r"(ep1-rule mine|spread cases): is not known. Give one of (shown|folds), "):
         check_evaluation(Evaluation(Method("panet"), data="d", protocol="ep1", **own))
 
 
 def test_a_rule_that_a_bundle_of_before_would_not_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = Evaluation(Method("panet"), data="d", protocol="ep1", ep1_rule="alpnet")
+    asked = Evaluation(Method("panet"), data="d", protocol="ep1", ep1_rule="range")
     check_evaluation(asked)
     monkeypatch.setattr(checks, "config_keys", lambda files: {"protocol": "ep2"})
-    with pytest.raises(UsageError, match="ep1-rule alpnet: panet's configs/evaluate.yaml has no ep1_rule, so it would"):
+    with pytest.raises(UsageError, match="ep1-rule range: panet's configs/evaluate.yaml has no ep1_rule, so it would"):
         check_evaluation(asked)
-    check_evaluation(replace(asked, ep1_rule="adnet"))
+    check_evaluation(replace(asked, ep1_rule="shown"))
 
 
 def test_a_recipe_of_which_something_is_left_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

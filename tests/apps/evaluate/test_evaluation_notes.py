@@ -97,14 +97,14 @@ def test_the_rule_of_ep1_is_asked_for_and_the_definition_of_deviations_is_not(
     for name in ("adnet", "panet"):  # notes of before there was a rule
         file = tmp_path / name / "evaluation.json"
         note = json.loads(file.read_text(encoding="utf-8"))
-        assert note["asked"].pop("ep1_rule") == "adnet" and "spread" not in note["asked"]
+        assert note["asked"].pop("ep1_rule") == "shown" and "spread" not in note["asked"]
         file.write_text(json.dumps(note))
     several(phantom_set, tmp_path, "adnet", "panet", "crapnet", protocol="ep1", spread="patients")
     assert made == ["adnet", "panet", "crapnet"]
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert SPREADS["patients"] in text and SPREADS["folds"] not in text
-    with pytest.raises(UsageError, match=r"holds another evaluation \(ep1_rule was adnet, now alpnet\)"):
-        several(phantom_set, tmp_path, "adnet", "panet", "crapnet", protocol="ep1", ep1_rule="alpnet")
+    with pytest.raises(UsageError, match=r"holds another evaluation \(ep1_rule was shown, now range\)"):
+        several(phantom_set, tmp_path, "adnet", "panet", "crapnet", protocol="ep1", ep1_rule="range")
 
 
 def test_results_of_other_scans_are_refused_and_those_of_a_moved_data_set_are_not(

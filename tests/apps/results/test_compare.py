@@ -125,13 +125,13 @@ def test_different_settings_are_refused(key: str, value: Any, shown: str) -> Non
 
 
 def test_another_rule_of_ep1_is_refused() -> None:
-    a, b = five(0.02, ep1_rule="adnet"), five(0.02, ep1_rule="alpnet")
-    with pytest.raises(ValueError, match="the rule of EP1 is 'adnet' in A and 'alpnet' in B.*the same --ep1-rule"):
+    a, b = five(0.02, ep1_rule="shown"), five(0.02, ep1_rule="range")
+    with pytest.raises(ValueError, match="the rule of EP1 is 'shown' in A and 'range' in B.*the same --ep1-rule"):
         compare(a, b)
-    with pytest.raises(ValueError, match="the rule of EP1 is 'adnet' in A and 'alpnet' in B"):
+    with pytest.raises(ValueError, match="the rule of EP1 is 'shown' in A and 'range' in B"):
         compare(five(0.02), b)  # results of before there was another one
     compare(five(0.02), a)
-    assert "- ep1 rule: alpnet\n" in format_comparison(compare(b, b))
+    assert "- ep1 rule: range\n" in format_comparison(compare(b, b))
 
 
 NAMES = [["liver", "spleen"], ["right_kidney", "left_kidney"]]
