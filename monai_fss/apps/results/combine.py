@@ -42,8 +42,8 @@ def combine(parts: Sequence[Results], command: str = "") -> Results:
     pasted = _first_with(MASK_PASTE, parts)
     entries += [] if pasted is None else _of(MASK_PASTE, pasted)
     settings: dict[str, Any] = dict(parts[0].settings)
-    if untrained is not None and _WEIGHTS in untrained.settings:  # results of earlier versions do not say it
-        settings[_WEIGHTS] = untrained.settings[_WEIGHTS]
+    if untrained is not None:  # results of earlier versions do not say it: they were random
+        settings[_WEIGHTS] = untrained.settings.get(_WEIGHTS, "random")
     for key in _OF_EACH:
         values = {str(part.settings["bundle"]): part.settings[key] for part in parts}
         same = len({json.dumps(value) for value in values.values()}) == 1

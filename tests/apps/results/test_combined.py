@@ -60,6 +60,8 @@ def test_baselines_are_of_the_first_method_that_has_them_and_say_of_which() -> N
     for one, weights in zip(parts, ("none", "known.pth", "random"), strict=True):
         one.settings["untrained_network"] = weights
     assert combine(parts).settings["untrained_network"] == "known.pth", "of the one that is shown"
+    del parts[1].settings["untrained_network"]  # of an earlier version
+    assert combine(parts).settings["untrained_network"] == "random"
     prior = combine([part("adnet", 0.7, "adnet + atlas"), part("panet", 0.9, "panet + atlas")])
     assert prior.entries[2].method == "untrained adnet + atlas"
 
