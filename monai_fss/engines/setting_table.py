@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from monai_fss.engines.ranges import Either, Listed, Name, Null, Number, Range, Switch, Text
 from monai_fss.inferers.atlas import FUSIONS
+from monai_fss.inferers.ep1 import EP1_RULES
 from monai_fss.networks.nets.factory import ENCODERS
 from monai_fss.registration.register import PRESETS
 from monai_fss.transforms.supervoxels import SELF_SUPERVISIONS
@@ -133,6 +134,7 @@ _LEVEL: dict[str, Range] = {  # of coarse and of fine
     "steps": COUNT,
 }
 _USE: dict[str, Range] = {
+    "ep1_rule": Name(EP1_RULES),
     "fusion": Name(FUSIONS),
     "largest_component": SWITCH,
     "masks": SWITCH,
