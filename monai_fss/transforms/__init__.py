@@ -22,7 +22,6 @@ from .scribbles_from_mask import ScribblesFromMaskd, scribbles_from_mask
 from .slice_range import SliceRanged
 from .spacing import LabelSpacingd, SmoothSpacingd, smooth_spacing
 from .supervoxels import Supervoxels, Supervoxelsd, by_superpixels
-from .unless_empty import UnlessEmptyd
 from .volume_episodes import SampleVolumeEpisode, SupervoxelVolumeTabled
 
 __all__ = [
@@ -47,7 +46,6 @@ __all__ = [
     "SupervoxelVolumeTabled",
     "Supervoxels",
     "Supervoxelsd",
-    "UnlessEmptyd",
     "WayProbabilitiesd",
     "WaysToLabeld",
     "by_superpixels",

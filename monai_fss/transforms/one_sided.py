@@ -74,6 +74,7 @@ class AugmentSides(Compose):
 
     Args:
         warp: random transform of the query's ``image``, ``position`` and ``label``, such as MONAI's ``Rand2DElasticd``.
+            Default None: a side comes warped, see :class:`monai_fss.transforms.SampleVolumeEpisode`.
         weights: odds of query and support, see :class:`OneSided`. Default (1, 1).
         contrast_prob, contrast_factor, contrast_sigma: of the pseudo-organ's brightness. Defaults 0.5, 3 and 1 pixel.
         gamma: range of the gamma. Default (0.5, 1.5).
@@ -84,7 +85,7 @@ class AugmentSides(Compose):
 
     def __init__(
         self,
-        warp: Callable[[Any], Any],
+        warp: Callable[[Any], Any] | None = None,
         weights: Sequence[float] = (1.0, 1.0),
         contrast_prob: float = 0.5,
         contrast_factor: float = 3.0,
@@ -95,11 +96,12 @@ class AugmentSides(Compose):
     ) -> None:
         contrast = RandMaskContrastd("image", "label", contrast_factor, contrast_sigma, contrast_prob, bounded=bounded)
         bent = RandAdjustContrastd("image", prob=1, gamma=(gamma[0], gamma[1]))
+        changes: list[Callable[[Any], Any]] = [contrast, bent, *([] if warp is None else [warp])]
         moved = [] if position_jitter is None else ["position", "support_position"]
         jitter = position_jitter or 0.0
         super().__init__(
             [
-                *(OneSided(transform, weights) for transform in (contrast, bent, warp)),
+                *(OneSided(transform, weights) for transform in changes),
                 *(RandShiftIntensityd(key, jitter, prob=1, channel_wise=True) for key in moved),
             ]
         )
