@@ -9,6 +9,7 @@ from .felzenszwalb import felzenszwalb
 from .foreground import foreground_mask
 from .geodesic import geodesic_distance
 from .geodesic_growth import GeodesicGrowthd, grow_scribbles
+from .isotropic_zoom import RandIsotropicZoomd
 from .label_boxes import label_boxes
 from .largest_component import LargestComponentd, count_pieces, largest_component
 from .leaks import remove_leaks
@@ -18,6 +19,7 @@ from .patches import SamplePatches, patch_around
 from .position import BodyPosition, BodyPositiond
 from .probabilities import WayProbabilitiesd, WaysToLabeld
 from .sample_episode import NoEpisodeError, SampleEpisode, SupervoxelTabled
+from .scan_pad import ScanPadd
 from .scribbles_from_mask import ScribblesFromMaskd, scribbles_from_mask
 from .slice_range import SliceRanged
 from .spacing import LabelSpacingd, SmoothSpacingd, smooth_spacing
@@ -33,10 +35,12 @@ __all__ = [
     "LargestComponentd",
     "NoEpisodeError",
     "OneSided",
+    "RandIsotropicZoomd",
     "RandMaskContrastd",
     "SampleEpisode",
     "SamplePatches",
     "SampleVolumeEpisode",
+    "ScanPadd",
     "ScribblesFromMaskd",
     "SliceOrientation",
     "SliceOrientationd",

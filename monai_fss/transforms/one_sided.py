@@ -12,6 +12,7 @@ import numpy as np
 from monai.transforms import Compose, OneOf, RandAdjustContrastd, Randomizable, RandShiftIntensityd, Transform
 
 from .contrast import RandMaskContrastd
+from .isotropic_zoom import RandIsotropicZoomd
 
 __all__ = ["AugmentSides", "OneSided"]
 
@@ -81,6 +82,8 @@ class AugmentSides(Compose):
         position_jitter: largest shift of the position, each axis by itself, where 2 is the body's width. Default None:
             there is no position.
         bounded: whether images are in 0..1 and stay so; not where a z-score has been taken of them. Default: they are.
+        zoom: (least, most) of one factor by which all that the side shows becomes larger, before ``warp``, see
+            :class:`monai_fss.transforms.RandIsotropicZoomd`. Default None: none.
     """
 
     def __init__(
@@ -93,10 +96,15 @@ class AugmentSides(Compose):
         gamma: tuple[float, float] = (0.5, 1.5),
         position_jitter: float | None = None,
         bounded: bool = True,
+        zoom: Sequence[float] | None = None,
     ) -> None:
         contrast = RandMaskContrastd("image", "label", contrast_factor, contrast_sigma, contrast_prob, bounded=bounded)
         bent = RandAdjustContrastd("image", prob=1, gamma=(gamma[0], gamma[1]))
         changes: list[Callable[[Any], Any]] = [contrast, bent, *([] if warp is None else [warp])]
+        if zoom is not None:  # of the side that is warped
+            keys, modes = ["image", "position", "label"], ["bilinear", "bilinear", "nearest"]
+            larger = RandIsotropicZoomd(keys, zoom, modes, ["zeros", "border", "zeros"])
+            changes[2:] = [Compose([larger, *changes[2:]])]
         moved = [] if position_jitter is None else ["position", "support_position"]
         jitter = position_jitter or 0.0
         super().__init__(
