@@ -52,6 +52,7 @@ _RUN: dict[str, Range] = {
     "val_queries": COUNT_OR_NONE,
 }
 _SCANS: dict[str, Range] = {
+    "crop": _or_null(Listed(PIXELS, 2)),
     "labels": _or_null(VALUES),
     "pixdim": MM,
     "position_axes": Listed(Number(least=0, most=2, whole=True), distinct=True),
@@ -72,6 +73,7 @@ _EPISODES: dict[str, Range] = {
     "elastic::shear": Listed(NUMBER, 2),
     "elastic::spacing": Listed(COUNT, 2),
     "elastic::translate": Listed(NUMBER, 2),
+    "elastic::zoom": _or_null(Listed(POSITIVE, 2)),
     "min_area": Number(least=0, most=1e6),
     "min_volume": Number(least=0, most=1e9),
     "position_jitter": Number(least=0, most=2),
