@@ -12,11 +12,11 @@ from ignite.metrics import Average
 from monai.data import DataLoader
 from monai.engines import SupervisedEvaluator
 from monai.handlers import TensorBoardStatsHandler
-from monai.transforms import Compose
+from monai.transforms import Compose, ToDeviced
 from torch.utils.data import Dataset, Subset
 
 from monai_fss import metrics
-from monai_fss.inferers import FewShotInferer, FewShotVolumeInferer, SupportSet, support_of
+from monai_fss.inferers import FewShotInferer, FewShotVolumeInferer, NativeLabeld, SupportSet, support_of
 from monai_fss.transforms import WayProbabilitiesd, WaysToLabeld
 
 __all__ = ["DiceEvaluator", "FewShotEvaluator"]
@@ -31,6 +31,7 @@ class DiceEvaluator(SupervisedEvaluator):
         inferer: from images to logits (B, 1 + W, H, W, D), the background first.
         values: label value of each way; a voxel is of its most probable way, see
             :class:`monai_fss.transforms.WaysToLabeld`.
+        on_grid: the inferer's logits are on a grid of its own, and are brought to the image's. Default: they are there.
         log_dir: folder for TensorBoard's curve of the metric. Default None: none.
         val_handlers: further handlers. Default: none.
         more: further arguments of ``SupervisedEvaluator``, such as ``device`` and ``amp``.
@@ -43,12 +44,17 @@ class DiceEvaluator(SupervisedEvaluator):
         network: Any,
         inferer: Any,
         values: Sequence[int],
+        on_grid: bool = False,
         log_dir: str | Path | None = None,
         val_handlers: Sequence[Any] = (),
         **more: Any,
     ) -> None:
         self.values = [int(value) for value in values]
-        labels = Compose([WayProbabilitiesd("pred"), WaysToLabeld("pred", self.values)])
+        labels: Any = Compose([WayProbabilitiesd("pred"), WaysToLabeld("pred", self.values)])
+        if on_grid:
+            labels = Compose(
+                [ToDeviced(["image", "label", "pred"], "cpu"), NativeLabeld("pred", self.values, on_image=True)]
+            )
         handlers = [] if log_dir is None else [TensorBoardStatsHandler(log_dir=str(log_dir), iteration_log=False)]
         super().__init__(
             val_data_loader=DataLoader(dataset, batch_size=1),

@@ -45,6 +45,7 @@ class NativeLabeld(MapTransform):
         working: also the label map on the grid of the preprocessed image, under this name: (1, h, w, d). Default: none.
         orig_keys: the preprocessed image, whose meta data tell the scan's grid.
         threshold: a labelled voxel has more than this probability. Default 0.5, as the argmax of the logits has it.
+        on_image: stay on the grid of the preprocessed image, as a validation compares there. Default: the scan's own.
 
     Raises:
         ValueError: the number of ways is not that of ``values``.
@@ -57,10 +58,12 @@ class NativeLabeld(MapTransform):
         working: Hashable | None = None,
         orig_keys: Hashable = "image",
         threshold: float = 0.5,
+        on_image: bool = False,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.values = [int(v) for v in values]
+        self.on_image = on_image
         self.working = working
         self.orig_keys = orig_keys
         self.threshold = threshold
@@ -77,7 +80,7 @@ class NativeLabeld(MapTransform):
                 )
             if self.working is not None:
                 result[self.working] = self._label(logits, Grid.of(image), image)
-            result[key] = self._label(logits, native_grid(image), image)
+            result[key] = self._label(logits, Grid.of(image) if self.on_image else native_grid(image), image)
         return result
 
     def _label(self, logits: MetaTensor, grid: Grid, image: MetaTensor) -> MetaTensor:
