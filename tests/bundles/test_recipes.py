@@ -18,4 +18,5 @@ EXCHANGED = ("lr_scheduler", "optimizer")
 def test_a_recipe_names_settings_that_exist(bundle: str, name: str) -> None:
     """MONAI takes a mistyped key without a word."""
     recipe = [key for key in settings_in(bundle, name) if key.split("::")[0] not in EXCHANGED]
+    recipe = [key for key in recipe if not key.rpartition("::")[2].isdigit()]  # a list may stand where a number does
     assert set(recipe) <= settings_in(bundle).keys()

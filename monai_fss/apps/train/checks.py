@@ -51,6 +51,8 @@ def check_stages(known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     if not isinstance(epoch, int) or epoch < 1:
         return
     for level in ("coarse", "fine"):
+        if merged.get(level, 0) is None:  # one network alone
+            continue
         steps = settings.get(f"{level}::steps", (merged.get(level) or {}).get("steps"))
         if not isinstance(steps, int) or steps < 1 or steps % epoch:
             raise UsageError(

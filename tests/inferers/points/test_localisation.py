@@ -253,10 +253,10 @@ def test_patches_have_zeros_beyond_the_scan() -> None:
 
 
 def test_arguments_are_checked() -> None:
-    with pytest.raises(ValueError, match="starts 0, jumps 1 and batch 8 must be at least 1"):
+    with pytest.raises(ValueError, match="starts 0 and batch 8 must be at least 1, jumps 1 at least 0"):
         unmatched(Known(), starts=0)
-    with pytest.raises(ValueError, match="starts 8, jumps 0 and batch 8 must be at least 1"):
-        unmatched(Known(), jumps=0)
+    with pytest.raises(ValueError, match="starts 8 and batch 8 must be at least 1, jumps -1 at least 0"):
+        unmatched(Known(), jumps=-1)
     with pytest.raises(ValueError, match="spread 40.0 and smooth -1 must be at least 0 mm"):
         unmatched(Known(), smooth=-1)
     with pytest.raises(ValueError, match=r"\(24, 2, 3, 10\) is \(radius, search, spacing, smooth\) in mm"):
