@@ -27,8 +27,8 @@ def falling_rate(optimizer: Optimizer, steps: int, steps_per_epoch: int = 1, epo
     """
     if min(steps, steps_per_epoch, 1 if epochs is None else epochs) < 1:
         raise ValueError(
-            f"steps {steps}, steps_per_epoch {steps_per_epoch} and epochs {epochs} must be at least 1 (epochs None: the "
-            "rate falls to 0)."
+            f"steps {steps}, steps_per_epoch {steps_per_epoch} and epochs {epochs} must be at least 1; epochs may be "
+            "None, for a rate that falls to 0."
         )
     if epochs is None:
         return PolynomialLR(optimizer, total_iters=steps, power=POWER)

@@ -180,7 +180,7 @@ class PointLocaliser:
         if len(rated):
             _, anatomical, pixel = self._features(grid, grid.nearest(mm[rated])[0])
             first = F.cosine_similarity(support.anatomical[rated], anatomical)
-            similarity[rated] = (first * F.cosine_similarity(support.pixel[rated], pixel)).numpy()
+            similarity[rated] = _both(first, F.cosine_similarity(support.pixel[rated], pixel)).numpy()
         return similarity
 
     def _grids(self, image: MetaTensor) -> tuple[PatchGrid, PatchGrid]:
@@ -225,6 +225,15 @@ class PointLocaliser:
             patches = grid.patches(centres[first : first + self.batch], network.patch_size)
             answers.append([answer.cpu() for answer in ask(patches.to(network.reach.device))])
         return tuple(torch.cat(answer) for answer in zip(*answers, strict=True))
+
+
+def _both(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """The product of two cosines (Eq. 5), negative where one of them is: unlike in both ways is not alike.
+
+    The published code's features are those after a ReLU, whose cosines are never negative.
+    """
+    product = (first * second).abs()
+    return torch.where(torch.minimum(first, second) < 0, -product, product)
 
 
 def _channels_last(network: PRNet) -> PRNet:

@@ -107,7 +107,7 @@ def test_a_second_network_makes_the_later_jumps_and_the_features() -> None:
     before, localiser = coarse.features, unmatched(coarse, fine)
     found = localiser(localiser.support(SUPPORT, POINTS, [1, 2, 3]), query)
     assert found.voxels.tolist() == (POINTS + [4, -3, 3]).tolist()
-    np.testing.assert_allclose(found.similarity, np.cos(0.6 * np.pi) ** 2, atol=1e-4)
+    np.testing.assert_allclose(found.similarity, -(np.cos(0.6 * np.pi) ** 2), atol=1e-4)
     assert coarse.features == before and fine.features == 6
 
 
