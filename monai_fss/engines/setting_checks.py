@@ -70,7 +70,8 @@ def joint_problems(values: Mapping[str, Any]) -> list[str]:
     Which settings do not go together.
 
     Args:
-        values: every setting of a bundle; what is missing, or is an expression, is passed over.
+        values: every setting of a bundle; what is missing, or is an expression, is passed over. A part, such as
+            ``coarse::rebuilt``, goes before what its mapping says.
 
     Returns:
         a sentence for each, as :func:`setting_problems`.
@@ -147,11 +148,9 @@ def _decoder_problems(values: Mapping[str, Any]) -> list[str]:
     coarse = values.get("coarse")
     if "fine" not in values or values["fine"] is not None or not isinstance(coarse, Mapping):
         return []
-    if values.get("coarse::rebuilt") or coarse.get("rebuilt", 1):  # inference does not know it
+    if values.get("coarse::rebuilt", coarse.get("rebuilt", 1)):  # inference does not know it
         return []
-    return [
-        "fine=null: leaves the coarse network alone, and with coarse::rebuilt=0 its features learn nothing. Set both."
-    ]
+    return ["fine=null: leaves one network, whose features coarse::rebuilt=0 does not train. Set both."]
 
 
 def leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -16,9 +16,11 @@ from monai.bundle import ConfigParser
 from recipe_checks import parsed
 
 from monai_fss.__main__ import main
-from monai_fss.apps.methods.bundles import bundle_path
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.methods.bundles import bundle_path, config_keys
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.methods.settings import parse_settings
+from monai_fss.apps.train.checks import check_stages, check_values
 from monai_fss.data import NoisyLabels, read_model
 from monai_fss.engines.workflows import parser_values
 from monai_fss.handlers import LabelCorrection
@@ -166,3 +168,33 @@ def test_the_whole_way_at_a_tiny_size(phantom_set: Path, tmp_path: Path) -> None
     assert main(again) == 0, "its points grow as they did in training"
     grown: Any = nib.Nifti1Image.from_filename(tmp_path / "grown" / "case_03.nii.gz")
     assert len(np.unique(np.asarray(grown.dataobj))) > 1
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "says"),
+    [
+        (
+            "prnet",
+            ["fine=null"],
+            "--set fine=null: leaves one network, whose features coarse::rebuilt=0 does not train.",
+        ),
+        ("prnet:paper", ["coarse::rebuilt=0"], "--set fine=null: leaves one network"),
+        ("prnet", ["fine=null", "coarse::rebuilt=4", "fine::steps=50"], "--set fine::steps: is of a network that fine"),
+        ("prnet:paper", ["fine::steps=50"], "--set fine::steps: no such setting of prnet's training."),
+        ("prnet:paper", ["coarse::steps=1500"], "--set coarse::steps=1500: is not a multiple of pretrain_steps_per_ep"),
+    ],
+)
+def test_what_does_not_go_with_one_network_is_refused(
+    method: str, settings: list[str], says: str, phantom_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "--bundle", method, "--data", str(phantom_set), "--output", str(tmp_path / "run")]
+    assert main([*command, "--set", "support=case_01", *settings]) == 2
+    assert says in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_what_is_replaced_whole_has_no_parts_of_before() -> None:
+    known = config_keys(Method("prnet").files)
+    check_values(known, {"fine": None, "coarse": {**known["coarse"], "rebuilt": 4}})
+    check_stages(known, {"fine": None, "coarse::steps": 50})
+    with pytest.raises(UsageError, match="coarse::rebuilt=0 does not train"):
+        check_values({**known, "fine": None, "coarse::rebuilt": 4}, {"coarse": known["coarse"]})

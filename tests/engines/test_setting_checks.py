@@ -58,7 +58,7 @@ def test_every_setting_of_every_bundle_is_in_the_table_and_fits_it(bundle: str, 
 def test_every_recipe_fits_the_table(bundle: str) -> None:
     for recipe in Method(bundle).recipes:
         values = {k: v for k, v in settings_in(bundle, recipe).items() if "::" not in k and plain(v)}
-        assert setting_problems(values, settings_in(bundle)) == [] == joint_problems({**settings_in(bundle), **values})
+        assert setting_problems(values, settings_in(bundle)) == [] == joint_problems(Method(bundle, recipe).known)
     values = {key: value for key, value in settings_in(bundle).items() if "::" not in key}
     assert setting_problems(small_training(bundle), values) == []
 
@@ -125,7 +125,7 @@ def test_values_that_cannot_be_right_are_told(bundle: str, values: dict[str, Any
         ({"delta": 0.5, "floor": 0.6}, "floor=0.6: is more than delta=0.5"),
         (
             {"fine": None, "coarse": {"rebuilt": 0}},
-            "fine=null: leaves the coarse network alone, and with coarse::rebuilt=0",
+            "fine=null: leaves one network, whose features coarse::rebuilt=0 does not train.",
         ),
     ],
 )
@@ -138,8 +138,7 @@ def test_what_prnet_takes_besides_its_own_kind() -> None:
     known = settings_in("prnet")
     values = {"pixdim": [1, 1, 3], "fine": None, "tolerance": None, "coarse": {"pixdim": [1, 1, 3]}}
     assert setting_problems(values, known) == [] == setting_problems({**values, "roi_size": [8, 8, 8]})
-    for rebuilt in ({"coarse::rebuilt": 4}, {"coarse": {**known["coarse"], "rebuilt": 4}}):
-        assert joint_problems({**known, "fine": None, **rebuilt}) == []
+    assert joint_problems({**known, "fine": None, "coarse::rebuilt": 4}) == []
     assert len(joint_problems({**known, "fine": None})) == 1
     inference = settings_in("prnet", "inference")
     assert joint_problems({**inference, "fine": None}) == [], "which does not know what was rebuilt"
