@@ -4,17 +4,21 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
 from known_prnet import SPACING, Known, scan
-from monai.data import MetaTensor
+from monai.data import MetaTensor, decollate_batch, list_data_collate
 from torch import nn
 
 from monai_fss.data import ScanError, load_propagation, save_model, save_propagation
+from monai_fss.handlers.propagation_report import PropagationReport
 from monai_fss.inferers import (
     LocatedInferer,
     LocatedPoints,
@@ -153,6 +157,24 @@ def test_the_backgrounds_points_must_be_alike_too_where_it_is_asked_for() -> Non
     assert propagation().always == (9,) and propagation(denoise_background=True).always == ()
 
 
+@pytest.mark.parametrize(("denoised", "kept"), [(False, 3), (True, 2)])
+def test_the_report_says_how_many_were_kept(denoised: bool, kept: int, tmp_path: Path) -> None:
+    inferer, points = propagation(denoise_background=denoised), found((0.9, 0.3, 0.9, 0.9, 0.4, 0.6))
+    inferer.localiser = lambda *_: points  # type: ignore[assignment]
+    image = noisy()
+    image.meta["filename_or_obj"] = "query.nii.gz"
+    batch = list_data_collate([{"image": image}])["image"]
+    engine = Engine(lambda *_: None)
+    engine.state.output = [{"image": decollate_batch(batch)[0], "pred": decollate_batch(inferer(batch))[0]}]
+    PropagationReport(inferer, tmp_path)(engine)
+    rows = list(csv.DictReader((tmp_path / "propagation.csv").open(encoding="utf-8")))
+    assert [(row["label"], row["points"], row["kept"]) for row in rows] == [
+        ("1", "2", "1"),
+        ("2", "1", "1"),
+        ("9", "3", str(kept)),
+    ]
+
+
 @pytest.mark.parametrize(("grown", "denoised", "unrated"), [(0.5, True, ()), (0.5, False, (9,)), (0.0, True, (9,))])
 def test_in_use_the_background_is_compared_where_that_counts(
     grown: float, denoised: bool, unrated: tuple[int, ...]
@@ -193,8 +215,6 @@ def test_one_network_is_kept_in_every_file(tmp_path: Path) -> None:
 
 
 def test_one_network_compares_masks_too(tmp_path: Path) -> None:
-    import nibabel as nib
-
     image, label = np.zeros((24, 24, 12), np.float32), np.zeros((24, 24, 12), np.int16)
     image[6:16, 6:18, 3:9], label[6:16, 6:18, 3:9] = 1, 1
     for name, array in (("image", image), ("label", label)):
