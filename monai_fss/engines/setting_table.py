@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from monai_fss.engines.ranges import Either, Listed, Mapped, Name, Null, Number, Range, Switch, Text
 from monai_fss.inferers.atlas import FUSIONS
+from monai_fss.inferers.ep1 import EP1_RULES
 from monai_fss.networks.nets.factory import ENCODERS
 from monai_fss.registration.register import PRESETS
 from monai_fss.transforms.supervoxels import SELF_SUPERVISIONS
@@ -52,6 +53,7 @@ _RUN: dict[str, Range] = {
     "val_queries": COUNT_OR_NONE,
 }
 _SCANS: dict[str, Range] = {
+    "crop": _or_null(Listed(PIXELS, 2)),
     "labels": _or_null(VALUES),
     "pixdim": MM,
     "position_axes": Listed(Number(least=0, most=2, whole=True), distinct=True),
@@ -72,6 +74,7 @@ _EPISODES: dict[str, Range] = {
     "elastic::shear": Listed(NUMBER, 2),
     "elastic::spacing": Listed(COUNT, 2),
     "elastic::translate": Listed(NUMBER, 2),
+    "elastic::zoom": _or_null(Listed(POSITIVE, 2)),
     "min_area": Number(least=0, most=1e6),
     "min_volume": Number(least=0, most=1e9),
     "position_jitter": Number(least=0, most=2),
@@ -143,6 +146,7 @@ _LEVEL: dict[str, Range] = {  # of coarse and of fine
     "steps": COUNT,
 }
 _USE: dict[str, Range] = {
+    "ep1_rule": Name(EP1_RULES),
     "fusion": Name(FUSIONS),
     "largest_component": SWITCH,
     "masks": SWITCH,
