@@ -15,6 +15,7 @@ from monai.transforms import (
     ScaleIntensityRanged,
     ScaleIntensityRangePercentilesd,
 )
+from monai.utils import ensure_tuple_rep
 
 from monai_fss.data.reading.load import LoadScand
 from monai_fss.transforms import BodyPositiond, LabelSpacingd, ScanPadd, SliceOrientationd
@@ -81,17 +82,18 @@ class PrepareVolumes(Compose):
     """Read scans, and make them volumes of one voxel size and of intensities of 0..1.
 
     Args:
-        pixdim: mm of a voxel along each axis. Default None: voxels stay as they are.
+        pixdim: mm of a voxel, one number for all axes or three, (H, W, slices), such as (1, 1, 3). Default None: voxels
+            stay as they are.
         window, keys: as in :class:`PrepareSlices`; what is neither ``image`` nor ``label`` stays on its own grid.
     """
 
     def __init__(
         self,
-        pixdim: float | None = None,
+        pixdim: float | Sequence[float] | None = None,
         window: Sequence[float] | None = None,
         keys: Sequence[str] = RESAMPLED,
     ) -> None:
-        grid = None if pixdim is None else (pixdim, pixdim, pixdim)
+        grid = None if pixdim is None else ensure_tuple_rep(pixdim, 3)
         super().__init__([*_read(keys, grid, padding_mode="border"), _scaled(window)])
 
 

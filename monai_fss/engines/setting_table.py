@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from monai_fss.engines.ranges import Either, Listed, Name, Null, Number, Range, Switch, Text
+from monai_fss.engines.ranges import Either, Listed, Mapped, Name, Null, Number, Range, Switch, Text
 from monai_fss.inferers.atlas import FUSIONS
 from monai_fss.inferers.ep1 import EP1_RULES
 from monai_fss.networks.nets.factory import ENCODERS
 from monai_fss.registration.register import PRESETS
 from monai_fss.transforms.supervoxels import SELF_SUPERVISIONS
 
-__all__ = ["FREE", "PIXELS", "SETTINGS"]
+__all__ = ["FREE", "OF_VOLUMES", "PIXELS", "SETTINGS"]
 
 NUMBER, POSITIVE, NOT_NEGATIVE, SHARE = Number(), Number(above=0), Number(least=0), Number(least=0, most=1)
 COUNT, COUNT_OR_NONE = Number(least=1, whole=True), Number(least=0, whole=True)
@@ -31,6 +31,7 @@ def _three(one: Range) -> Listed:
 VALUES = Listed(COUNT, distinct=True)
 PAIR = Listed(NUMBER, 2, rising=True)
 STRETCH = Listed(Number(above=-1), 2)  # by which 1 is changed
+GRID = Either([MM, _three(MM)])  # one voxel size for all axes, or one for each
 
 _RUN: dict[str, Range] = {
     "amp": SWITCH,
@@ -107,16 +108,25 @@ _PRNET: dict[str, Range] = {
     "correct": SWITCH,
     "decay": Number(above=0, most=1),
     "delta": SHARE,
+    "denoise_background": SWITCH,
+    "fine": Either([Mapped(), NULL]),
     "floor": SHARE,
     "grown": SHARE,
     "growth::intensity_weight": NOT_NEGATIVE,
     "growth::iterations": COUNT_OR_NONE,
     "growth::limit": NOT_NEGATIVE,
+    "growth_margin": NOT_NEGATIVE,
     "keep": _three(Number(above=0, most=1)),
     "least_similarity": Number(most=1),
+    "localisation::jumps": COUNT_OR_NONE,
+    "localisation::matching": SWITCH,
+    "localisation::spread": NOT_NEGATIVE,
+    "localisation::starts": COUNT,
+    "lr_epochs": _or_null(COUNT),
     "margin": NOT_NEGATIVE,
     "patches": Number(least=2, whole=True),
     "points": COUNT,
+    "pretrain_batch_size": COUNT,
     "pretrain_steps_per_epoch": COUNT,
     "roi_size": _three(COUNT),
     "simulated::margin": NOT_NEGATIVE,
@@ -124,12 +134,12 @@ _PRNET: dict[str, Range] = {
     "smooth": NOT_NEGATIVE,
     "start_epoch": COUNT_OR_NONE,
     "tau": Number(most=1),
-    "tolerance": SHARE,
+    "tolerance": _or_null(SHARE),
     "values": VALUES,
 }
 _LEVEL: dict[str, Range] = {  # of coarse and of fine
     "patch_size": _three(COUNT),
-    "pixdim": MM,
+    "pixdim": GRID,
     "radius": _or_null(POSITIVE),
     "reach": _three(POSITIVE),
     "rebuilt": COUNT_OR_NONE,
@@ -163,6 +173,8 @@ _USE: dict[str, Range] = {
 _LEVELS = {f"{level}::{key}": one for level in ("coarse", "fine") for key, one in _LEVEL.items()}
 SETTINGS: dict[str, Range] = {**_RUN, **_SCANS, **_EPISODES, **_NETWORKS, **_PRNET, **_LEVELS, **_USE}
 """Key, with ``::`` between levels, to what it may be. A bundle that has a key has it with this meaning."""
+OF_VOLUMES: dict[str, Range] = {"pixdim": GRID}
+"""What goes before in a bundle that has ``roi_size``: it works on volumes, and slices are brought to a distance too."""
 
 _PLACES = ("bundle_root", "cache_dir", "checkpoint_dir", "dataset_dir", "log_dir", "model", "output_dir", "pretrained")
 FREE: dict[str, Range] = {

@@ -117,8 +117,8 @@ class SampleVolumeEpisode(SampleEpisode):
         for side, (prefix, first) in enumerate((("support_", support), ("", query))):
             slices = slice(first, first + self.slices)
             label, grid = organ[..., slices], None
-            if side == changed:
-                label, grid = self._warped(organ, slices)
+            if self.warp is not None and side == changed:
+                label, grid = self._warped(self.warp, organ, slices)
             window = self._window(label[0].any(-1))
             for key, padding in zip(self.volume_keys, self.padding_modes, strict=True):
                 if grid is None:
@@ -128,7 +128,9 @@ class SampleVolumeEpisode(SampleEpisode):
             result[prefix + "label"] = self._cut(label, window)
         return result
 
-    def _warped(self, organ: torch.Tensor, slices: slice) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _warped(
+        self, warp: RandAffineGrid, organ: torch.Tensor, slices: slice
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The mask in a run of slices of the transformed scan, and where in the scan these voxels lie, if it is there.
 
         Places are homogeneous coordinates (4, H, W, d) in voxels from the middle of the scan.
@@ -137,8 +139,7 @@ class SampleVolumeEpisode(SampleEpisode):
         run = range(*slices.indices(depth))
         grid = torch.as_tensor(create_grid((height, width, len(run)), dtype=torch.float32, backend="torch"))
         grid[2] += (run[0] + run[-1] - (depth - 1)) / 2
-        assert self.warp is not None
-        grid = self.warp(grid=grid)
+        grid = warp(grid=grid)
         label = self._sampled(organ.float(), grid, "nearest", "reflection")
         return (label, grid) if label.any() else (organ[..., slices], None)
 

@@ -115,6 +115,17 @@ def test_volumes(window: list[int] | None, item: dict[str, Any]) -> None:
     assert_same(PrepareVolumes(None, window, keys)(item), Compose([*read(keys), scale])(item))
 
 
+def test_volumes_of_three_voxel_sizes(item: dict[str, Any]) -> None:
+    """In plane 4 mm, slices 8 mm apart, from 5 x 5 x 16: the affine says so, and a label lies where its image does."""
+    found = PrepareVolumes([4, 4, 8])({key: item[key] for key in ("image", "label")})
+    assert torch.allclose(found["image"].pixdim, torch.tensor([4.0, 4, 8], dtype=torch.float64))
+    assert found["image"].shape == found["label"].shape == (1, 80, 80, 23)  # 63 * 5 / 4 and 11 * 16 / 8, and one
+    known = {key: item[key] for key in ("image", "label")}
+    assert_same(PrepareVolumes((9, 9, 9))(dict(known)), PrepareVolumes(9.0)(dict(known)))
+    with pytest.raises(ValueError, match="length 3"):
+        PrepareVolumes([1, 3])
+
+
 def test_a_cache_keeps_what_is_prepared(item: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """MONAI takes a Compose within a Compose for random, and would keep what stands before it alone."""
     prepare = PrepareSlices(8.0)

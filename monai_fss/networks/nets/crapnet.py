@@ -205,8 +205,8 @@ class CRAPNet(FewShotNet):
         score = self._score(query, cells, of_support.unflatten(0, (batch, shots)), masks)
         predicted = (score > 0).to(query.dtype).detach()
         # Eq. 19: the query and its predicted mask segment the support shots.
-        reverse = [x.repeat_interleave(shots, dim=0)[:, None] for x in (cells, self._cells(predicted, own))]
-        aligned = self._logits(self._score(support, of_support, *reverse, padding=False), size)
+        other, mask = (x.repeat_interleave(shots, dim=0)[:, None] for x in (cells, self._cells(predicted, own)))
+        aligned = self._logits(self._score(support, of_support, other, mask, padding=False), size)
         return {
             "logits": self._logits(score, list(image.shape[2:])),
             "aligned_logits": aligned.unflatten(0, (batch, shots)),
