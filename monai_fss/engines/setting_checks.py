@@ -74,7 +74,8 @@ def joint_problems(values: Mapping[str, Any]) -> list[str]:
     Returns:
         a sentence for each, as :func:`setting_problems`.
     """
-    return [*schedule_problems(values), *position_problems(values), *_size_problems(values), *_floor_problems(values)]
+    own = [schedule_problems, position_problems, _size_problems, _floor_problems, _window_problems]
+    return [problem for judge in own for problem in judge(values)]
 
 
 def schedule_problems(values: Mapping[str, Any]) -> list[str]:
@@ -138,6 +139,17 @@ def _floor_problems(values: Mapping[str, Any]) -> list[str]:
     if not isinstance(delta, (int, float)) or not isinstance(floor, (int, float)) or floor <= delta:
         return []
     return [f"floor={floor}: is more than delta={delta}, from which it falls. Set both."]
+
+
+def _window_problems(values: Mapping[str, Any]) -> list[str]:
+    """Of windows that a U-Net of half resolution and further levels cannot halve."""
+    size, channels = values.get("roi_size"), values.get("channels")
+    if "label_dir" not in values or not isinstance(size, (list, tuple)) or not isinstance(channels, (list, tuple)):
+        return []
+    factor = 2 ** len(channels)
+    if not any(side % factor for side in size):
+        return []
+    return [f"roi_size={_typed(size)}: are no multiples of {factor}, by which {len(channels)} levels divide. Set such."]
 
 
 def leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from .adnet import ADNetLoss
+from .known_voxels import KnownVoxelsLoss
 from .prnet import PRNetLoss
 from .prototype import PrototypeLoss
 from .segmentation import SegmentationLoss
 
-__all__ = ["ADNetLoss", "PRNetLoss", "PrototypeLoss", "SegmentationLoss"]
+__all__ = ["ADNetLoss", "KnownVoxelsLoss", "PRNetLoss", "PrototypeLoss", "SegmentationLoss"]

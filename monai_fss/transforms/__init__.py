@@ -10,7 +10,7 @@ from .foreground import foreground_mask
 from .geodesic import geodesic_distance
 from .geodesic_growth import GeodesicGrowthd, grow_scribbles
 from .label_boxes import label_boxes
-from .largest_component import LargestComponentd, count_pieces, largest_component
+from .largest_component import LargestComponentd, count_pieces, largest_component, usual_pieces
 from .leaks import remove_leaks
 from .one_sided import AugmentSides, OneSided
 from .orientation import SliceOrientation, SliceOrientationd, slice_axcodes
@@ -63,4 +63,5 @@ __all__ = [
     "scribbles_from_mask",
     "slice_axcodes",
     "smooth_spacing",
+    "usual_pieces",
 ]

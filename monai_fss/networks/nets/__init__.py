@@ -19,6 +19,7 @@ from .positioned_encoder import PositionedEncoder
 from .pretrained import COCO_RESNET101, load_pretrained
 from .prnet import PatchFeatures, PRNet
 from .resnext3d import ResNeXt3D
+from .supervised_unet import SupervisedUNet
 
 __all__ = [
     "ADNet",
@@ -37,6 +38,7 @@ __all__ = [
     "PatchFeatures",
     "PositionedEncoder",
     "ResNeXt3D",
+    "SupervisedUNet",
     "build_encoder",
     "load_pretrained",
 ]
