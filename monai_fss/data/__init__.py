@@ -64,8 +64,8 @@ if TYPE_CHECKING:
     from monai_fss.data.episodes import EpisodeDataset, EpisodeLoader, EpisodeSampler, episode_indices
     from monai_fss.data.files.cache import ContentCache
     from monai_fss.data.files.models import latest_checkpoint, load_model, read_model, restore, save_best, save_model
-    from monai_fss.data.files.start import start_from
     from monai_fss.data.files.propagation_file import load_propagation, read_propagation, save_propagation
+    from monai_fss.data.files.start import start_from
     from monai_fss.data.files.writer import AtomicNibabelWriter, CaseLayout, write_probabilities
     from monai_fss.data.noisy_labels import LoadNoisyLabel, NoisyLabels
     from monai_fss.data.prepare import PrepareSlices, PrepareVolumes

@@ -142,14 +142,20 @@ def _floor_problems(values: Mapping[str, Any]) -> list[str]:
 
 
 def _window_problems(values: Mapping[str, Any]) -> list[str]:
-    """Of windows that a U-Net of half resolution and further levels cannot halve."""
+    """Of windows that a U-Net cannot halve as often as it does, from half resolution on (``label_dir`` tells it)."""
     size, channels = values.get("roi_size"), values.get("channels")
     if "label_dir" not in values or not isinstance(size, (list, tuple)) or not isinstance(channels, (list, tuple)):
         return []
-    factor = 2 ** len(channels)
-    if not any(side % factor for side in size):
-        return []
-    return [f"roi_size={_typed(size)}: are no multiples of {factor}, by which {len(channels)} levels divide. Set such."]
+    factor, typed = 2 ** len(channels), _typed(size)
+    if len(channels) < 3:
+        return [f"channels={_typed(channels)}: are {len(channels)} levels. Give 3 or more."]
+    if any(side % factor for side in size):
+        return [f"roi_size={typed}: are no multiples of {factor}, by which {len(channels)} levels divide. Set such."]
+    if max(size) == factor:
+        return [
+            f"roi_size={typed}: leaves one voxel on the last of {len(channels)} levels. Give {2 * factor} or more once."
+        ]
+    return []
 
 
 def leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -74,9 +74,7 @@ def pseudo_labels(phantom_set: Path, folder: Path) -> Path:
     return folder
 
 
-def test_windows_show_classes_by_number_and_doubt(
-    phantom_set: Path, settings: dict[str, Any], tmp_path: Path
-) -> None:
+def test_windows_show_classes_by_number_and_doubt(phantom_set: Path, settings: dict[str, Any], tmp_path: Path) -> None:
     """Drawn from pseudo-labels: 0, 1 for organ 4, and -1."""
     folder = pseudo_labels(phantom_set, tmp_path / "pseudo")
     own = {**settings, "labels": None, "label_dir": str(folder), "ignore": 255, "val_queries": 1}

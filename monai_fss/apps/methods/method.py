@@ -102,7 +102,7 @@ class Method:
 
     @cached_property
     def is_supervised(self) -> bool:
-        """Whether it learns from the labels of all scans that it is trained on; PRNet learns from one scan's scribbles."""
+        """Whether it learns from the labels of all its training scans, and not from one scan's scribbles as PRNet."""
         return self.is_trained and "label_dir" in config_keys(self.files[:1])
 
     @property

@@ -53,8 +53,9 @@ def training_contents(
         before: such a note of before, by which files of the same size and times are not read again.
 
     Returns:
-        :func:`monai_fss.digests.digests` of all images, of the labels that are read (to learn from, by the validation, in
-        setting 2, or where scribbles are made of them) and of files that settings name. Names are relative to the data set folder.
+        :func:`monai_fss.digests.digests` of all images, of the labels that are read (to learn from, by the validation,
+        in setting 2, or where scribbles are made of them) and of files that settings name. Names are relative to the
+        data set folder.
     """
     chosen = [data.cases[name] for name in (data.cases if cases is None else cases) if name in data.cases]
     files = {name: path for case in chosen for name, path in case_files(data, case.name, label=False).items()}

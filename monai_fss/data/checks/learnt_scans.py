@@ -170,9 +170,7 @@ def _labelled(folder: str | Path, chosen: Sequence[Case], label_dir: str | Path)
     return found
 
 
-def _share(
-    rest: Sequence[Case], useful: Collection[str], fraction: float, scans: int | None, seed: int
-) -> list[Case]:
+def _share(rest: Sequence[Case], useful: Collection[str], fraction: float, scans: int | None, seed: int) -> list[Case]:
     """The scans to learn from, in their order; those that are not useful are the last to be taken."""
     if scans is not None and fraction < 1:
         raise ScanError(f"scans {scans}, fraction {fraction}: contradict each other. Give one of them.")
@@ -233,8 +231,8 @@ def _absent(
         return []
     wanted = "no organ" if labels is None else f"none of {_text(labels)}"
     return [
-        f"labels: {wanted} is shown by {', '.join(case.name for case in training)}. Label an organ there, or learn from "
-        "more scans (fraction, scans)."
+        f"labels: {wanted} is shown by {', '.join(case.name for case in training)}. Label an organ there, or learn "
+        "from more scans (fraction, scans)."
     ]
 
 

@@ -45,7 +45,9 @@ def start_from(path: str | Path, network: nn.Module, settings: Mapping[str, Any]
     state, brought, own = content["model"], content["settings"], network.state_dict()
     prefix, kind = str(network.output_prefix), type(network).__name__
     if content["network"] != kind:
-        raise ScanError(f"{path}: is a model of {content['network']}, not of {kind}. Start from one of the same bundle.")
+        raise ScanError(
+            f"{path}: is a model of {content['network']}, not of {kind}. Start from one of the same bundle."
+        )
     same = brought.get("values") == list(settings["values"])
     taken = {key: value for key, value in state.items() if same or not key.startswith(prefix)}
     expected = {key for key in own if same or not key.startswith(prefix)}
@@ -73,6 +75,6 @@ def _taken(taken: Mapping[str, Any], own: Mapping[str, Any], before: Any, now: S
         return f"the training starts from all of its weights, which are of the same labels ({labels})"
     learnt = ", ".join(map(str, before or ())) or "unknown labels"
     return (
-        f"the training starts from {len(taken)} of its {len(own)} weights; the output layer, which was of labels {learnt}, "
-        f"begins anew for {labels}"
+        f"the training starts from {len(taken)} of its {len(own)} weights; the output layer, which was of labels "
+        f"{learnt}, begins anew for {labels}"
     )
