@@ -116,6 +116,7 @@ def test_a_fold_is_learnt_from_the_labels_of_its_training_cases(
     phantom_set: Path, words: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["evaluate", "--bundle", "unet_3d", "--data", str(phantom_set), "--fold", "0", "--labels", "1,4"]
+    command.append("--quality")
     asked = words(labels=None, val_queries=None)
     assert main([*command, "--output", str(tmp_path / "out"), "--device", "cpu", *asked]) == 0
     assert (
@@ -129,6 +130,7 @@ def test_a_fold_is_learnt_from_the_labels_of_its_training_cases(
     assert {entry.method for entry in results.entries} == {"unet_3d", "mask paste"}
     assert {(entry.case, entry.name) for entry in results.entries} == {("case_01", "liver"), ("case_01", "spleen")}
     assert all(np.isfinite(entry.dice) for entry in results.entries)
+    assert all(0 <= entry.quality <= 1 for entry in results.entries if entry.method == "unet_3d")
 
 
 @pytest.mark.parametrize(
@@ -137,6 +139,7 @@ def test_a_fold_is_learnt_from_the_labels_of_its_training_cases(
         (["--protocol", "ep1"], "--protocol ep1: tells slices, and unet_3d segments whole scans."),
         (["--setting", "2"], "--setting 2: trains without the classes that unet_3d learns."),
         (["--support-slices", "all"], "--support-slices all: unet_3d learns from labels. Leave it out."),
+        (["--prior", "atlas"], "--quality, --prior: need a labelled scan beside the model, and unet_3d takes none."),
         (["--set", "labels=[1]"], "--set labels: those that are scored are learnt. Give --labels."),
     ],
 )

@@ -83,7 +83,7 @@ def _learnt(evaluation: Evaluation) -> list[str]:
         problems.append(f"--setting 2: trains without the classes that {name} learns. Leave it out.")
     if evaluation.supports > 1 and not supervised:
         problems.append(f"--supports {evaluation.supports}: {name} learns from one scan alone. Leave it out.")
-    if evaluation.quality or evaluation.prior:
+    if evaluation.prior or (evaluation.quality and not supervised):
         problems.append(
             f"--quality, --prior: need a labelled scan beside the model, and {name} takes none. Leave it out."
         )
