@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from monai_fss.data.cases import SCAN_SUFFIXES, case_name, list_scans, natural_key
 from monai_fss.data.checks.inputs import inference_problems, look_at_inputs, query_problems, training_problems
+from monai_fss.data.checks.learnt_scans import LearntScans, check_learnt_scans, learnt_scans
 from monai_fss.data.checks.preflight import (
     check_fold,
     check_inference,
@@ -20,6 +21,7 @@ from monai_fss.data.checks.preflight import (
     check_located_inference,
     check_places,
     check_scans,
+    check_start,
     check_training,
 )
 from monai_fss.data.checks.queries import check_not_support, check_queries, check_range
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from monai_fss.data.files.cache import ContentCache
     from monai_fss.data.files.models import latest_checkpoint, load_model, read_model, restore, save_best, save_model
     from monai_fss.data.files.propagation_file import load_propagation, read_propagation, save_propagation
+    from monai_fss.data.files.start import start_from
     from monai_fss.data.files.writer import AtomicNibabelWriter, CaseLayout, write_probabilities
     from monai_fss.data.noisy_labels import LoadNoisyLabel, NoisyLabels
     from monai_fss.data.organ_episodes import OrganEpisodes, pair_items
@@ -86,6 +89,7 @@ __all__ = [
     "FoldItems",
     "InputWarning",
     "Label",
+    "LearntScans",
     "LoadNoisyLabel",
     "LoadScan",
     "LoadScand",
@@ -106,7 +110,9 @@ __all__ = [
     "check_inference",
     "check_left_out",
     "check_scans",
+    "check_start",
     "check_label",
+    "check_learnt_scans",
     "check_located_inference",
     "check_not_support",
     "check_output",
@@ -129,6 +135,7 @@ __all__ = [
     "is_written",
     "label_names",
     "labelled_items",
+    "learnt_scans",
     "latest_checkpoint",
     "left_out_classes",
     "list_scans",
@@ -162,6 +169,7 @@ __all__ = [
     "scribble_values",
     "sha256_of",
     "slice_runs",
+    "start_from",
     "start_run",
     "support_items",
     "training_items",
@@ -204,6 +212,7 @@ _LATER = {
     "save_best": "monai_fss.data.files.models",
     "save_model": "monai_fss.data.files.models",
     "save_propagation": "monai_fss.data.files.propagation_file",
+    "start_from": "monai_fss.data.files.start",
     "write_probabilities": "monai_fss.data.files.writer",
 }
 

@@ -76,7 +76,14 @@ def joint_problems(values: Mapping[str, Any]) -> list[str]:
     Returns:
         a sentence for each, as :func:`setting_problems`.
     """
-    checks = (schedule_problems, position_problems, _size_problems, _floor_problems, _decoder_problems)
+    checks = (
+        schedule_problems,
+        position_problems,
+        _size_problems,
+        _floor_problems,
+        _decoder_problems,
+        _window_problems,
+    )
     return [problem for check in checks for problem in check(values)]
 
 
@@ -151,6 +158,23 @@ def _decoder_problems(values: Mapping[str, Any]) -> list[str]:
     if values.get("coarse::rebuilt", coarse.get("rebuilt", 1)):  # inference does not know it
         return []
     return ["fine=null: leaves one network, whose features coarse::rebuilt=0 does not train. Set both."]
+
+
+def _window_problems(values: Mapping[str, Any]) -> list[str]:
+    """Of windows that a U-Net cannot halve as often as it does, from half resolution on (``label_dir`` tells it)."""
+    size, channels = values.get("roi_size"), values.get("channels")
+    if "label_dir" not in values or not isinstance(size, (list, tuple)) or not isinstance(channels, (list, tuple)):
+        return []
+    factor, typed = 2 ** len(channels), _typed(size)
+    if len(channels) < 3:
+        return [f"channels={_typed(channels)}: are {len(channels)} levels. Give 3 or more."]
+    if any(side % factor for side in size):
+        return [f"roi_size={typed}: are no multiples of {factor}, by which {len(channels)} levels divide. Set such."]
+    if max(size) == factor:
+        return [
+            f"roi_size={typed}: leaves one voxel on the last of {len(channels)} levels. Give {2 * factor} or more once."
+        ]
+    return []
 
 
 def leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -137,6 +137,12 @@ _PRNET: dict[str, Range] = {
     "tolerance": _or_null(SHARE),
     "values": VALUES,
 }
+_SUPERVISED: dict[str, Range] = {
+    "fraction": Number(above=0, most=1),
+    "ignore": _or_null(COUNT),
+    "pieces": Listed(COUNT),
+    "scans": _or_null(COUNT),
+}
 _LEVEL: dict[str, Range] = {  # of coarse and of fine
     "patch_size": _three(COUNT),
     "pixdim": GRID,
@@ -171,15 +177,15 @@ _USE: dict[str, Range] = {
     "support_slices": Either([Name(("middle", "all")), COUNT]),
 }
 _LEVELS = {f"{level}::{key}": one for level in ("coarse", "fine") for key, one in _LEVEL.items()}
-SETTINGS: dict[str, Range] = {**_RUN, **_SCANS, **_EPISODES, **_NETWORKS, **_PRNET, **_LEVELS, **_USE}
+SETTINGS: dict[str, Range] = {**_RUN, **_SCANS, **_EPISODES, **_NETWORKS, **_PRNET, **_SUPERVISED, **_LEVELS, **_USE}
 """Key, with ``::`` between levels, to what it may be. A bundle that has a key has it with this meaning."""
 OF_VOLUMES: dict[str, Range] = {"pixdim": GRID}
 """What goes before in a bundle that has ``roi_size``: it works on volumes, and slices are brought to a distance too."""
 
-_PLACES = ("bundle_root", "cache_dir", "checkpoint_dir", "dataset_dir", "log_dir", "model", "output_dir", "pretrained")
+_PLACES = ("bundle_root", "cache_dir", "checkpoint_dir", "dataset_dir", "label_dir", "log_dir", "model", "output_dir")
 FREE: dict[str, Range] = {
     **dict.fromkeys(_PLACES, Text()),
-    **dict.fromkeys(("prnet", "scribbles", "support", "support_image", "support_label"), Text()),
+    **dict.fromkeys(("pretrained", "prnet", "scribbles", "support", "support_image", "support_label"), Text()),
     "cases": Listed(Text()),
     "class_names": Listed(Text()),
     "device": Text(),

@@ -25,6 +25,7 @@ from .on_grid import WaysOnGrid, native_grid, without_padding
 from .prior import PriorInferer, with_weight
 from .reverse_accuracy import ReverseAccuracy, reverse_accuracy
 from .support import SupportSet, select_slices, support_of, volume_support
+from .windows import WindowConfidence, WindowInferer, against_the_others, class_confidence
 
 __all__ = [
     "AnchorPair",
@@ -54,8 +55,12 @@ __all__ = [
     "SupportPoints",
     "SupportSet",
     "WaysOnGrid",
+    "WindowConfidence",
+    "WindowInferer",
+    "against_the_others",
     "box_of",
     "chunks",
+    "class_confidence",
     "conditioned",
     "found_in",
     "load_prnet",

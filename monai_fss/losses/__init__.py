@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 from .adnet import ADNetLoss
+from .known_voxels import KnownVoxelsLoss
 from .organnet import OrganNetLoss
 from .prnet import PRNetLoss
 from .prototype import PrototypeLoss
 from .segmentation import SegmentationLoss
 
-__all__ = ["OrganNetLoss", "ADNetLoss", "PRNetLoss", "PrototypeLoss", "SegmentationLoss"]
+__all__ = ["ADNetLoss", "KnownVoxelsLoss", "OrganNetLoss", "PRNetLoss", "PrototypeLoss", "SegmentationLoss"]

@@ -11,7 +11,7 @@ from .geodesic import geodesic_distance
 from .geodesic_growth import GeodesicGrowthd, grow_scribbles
 from .isotropic_zoom import RandIsotropicZoomd
 from .label_boxes import label_boxes
-from .largest_component import LargestComponentd, count_pieces, largest_component
+from .largest_component import LargestComponentd, count_pieces, largest_component, usual_pieces
 from .leaks import remove_leaks
 from .one_sided import AugmentSides, OneSided
 from .organ_window import SampleOrganWindow
@@ -67,4 +67,5 @@ __all__ = [
     "scribbles_from_mask",
     "slice_axcodes",
     "smooth_spacing",
+    "usual_pieces",
 ]

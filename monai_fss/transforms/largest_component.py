@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from .label_boxes import label_boxes
 
-__all__ = ["LargestComponentd", "count_pieces", "largest_component"]
+__all__ = ["LargestComponentd", "count_pieces", "largest_component", "usual_pieces"]
 
 LEAST = 0.1
 """Share of the largest piece that a further one must have: less is a speck. The smaller of two kidneys has more."""
@@ -58,6 +58,23 @@ def count_pieces(labels: Iterable[torch.Tensor | np.ndarray]) -> dict[int, int]:
             _, sizes = _pieces(whole[box] == value)
             found[value] = max(found.get(value, 1), int((sizes >= LEAST * sizes.max()).sum()))
     return found
+
+
+def usual_pieces(labels: Iterable[torch.Tensor | np.ndarray], ways: int) -> list[int]:
+    """In how many pieces each class is usually shown: the median over the labels that show it.
+
+    Of many labels, or of pseudo-labels, one may be in pieces by mistake; of few, see :func:`count_pieces`.
+
+    Args:
+        labels: class numbers (1, H, W, D) each; others than 1 to ``ways`` do not count.
+        ways: how many classes there are.
+
+    Returns:
+        for each class from 1 on, 1 where none shows it; of an even number of labels the smaller middle one.
+    """
+    counts = [count_pieces([torch.as_tensor(label).clamp(min=0)]) for label in labels]
+    found = [sorted(count[way] for count in counts if way in count) for way in range(1, ways + 1)]
+    return [own[(len(own) - 1) // 2] if own else 1 for own in found]
 
 
 class LargestComponentd(MapTransform):

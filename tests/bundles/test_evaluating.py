@@ -47,7 +47,8 @@ def test_a_copied_bundle_scores_as_the_command_does(
     brought: dict[str, Any] = {"spacing": [5, 5, 8], "starts": 1} if bundle == "atlas" else {}
     words = ["--set", "spacing=[5, 5, 8]", "starts=1"] if bundle == "atlas" else []
     if method.is_trained:
-        settings = small(bundle) | ({} if method.needs_support else {"support": "case_02"})
+        settings = small(bundle)
+        settings |= {"support": "case_02"} if "support" in settings else {}
         train(bundle, phantom_set, tmp_path / "run", settings=settings, device="cpu")
         set_determinism(None)
         model = tmp_path / "run" / "model.pt"

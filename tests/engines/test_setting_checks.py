@@ -144,6 +144,23 @@ def test_what_prnet_takes_besides_its_own_kind() -> None:
     assert joint_problems({**inference, "fine": None}) == [], "which does not know what was rebuilt"
 
 
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (
+            {"roi_size": [96, 80, 40]},
+            "roi_size=[96,80,40]: are no multiples of 16, by which 4 levels divide. Set such.",
+        ),
+        ({"roi_size": [16, 16, 16]}, "leaves one voxel on the last of 4 levels. Give 32 or more once."),
+        ({"channels": [8, 16]}, "channels=[8,16]: are 2 levels. Give 3 or more."),
+    ],
+)
+def test_windows_that_a_u_net_cannot_halve_are_told(values: dict[str, Any], says: str) -> None:
+    problems = joint_problems({**settings_in("unet_3d"), **values})
+    assert len(problems) == 1 and says in problems[0]
+    assert joint_problems({**settings_in("prnet"), "roi_size": [40, 40, 40]}) == [], "another network"
+
+
 def test_a_bundle_that_means_something_else_by_a_key_is_left_alone() -> None:
     assert setting_problems({"encoder": "mine", "tau": 7}, {"encoder": "ours", "tau": 5}) == []
 

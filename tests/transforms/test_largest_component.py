@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from monai_fss.transforms import LargestComponentd, count_pieces, largest_component
+from monai_fss.transforms import LargestComponentd, count_pieces, largest_component, usual_pieces
 
 
 def test_the_larger_piece_stays_and_corners_connect() -> None:
@@ -43,6 +43,17 @@ def test_pieces_are_counted_by_the_scan_that_shows_most() -> None:
     assert count_pieces([other]) == {2: 1, 7: 1}
     both = LargestComponentd("pred", {2: 2})({"pred": label})["pred"]
     assert (both == 2).sum() == 72 and (both == 7).sum() == 24
+
+
+def test_pieces_are_usually_those_of_the_middle_label() -> None:
+    """Class 1 is in 1, 2, 2 and 3 pieces, class 2 in one where it is shown, class 3 nowhere; -1 is doubt."""
+    labels = [torch.full((1, 12, 2, 2), -1.0) for _ in range(4)]
+    for label, pieces in zip(labels, (3, 1, 2, 2), strict=True):
+        label[0, 1::4] = 0
+        label[0, : 4 * pieces : 4] = 1
+    labels[2][0, 11] = 2
+    assert usual_pieces(labels, 3) == [2, 1, 1] and usual_pieces(labels[:2], 1) == [1]
+    assert usual_pieces(labels[:1], 2) == [3, 1]
 
 
 def test_each_class_keeps_its_own_piece_and_the_geometry() -> None:

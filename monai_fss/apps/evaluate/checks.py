@@ -37,7 +37,7 @@ def check_evaluation(evaluation: Evaluation) -> None:
     if evaluation.setting == 2 and evaluation.model is not None:
         problems.append("--setting 2: trains without the test classes, but --model is given. Leave one of them out.")
     if method.is_trained and not method.needs_support:
-        problems += _scribbled(evaluation)
+        problems += _learnt(evaluation)
     if not method.is_trained:
         problems += _untrainable(evaluation)
     elif evaluation.protocol == "ep1" and evaluation.support_slices != "middle":
@@ -91,22 +91,25 @@ def _recipe(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def _scribbled(evaluation: Evaluation) -> list[str]:
-    """What does not go with a method that learns from the scribbles of one scan."""
-    name = evaluation.method.bundle
+def _learnt(evaluation: Evaluation) -> list[str]:
+    """What does not go with a method that learns what to segment: from the scribbles of one scan, or from labels."""
+    name, supervised = evaluation.method.bundle, evaluation.method.is_supervised
+    source = "labels" if supervised else "scribbles"
     problems = []
     if evaluation.protocol == "ep1":
         problems.append(f"--protocol ep1: tells slices, and {name} segments whole scans. Give --protocol ep2.")
     if evaluation.support_slices != "middle":
-        problems.append(f"--support-slices {evaluation.support_slices}: {name} learns from scribbles. Leave it out.")
+        problems.append(f"--support-slices {evaluation.support_slices}: {name} learns from {source}. Leave it out.")
     fixed = sorted({"support", "scribbles", "background", "labels"} & set(evaluation.settings))
-    if fixed:
+    if fixed and supervised:
+        problems.append("--set labels: those that are scored are learnt. Give --labels.")
+    elif fixed:
         problems.append(f"--set {', '.join(fixed)}: each fold has its own labelled scan; for labels give --labels.")
     if evaluation.setting == 2:
         problems.append(f"--setting 2: trains without the classes that {name} learns. Leave it out.")
-    if evaluation.supports > 1:
+    if evaluation.supports > 1 and not supervised:
         problems.append(f"--supports {evaluation.supports}: {name} learns from one scan alone. Leave it out.")
-    if evaluation.quality or evaluation.prior:
+    if evaluation.prior or (evaluation.quality and not supervised):
         problems.append(
             f"--quality, --prior: need a labelled scan beside the model, and {name} takes none. Leave it out."
         )

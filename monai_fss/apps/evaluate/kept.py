@@ -40,8 +40,8 @@ def is_interrupted(folder: Path, before: Mapping[str, Any]) -> bool:
 
 
 def training_cases(method: Method, fold: Fold) -> list[str]:
-    """Scans that a fold is trained on: where labels are learnt from, as scribbles are, the labelled scan too."""
-    return list(fold.train) if method.needs_support else [*fold.train, *fold.support]
+    """Scans that a fold is trained on: where the labelled scan's scribbles are learnt from, that one too."""
+    return list(fold.train) if method.needs_support or method.is_supervised else [*fold.train, *fold.support]
 
 
 def check_kept(

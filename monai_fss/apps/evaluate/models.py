@@ -37,8 +37,8 @@ def fold_model(
 ) -> Path:
     """The model of one fold and run: the one given, one trained before, or one trained now.
 
-    It sees the images of the fold's training cases and none of their labels (no validation: nothing is chosen by it).
-    An interrupted training goes on.
+    It sees the images of the fold's training cases and none of their labels, unless the method learns from these (no
+    validation: nothing is chosen by it). An interrupted training goes on.
 
     Args:
         evaluation: what is evaluated.
@@ -124,7 +124,7 @@ def _settings(
 ) -> dict[str, Any]:
     settings = {**evaluation.settings, "seed": evaluation.seed + repetition, "val_queries": 0}
     if not evaluation.method.needs_support:
-        settings |= {"support": fold.support[0]}
+        settings |= {} if evaluation.method.is_supervised else {"support": fold.support[0]}
         settings |= {"labels": list(evaluation.labels)} if evaluation.labels else {}
     if left_out:
         settings |= {"setting": 2, "test_classes": list(left_out)}

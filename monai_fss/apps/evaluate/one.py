@@ -144,7 +144,7 @@ def _labelled_slices(evaluation: Evaluation) -> int | str:
     if evaluation.prior or not evaluation.method.is_trained:
         return "all"
     if not evaluation.method.needs_support:
-        return "scribbles"
+        return "all" if evaluation.method.is_supervised else "scribbles"
     if evaluation.protocol == "ep1":
         return EP1_PARTS
     return 1 if evaluation.support_slices == "middle" else evaluation.support_slices

@@ -100,6 +100,11 @@ class Method:
         """Whether it segments by labelled scans that it is given then; others have learnt what to segment."""
         return "support_image" in config_keys([self.inference_file])
 
+    @cached_property
+    def is_supervised(self) -> bool:
+        """Whether it learns from the labels of all its training scans, and not from one scan's scribbles as PRNet."""
+        return self.is_trained and "label_dir" in config_keys(self.files[:1])
+
     @property
     def is_few_shot(self) -> bool:
         """Whether it is a network that is conditioned on labelled slices or volumes."""

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser, "inference.yaml", "largest_component=false", None, "the one that --model names; atlas without"
     )
     parser.add_argument("--model", help="model.pt of a training; the atlas needs none")
-    parser.add_argument("--support-image", nargs="+", default=[], help="labelled scan(s); prnet needs none")
+    parser.add_argument("--support-image", nargs="+", default=[], help="labelled scan(s); prnet and unet_3d need none")
     parser.add_argument("--support-label", nargs="+", default=[], help="their label(s), in the same order")
     parser.add_argument("--prior", choices=("atlas",), help="with --model: also register the whole labelled scan")
     parser.add_argument(

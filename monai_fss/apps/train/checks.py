@@ -18,6 +18,7 @@ from monai_fss.data import (
     Scan,
     ScanError,
     check_propagation,
+    learnt_scans,
     left_out_classes,
     training_items,
 )
@@ -26,6 +27,7 @@ from monai_fss.engines.setting_checks import joint_problems, schedule_problems, 
 __all__ = [
     "check_data",
     "check_extent",
+    "check_learnt",
     "check_marks",
     "check_schedule",
     "check_stages",
@@ -42,6 +44,16 @@ def check_marks(root: Path, cases: Sequence[str] | None, merged: Mapping[str, An
     keys = ("support", "scribbles", "background")
     support, scribbles, background = (merged.get(key) for key in keys)
     check_propagation(root, support or "", scribbles or "", background, cases, merged.get("labels"))
+
+
+def check_learnt(root: Path, cases: Sequence[str] | None, merged: Mapping[str, Any]) -> None:
+    """Look at the labels that are learnt from before anything is removed or written, and say which they are.
+
+    Raises:
+        ScanError: see :func:`monai_fss.data.learnt_scans`.
+    """
+    keys = ("label_dir", "labels", "ignore", "fraction", "scans", "val_queries", "seed")
+    print(f"learns from {learnt_scans(root, cases, **{key: merged[key] for key in keys})}", flush=True)
 
 
 def check_stages(known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

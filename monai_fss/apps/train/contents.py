@@ -11,7 +11,7 @@ from typing import Any
 
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.methods.method import Method
-from monai_fss.data import DatasetFolder, InputWarning, case_name
+from monai_fss.data import DatasetFolder, InputWarning, case_name, list_scans
 from monai_fss.digests import changes, digests
 
 __all__ = [
@@ -28,8 +28,8 @@ __all__ = [
 
 CONTENTS = "files"
 """Key of a note that says what the scans and labels held. Notes of earlier versions lack it."""
-PLACES = frozenset({"scribbles", "pretrained"})
-"""Settings that are a file: what it holds counts, not where it lies."""
+PLACES = frozenset({"label_dir", "pretrained", "scribbles"})
+"""Settings that are a file, or a folder of labels: what it holds counts, not where it lies."""
 HARMLESS = frozenset({"cache_dir", "cache_num", "log_dir", "num_workers", "save_interval", "tensorboard"})
 """Settings that say how a training runs. The weights are the same with any of their values."""
 _MOST = 10  # names in a message
@@ -53,8 +53,9 @@ def training_contents(
         before: such a note of before, by which files of the same size and times are not read again.
 
     Returns:
-        :func:`monai_fss.digests.digests` of all images, of the labels that are read (by the validation, in setting 2,
-        or where scribbles are made of them) and of files that settings name. Names are relative to the data set folder.
+        :func:`monai_fss.digests.digests` of all images, of the labels that are read (to learn from, by the validation,
+        in setting 2, or where scribbles are made of them) and of files that settings name. Names are relative to the
+        data set folder.
     """
     chosen = [data.cases[name] for name in (data.cases if cases is None else cases) if name in data.cases]
     files = {name: path for case in chosen for name, path in case_files(data, case.name, label=False).items()}
@@ -62,6 +63,9 @@ def training_contents(
         files |= case_files(data, name)
     given = {key: Path(str(merged[key])) for key in sorted(PLACES) if merged.get(key)}
     files |= {f"{key}/{path.name}": path for key, path in given.items() if path.is_file()}
+    if (folder := given.get("label_dir")) is not None and folder.is_dir():
+        own = list_scans(folder)
+        files |= {f"label_dir/{own[case.name].name}": own[case.name] for case in chosen if case.name in own}
     return digests(files, before)
 
 
@@ -120,6 +124,8 @@ def _labelled(method: Method, data: DatasetFolder, names: Sequence[str], merged:
     """Cases whose labels are read."""
     labelled = [name for name in names if data.cases[name].label is not None]
     queries = int(merged.get("val_queries") or 0)
+    if method.is_supervised:
+        return labelled[: max(queries, 0)] if merged.get("label_dir") else labelled
     if not method.needs_support:
         scribbles = str(merged.get("scribbles") or "")
         support = str(merged.get("support") or (case_name(scribbles) if scribbles else ""))

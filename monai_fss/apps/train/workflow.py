@@ -16,6 +16,7 @@ from monai_fss.apps.methods.settings import device_setting
 from monai_fss.apps.train.checks import (
     check_data,
     check_extent,
+    check_learnt,
     check_marks,
     check_stages,
     check_validation,
@@ -80,6 +81,8 @@ def train(
     data_folder, summaries = check_data(root, cases)
     if method.needs_support:
         check_validation(summaries, known, used)
+    elif method.is_supervised:
+        check_learnt(root, cases, {**known, **used})
     else:
         check_marks(root, cases, {**known, **used})
     if leave_out:

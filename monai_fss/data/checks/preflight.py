@@ -31,6 +31,7 @@ __all__ = [
     "check_located_inference",
     "check_places",
     "check_scans",
+    "check_start",
     "check_training",
 ]
 
@@ -199,6 +200,17 @@ def check_located_inference(
 
     problems = query_problems(images) + problems_of(lambda: _check_settings(model, settings or {}))
     _end(problems or problems_of(lambda: load_model(model, network)))
+
+
+def check_start(model: str | Path, network: nn.Module, settings: Mapping[str, Any], say: bool = True) -> None:
+    """:func:`monai_fss.data.start_from`, or end the program with exit code 2 where it refuses the model file.
+
+    Raises:
+        SystemExit: 2, after the problem has been printed.
+    """
+    from monai_fss.data.files.start import start_from
+
+    _end(problems_of(lambda: start_from(model, network, settings, say)))
 
 
 def _prnet_problems(file: str | Path | None) -> list[str]:

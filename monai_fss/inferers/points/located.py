@@ -18,6 +18,7 @@ from monai_fss.inferers.points.points import LocatedPoints, SupportPoints, box_o
 from monai_fss.inferers.points.propagation import ScribblePropagation
 from monai_fss.inferers.points.region_prior import agreement, fuse_region_mask
 from monai_fss.inferers.scans import each_scan
+from monai_fss.inferers.windows import against_the_others
 from monai_fss.networks.nets import LocatedSegmenter
 
 __all__ = ["LocatedInferer", "LocatedQuality"]
@@ -89,7 +90,7 @@ class LocatedInferer(Inferer):
         notes: dict[str, Any] = {"similarity": _similarity(found)}
         spacing = image.pixdim.numpy()
         place = self._place(found, image.shape[1:], spacing, self.without)
-        logits = _against_the_others(self.windows(image.as_tensor()[(slice(None), *place)][None], net)[0])
+        logits = against_the_others(self.windows(image.as_tensor()[(slice(None), *place)][None], net)[0])
         whole = logits.new_full((len(logits), *image.shape[1:]), NOT_HERE)
         whole[0] = 0
         whole[(slice(None), *place)] = logits
@@ -137,17 +138,6 @@ def _similarity(found: LocatedPoints) -> dict[int, float]:
         int(value): float(np.clip(found.similarity[found.values == value], 0, 1).mean())
         for value in np.unique(found.values)
     }
-
-
-def _against_the_others(logits: torch.Tensor) -> torch.Tensor:
-    """(1 + W, ...) logits of classes of which one is true -> those of each against its strongest rival, background 0.
-
-    The ways of a few-shot network are each compared with the background alone; here left and right organs look alike,
-    and both are unlike the background.
-    """
-    best, second = logits.topk(2, dim=0).values
-    rival = torch.where(logits == best, second, best)
-    return torch.cat([torch.zeros_like(logits[:1]), (logits - rival)[1:]])
 
 
 class LocatedQuality:

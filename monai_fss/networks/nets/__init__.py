@@ -20,6 +20,7 @@ from .positioned_encoder import PositionedEncoder
 from .pretrained import COCO_RESNET101, load_pretrained
 from .prnet import PatchFeatures, PRNet
 from .resnext3d import ResNeXt3D
+from .supervised_unet import SupervisedUNet
 
 __all__ = [
     "OrganNet",
@@ -39,6 +40,7 @@ __all__ = [
     "PatchFeatures",
     "PositionedEncoder",
     "ResNeXt3D",
+    "SupervisedUNet",
     "build_encoder",
     "load_pretrained",
 ]

@@ -58,7 +58,8 @@ def test_the_masks_that_are_scored_are_those_that_are_written(
     """EP2 of fold 0: case_02 supports case_01."""
     method, model = Method(bundle), []
     if method.is_trained:
-        settings = small(bundle) | ({} if method.needs_support else {"support": "case_02"})
+        settings = small(bundle)
+        settings |= {"support": "case_02"} if "support" in settings else {}
         train(bundle, phantom_set, tmp_path / "run", settings=settings, device="cpu")
         set_determinism(None)
         model = ["--model", str(tmp_path / "run" / "model.pt")]

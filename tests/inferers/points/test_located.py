@@ -127,16 +127,6 @@ def test_it_grows_as_pseudo_masks_do(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (made[30.0][9:15, 9:15, 9:15] == 1).all() and 0 < (made[3.0] > 0).sum() < (made[30.0] > 0).sum()
 
 
-def test_one_class_of_several_is_true() -> None:
-    logits = torch.randn(4, 500, generator=torch.Generator().manual_seed(0))
-    against = located._against_the_others(logits)
-    assert (against[0] == 0).all()
-    above, winner = against[1:] > 0, logits.argmax(0)
-    assert torch.equal(above.sum(0), (winner > 0).long()), "never two at a place"
-    assert torch.equal(above.float().argmax(0)[winner > 0] + 1, winner[winner > 0])
-    assert against[2, 0] == logits[2, 0] - max(logits[way, 0] for way in (0, 1, 3))
-
-
 def test_a_lower_tau_looks_further(monkeypatch: pytest.MonkeyPatch) -> None:
     winner = inferer(monkeypatch, points(), tau=0.05)(batch(scan()), network()).as_tensor()[0].argmax(0)
     assert (winner[30:36, 24:30, 18:22] == 2).all()
