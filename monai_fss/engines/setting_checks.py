@@ -163,7 +163,12 @@ def _decoder_problems(values: Mapping[str, Any]) -> list[str]:
 def _window_problems(values: Mapping[str, Any]) -> list[str]:
     """Of windows that a U-Net cannot halve as often as it does, from half resolution on (``label_dir`` tells it)."""
     size, channels = values.get("roi_size"), values.get("channels")
-    if "label_dir" not in values or not isinstance(size, (list, tuple)) or not isinstance(channels, (list, tuple)):
+    if (
+        "label_dir" not in values
+        or "neighbourhoods" in values
+        or not isinstance(size, (list, tuple))
+        or not isinstance(channels, (list, tuple))
+    ):
         return []
     factor, typed = 2 ** len(channels), _typed(size)
     if len(channels) < 3:

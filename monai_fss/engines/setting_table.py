@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 from monai_fss.engines.ranges import Either, Listed, Mapped, Name, Null, Number, Range, Switch, Text
+from monai_fss.inferers.anchors.registered import ANCHOR_MASKS
 from monai_fss.inferers.atlas import FUSIONS
 from monai_fss.inferers.ep1 import EP1_RULES
 from monai_fss.networks.nets.factory import ENCODERS
+from monai_fss.networks.nets.organnet import SHARINGS
 from monai_fss.registration.register import PRESETS
 from monai_fss.transforms.supervoxels import SELF_SUPERVISIONS
 
@@ -143,6 +145,12 @@ _SUPERVISED: dict[str, Range] = {
     "pieces": Listed(COUNT),
     "scans": _or_null(COUNT),
 }
+_ORGANNET: dict[str, Range] = {
+    "anchor_mask": Name(ANCHOR_MASKS),
+    "anchors": _or_null(COUNT),
+    "neighbourhoods": Listed(Number(least=1, most=15, whole=True)),
+    "sharing": Name(SHARINGS),
+}
 _LEVEL: dict[str, Range] = {  # of coarse and of fine
     "patch_size": _three(COUNT),
     "pixdim": GRID,
@@ -177,7 +185,17 @@ _USE: dict[str, Range] = {
     "support_slices": Either([Name(("middle", "all")), COUNT]),
 }
 _LEVELS = {f"{level}::{key}": one for level in ("coarse", "fine") for key, one in _LEVEL.items()}
-SETTINGS: dict[str, Range] = {**_RUN, **_SCANS, **_EPISODES, **_NETWORKS, **_PRNET, **_SUPERVISED, **_LEVELS, **_USE}
+SETTINGS: dict[str, Range] = {
+    **_RUN,
+    **_SCANS,
+    **_EPISODES,
+    **_NETWORKS,
+    **_PRNET,
+    **_ORGANNET,
+    **_SUPERVISED,
+    **_LEVELS,
+    **_USE,
+}
 """Key, with ``::`` between levels, to what it may be. A bundle that has a key has it with this meaning."""
 OF_VOLUMES: dict[str, Range] = {"pixdim": GRID}
 """What goes before in a bundle that has ``roi_size``: it works on volumes, and slices are brought to a distance too."""

@@ -1,13 +1,15 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
 """
-Abdominal CT for the atlas: the 30 labelled scans of BTCV (https://www.synapse.org/Synapse:syn3193805), whole, with
+Abdominal CT for OrganNet: the 30 labelled scans of BTCV (https://www.synapse.org/Synapse:syn3193805), whole, with
 all HU and all 13 organs.
 
     python prepare_btcv.py --source RawData/Training --output btcv_ct
-    monai-fss evaluate --bundle atlas --data btcv_ct --protocol ep2 --split within --output btcv_atlas
+    monai-fss evaluate --bundle organnet --data btcv_ct --protocol ep2 --split within --setting 2 \\
+        --labels 1,2,7,8,11 --groups 1,2,7,8,11 --set window=[-125,275] --output btcv_organnet
 
-The atlas clips CT to -125..275 HU by itself.
+The organs to come are spleen, right kidney, stomach, aorta and pancreas (section 4.1 of the paper), the other eight
+are learnt from. The paper has Pancreas-CT beside it: see prepare_pancreas_ct.py.
 """
 
 import sys

@@ -53,7 +53,7 @@ def check_learnt(root: Path, cases: Sequence[str] | None, merged: Mapping[str, A
         ScanError: see :func:`monai_fss.data.learnt_scans`.
     """
     keys = ("label_dir", "labels", "ignore", "fraction", "scans", "val_queries", "seed")
-    print(f"learns from {learnt_scans(root, cases, **{key: merged[key] for key in keys})}", flush=True)
+    print(f"learns from {learnt_scans(root, cases, **{key: merged[key] for key in keys if key in merged})}", flush=True)
 
 
 def check_stages(known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

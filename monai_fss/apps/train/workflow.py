@@ -79,13 +79,13 @@ def train(
     check_stages(known, used)
     leave_out = classes_left_out(known, used)
     data_folder, summaries = check_data(root, cases)
-    if method.needs_support:
-        check_validation(summaries, known, used)
-    elif method.is_supervised:
+    if method.is_supervised:
         check_learnt(root, cases, {**known, **used})
+    elif method.needs_support:
+        check_validation(summaries, known, used)
     else:
         check_marks(root, cases, {**known, **used})
-    if leave_out:
+    if leave_out and not method.is_supervised:
         say_runs(training_items(root, cases, leave_out, shortest_run(known, used)))
     if 2 in ({**known, **used}.get("position_axes") or ()):
         check_extent(root, summaries)
