@@ -149,10 +149,11 @@ def _report(error: Exception, debug: bool) -> int:
     if refusal is not None:
         say("\n".join(refusal.problems))
         return REFUSED
-    # MONAI wraps what went wrong within a configuration: the root says it.
-    lines = str(causes[-1]).strip().splitlines() or ["no further message"]
+    # MONAI wraps what went wrong within a configuration: what it wrapped says it.
+    cause = next((cause for cause in causes if not isinstance(cause, RuntimeError)), causes[-1])
+    lines = str(cause).strip().splitlines() or ["no further message"]
     more = "" if debug else " (--debug shows where)"
-    say(f"monai-fss: error: {type(causes[-1]).__name__}: {lines[0]}{more}")
+    say(f"monai-fss: error: {type(cause).__name__}: {lines[0]}{more}")
     return FAILED
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import torch
+from monai.utils import ensure_tuple_rep
 
 from monai_fss.data import InputWarning, Scan, reading_once
 
@@ -32,7 +33,12 @@ CGROUP_FILES = (
 
 
 def needed_memory(
-    query: Scan, supports: Sequence[Scan], ways: int, pixdim: float | None, registers: bool, dims: int = 2
+    query: Scan,
+    supports: Sequence[Scan],
+    ways: int,
+    pixdim: float | Sequence[float] | None,
+    registers: bool,
+    dims: int = 2,
 ) -> float:
     """
     Estimate the peak of a run, in bytes.
@@ -41,7 +47,8 @@ def needed_memory(
         query: the largest scan that is segmented.
         supports: the labelled scans.
         ways: organs.
-        pixdim: mm of the grid that a network works on; None where there is no network.
+        pixdim: mm of the grid that a network works on, one number for all axes or one for each of ``dims``; None where
+            there is no network.
         registers: whether labelled scans are registered.
         dims: axes that are brought to ``pixdim``: 2 of a network on slices, 3 of one on volumes.
     """
@@ -51,7 +58,7 @@ def needed_memory(
         run_parallel = max(1, min(len(supports), torch.get_num_threads()))
         total += REGISTRATION * run_parallel + 4 * ways * min(ATLAS_VOXELS, voxels) * (1 + run_parallel)
     if pixdim is not None:
-        working = voxels * math.prod(step / pixdim for step in sorted(query.spacing)[:dims])
+        working = voxels * math.prod(sorted(query.spacing)[:dims]) / math.prod(ensure_tuple_rep(pixdim, dims))
         total += RESAMPLED * voxels + 2 * 4 * (1 + ways) * working
     return total
 
@@ -86,7 +93,7 @@ def warn_memory(
     queries: Iterable[Scan],
     supports: Sequence[Scan],
     ways: int,
-    pixdim: float | None = None,
+    pixdim: float | Sequence[float] | None = None,
     registers: bool = True,
     dims: int = 2,
 ) -> None:

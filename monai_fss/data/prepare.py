@@ -8,16 +8,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from monai.transforms import (
+    CenterSpatialCropd,
     Compose,
     ConcatItemsd,
     NormalizeIntensityd,
     ScaleIntensityRanged,
     ScaleIntensityRangePercentilesd,
-    SpatialPadd,
 )
+from monai.utils import ensure_tuple_rep
 
 from monai_fss.data.reading.load import LoadScand
-from monai_fss.transforms import BodyPositiond, LabelSpacingd, SliceOrientationd
+from monai_fss.transforms import BodyPositiond, LabelSpacingd, ScanPadd, SliceOrientationd
 
 __all__ = ["PrepareSlices", "PrepareVolumes"]
 
@@ -42,6 +43,10 @@ class PrepareSlices(Compose):
         keys: what is read where an item has it, files before, (1, H, W, D) after: the image, and labels on its grid,
             of which ``label`` alone is resampled (to the nearest voxel). Default image and label.
         min_size: pad slices to at least this (H, W), at 0, a position going on as at the border. Default: as they are.
+        crop: (H, W) in pixels of ``pixdim`` that every slice is cut to about its middle or, where it is smaller, filled
+            up to at 0, a position going on as at the border; the scan as it then is has the z-score. The papers' CHAOS
+            and heart slices are of (256, 256) (Hansen et al. 2022, section 5.1.1). What lies beyond is not looked at:
+            masks have background there. Default None: slices are used whole.
         join: make the position further channels of the image, (1 + len(position_axes), H, W, D), as networks take
             it. Default: it stays apart, for transforms that change one of the two.
     """
@@ -55,14 +60,17 @@ class PrepareSlices(Compose):
         keys: Sequence[str] = RESAMPLED,
         min_size: Sequence[int] | None = None,
         join: bool = False,
+        crop: Sequence[int] | None = None,
     ) -> None:
         steps = _read(keys, (pixdim, pixdim, -1)) + [_scaled(window), BodyPositiond("image", axes=position_axes)]
+        seen = [*_resampled(keys), "position"]
+        if crop is not None:
+            steps.append(CenterSpatialCropd(seen, (*crop, -1), allow_missing_keys=True))
+            steps.append(ScanPadd(seen, (*crop, -1), allow_missing_keys=True))
         if zscore:
             steps.append(NormalizeIntensityd("image"))
         if min_size is not None:
-            padded = [*_resampled(keys), "position"]
-            modes = ["edge" if key == "position" else "constant" for key in padded]
-            steps.append(SpatialPadd(padded, (*min_size, -1), mode=modes, allow_missing_keys=True))
+            steps.append(ScanPadd(seen, (*min_size, -1), allow_missing_keys=True))
         super().__init__([*steps, *([_join()] if join else [])])
 
     def joined(self) -> Compose:
@@ -74,17 +82,18 @@ class PrepareVolumes(Compose):
     """Read scans, and make them volumes of one voxel size and of intensities of 0..1.
 
     Args:
-        pixdim: mm of a voxel along each axis. Default None: voxels stay as they are.
+        pixdim: mm of a voxel, one number for all axes or three, (H, W, slices), such as (1, 1, 3). Default None: voxels
+            stay as they are.
         window, keys: as in :class:`PrepareSlices`; what is neither ``image`` nor ``label`` stays on its own grid.
     """
 
     def __init__(
         self,
-        pixdim: float | None = None,
+        pixdim: float | Sequence[float] | None = None,
         window: Sequence[float] | None = None,
         keys: Sequence[str] = RESAMPLED,
     ) -> None:
-        grid = None if pixdim is None else (pixdim, pixdim, pixdim)
+        grid = None if pixdim is None else ensure_tuple_rep(pixdim, 3)
         super().__init__([*_read(keys, grid, padding_mode="border"), _scaled(window)])
 
 

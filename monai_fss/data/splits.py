@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from monai_fss.data.cases import natural_key
 from monai_fss.data.problems import Findings, ScanError
 
@@ -17,7 +19,9 @@ __all__ = ["Fold", "make_folds"]
 
 # ADNet's fold lists (Hansen et al. 2022, arXiv 2203.02048, its public code): neighbours share one volume.
 _PAPER_BORDERS = {20: (0, 4, 8, 12, 16), 35: (0, 7, 14, 21, 28)}
-_NAMED = ("within", "corrected", "paper")
+_CIRCULAR_FOLDS = 5  # ALPNet's, whose public code (Ouyang et al. 2020) has borders for 20 and 30 cases
+_NAMED = ("within", "corrected", "circular", "paper")
+_SEVERAL = ("within", "corrected", "circular")  # which take any number of supports
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ def make_folds(
     - ``"corrected"``: the whole fold are queries, the support is the next fold's first case (the last fold takes the
       first fold's), and all other cases outside the fold train. Every case is scored exactly once. Several supports
       are the next fold's first cases, so their number does not change which queries are scored.
+    - ``"circular"``: ``"corrected"`` for five folds of neighbours in natural order, whatever dataset.json says: for 20
+      cases (CHAOS) {0-3}, {4-7}, ..., for 30 (BTCV) {0-5}, {6-11}, ...; the support is the next case, and 0 after the
+      last one. These are the folds of ALPNet's public code, whose lists are {0-3, 4}, {4-7, 8}, ..., {16-19, 0} with
+      the support last. Of another number of cases the folds are as even as can be, the larger ones first.
     - ``"paper"``: the index lists of ADNet's public code, for exactly 20 (CHAOS) or 35 (MS-CMRSeg) cases in natural
       order: {0-4}, {4-8}, {8-12}, {12-16}, {16-19, 0}, or {0-7}, {7-14}, {14-21}, {21-28}, {28-34, 0}. The support is
       the last of the sorted list. In the last list that is 19 (34), since 0 sorts first: volume 0 is scored twice,
@@ -58,26 +66,28 @@ def make_folds(
     be a list too.
 
     Args:
-        split: one of the three names, or a file.
+        split: one of the four names, or a file.
         cases: all cases of the data set that are labelled.
         folds: the folds of dataset.json, for ``"within"`` and ``"corrected"``.
-        supports: how many cases of each round are labelled, for these two.
+        supports: how many cases of each round are labelled, for these two and ``"circular"``.
 
     Returns:
         one :class:`Fold` per round.
 
     Raises:
-        ScanError: unknown split, missing or too small folds, a number of cases the paper's lists are not for, several
-            supports where the split has one, or a file that names unknown cases or mixes support, queries and
-            training.
+        ScanError: unknown split, missing or too small folds, a number of cases the paper's lists are not for or that is
+            too small for five folds, several supports where the split has one, or a file that names unknown cases or
+            mixes support, queries and training.
     """
-    if supports < 1 or (supports > 1 and split not in ("within", "corrected")):
+    if supports < 1 or (supports > 1 and split not in _SEVERAL):
         raise ScanError(
             f"{supports} supports: split '{split}' says itself which cases are labelled. Give at least 1 with splits"
-            " 'within' and 'corrected', else leave it out."
+            " 'within', 'corrected' and 'circular', else leave it out."
         )
     if split == "paper":
         return _paper(cases)
+    if split == "circular":
+        return _circular(cases, supports)
     if split not in _NAMED:
         return _from_file(Path(split), cases)
     if not folds:
@@ -121,6 +131,19 @@ def _corrected(cases: Sequence[str], folds: Sequence[Sequence[str]], supports: i
         support = tuple(folds[(i + 1) % len(folds)][:supports])
         made.append(Fold(tuple(n for n in cases if n not in (*fold, *support)), support, tuple(fold)))
     return made
+
+
+def _circular(cases: Sequence[str], supports: int) -> list[Fold]:
+    ordered = sorted(cases, key=natural_key)
+    smallest = len(ordered) // _CIRCULAR_FOLDS
+    if smallest < supports:
+        raise ScanError(
+            f"split 'circular': there are {len(ordered)} labelled cases; it makes {_CIRCULAR_FOLDS} folds, each of at"
+            f" least {supports} case(s), and takes {supports} support(s) from the next. Use split 'within' with folds"
+            " of your own, or fewer supports."
+        )
+    folds = [[ordered[i] for i in fold] for fold in np.array_split(np.arange(len(ordered)), _CIRCULAR_FOLDS)]
+    return _corrected(ordered, folds, supports)
 
 
 def _paper(cases: Sequence[str]) -> list[Fold]:

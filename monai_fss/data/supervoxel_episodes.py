@@ -18,13 +18,12 @@ from monai.transforms import (
     RandomOrder,
     SelectItemsd,
     SomeOf,
-    SpatialPadd,
     ToTensord,
 )
 from torch.utils.data import Subset
 
 from monai_fss.data.episodes import EpisodeDataset, episode_indices
-from monai_fss.transforms import SampleEpisode, SliceRanged
+from monai_fss.transforms import SampleEpisode, ScanPadd, SliceRanged
 
 __all__ = ["PreparedScans", "SupervoxelEpisodes"]
 
@@ -102,8 +101,7 @@ class SupervoxelEpisodes(EpisodeDataset):
         cache_num: int = 64,
         seed: int = 0,
     ) -> None:
-        padded = ["image", "supervoxels", "position"]
-        pad = SpatialPadd(padded, sample.scan_size, mode=["constant", "constant", "edge"])
+        pad = ScanPadd(["image", "supervoxels", "position"], sample.scan_size)
         table = sample.measure(sample.supervoxels, sample.table)
         fixed: list[Any] = [prepare, SliceRanged(["image", "position"]), pseudo_labels, table, pad]
         self.data = data

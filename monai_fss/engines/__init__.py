@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from .evaluators import DiceEvaluator, FewShotEvaluator
+from .learning_rate import falling_rate
 from .patches import PrepareBatchPatches
 from .scan_by_scan import FailedScans, ScanEvaluator
 from .setting_checks import check_settings
@@ -17,6 +18,7 @@ __all__ = [
     "FewShotTrainer",
     "PrepareBatchPatches",
     "ResumableTrainer",
-    "check_settings",
     "ScanEvaluator",
+    "check_settings",
+    "falling_rate",
 ]

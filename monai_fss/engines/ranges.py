@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["Either", "Listed", "Name", "Null", "Number", "Range", "Switch", "Text"]
+__all__ = ["Either", "Listed", "Mapped", "Name", "Null", "Number", "Range", "Switch", "Text"]
 
 
 class Range(Protocol):
@@ -148,6 +148,18 @@ class Listed:
         count = f"{self.length}" if self.length is not None else f"{self.least} or more" if self.least else "any number"
         order = " and greater than the one before" if self.rising else ", none of them twice" if self.distinct else ""
         return f"a list of {count} in brackets, each {self.entry}{order}"
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A mapping of settings, each of which has a range of its own."""
+
+    def fits(self, value: Any) -> bool:
+        """Whether a value is one."""
+        return isinstance(value, Mapping)
+
+    def __str__(self) -> str:
+        return "a mapping"
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from monai_fss.engines.ranges import Listed, Name, Range
-from monai_fss.engines.setting_table import PIXELS, SETTINGS
+from monai_fss.engines.setting_table import OF_VOLUMES, PIXELS, SETTINGS
 from monai_fss.networks.nets.factory import ENCODERS, SMALLEST
 
 __all__ = [
@@ -23,20 +23,21 @@ __all__ = [
 ]
 
 
-def range_of(key: str, default: Any = None) -> Range | None:
+def range_of(key: str, default: Any = None, known: Collection[str] = ()) -> Range | None:
     """
     What a setting of a bundle may be.
 
     Args:
         key: with ``::`` between levels.
         default: the bundle's own value. A bundle whose value does not fit means something else by the key.
+        known: every setting of the bundle, or those that tell what it works on.
 
     Returns:
         the range; None where anything is taken.
     """
     if key == "encoder" and default in ENCODERS:  # of slices or of volumes, as the bundle's network is
         return Name(tuple(name for name, dims in ENCODERS.items() if dims == ENCODERS[default]))
-    found = SETTINGS.get(key)
+    found = (OF_VOLUMES if "roi_size" in known and key in OF_VOLUMES else SETTINGS).get(key)
     if key == "size" and isinstance(default, list):
         found = Listed(PIXELS, len(default))
     plain = default is not None and not (isinstance(default, str) and default.startswith(("$", "@", "%")))
@@ -54,10 +55,10 @@ def setting_problems(values: Mapping[str, Any], defaults: Mapping[str, Any] | No
     Returns:
         a sentence for each, ``<key>=<value>: <what is wrong>. <the bundle's value>.``
     """
-    problems = []
+    problems, known = [], {*values, *(defaults or {})}
     for key, value in leaves(values):
         default = (defaults or {}).get(key)
-        found = range_of(key, default)
+        found = range_of(key, default, known)
         if found is not None and not found.fits(value):
             has = "" if default is None else f" The bundle has {default}."
             problems.append(f"{key}={_typed(value)}: is not {found}.{has}")
@@ -69,13 +70,21 @@ def joint_problems(values: Mapping[str, Any]) -> list[str]:
     Which settings do not go together.
 
     Args:
-        values: every setting of a bundle; what is missing, or is an expression, is passed over.
+        values: every setting of a bundle; what is missing, or is an expression, is passed over. A part, such as
+            ``coarse::rebuilt``, goes before what its mapping says.
 
     Returns:
         a sentence for each, as :func:`setting_problems`.
     """
-    own = [schedule_problems, position_problems, _size_problems, _floor_problems, _window_problems]
-    return [problem for judge in own for problem in judge(values)]
+    checks = (
+        schedule_problems,
+        position_problems,
+        _size_problems,
+        _floor_problems,
+        _decoder_problems,
+        _window_problems,
+    )
+    return [problem for check in checks for problem in check(values)]
 
 
 def schedule_problems(values: Mapping[str, Any]) -> list[str]:
@@ -156,6 +165,16 @@ def _window_problems(values: Mapping[str, Any]) -> list[str]:
             f"roi_size={typed}: leaves one voxel on the last of {len(channels)} levels. Give {2 * factor} or more once."
         ]
     return []
+
+
+def _decoder_problems(values: Mapping[str, Any]) -> list[str]:
+    """Of one PRNet alone whose decoder would stay as it is, though its features are compared."""
+    coarse = values.get("coarse")
+    if "fine" not in values or values["fine"] is not None or not isinstance(coarse, Mapping):
+        return []
+    if values.get("coarse::rebuilt", coarse.get("rebuilt", 1)):  # inference does not know it
+        return []
+    return ["fine=null: leaves one network, whose features coarse::rebuilt=0 does not train. Set both."]
 
 
 def leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from monai_fss.engines.ranges import Either, Listed, Name, Null, Number, Range, Switch, Text
+from monai_fss.engines.ranges import Either, Listed, Mapped, Name, Null, Number, Range, Switch, Text
 from monai_fss.inferers.atlas import FUSIONS
+from monai_fss.inferers.ep1 import EP1_RULES
 from monai_fss.networks.nets.factory import ENCODERS
 from monai_fss.registration.register import PRESETS
 from monai_fss.transforms.supervoxels import SELF_SUPERVISIONS
 
-__all__ = ["FREE", "PIXELS", "SETTINGS"]
+__all__ = ["FREE", "OF_VOLUMES", "PIXELS", "SETTINGS"]
 
 NUMBER, POSITIVE, NOT_NEGATIVE, SHARE = Number(), Number(above=0), Number(least=0), Number(least=0, most=1)
 COUNT, COUNT_OR_NONE = Number(least=1, whole=True), Number(least=0, whole=True)
@@ -30,6 +31,7 @@ def _three(one: Range) -> Listed:
 VALUES = Listed(COUNT, distinct=True)
 PAIR = Listed(NUMBER, 2, rising=True)
 STRETCH = Listed(Number(above=-1), 2)  # by which 1 is changed
+GRID = Either([MM, _three(MM)])  # one voxel size for all axes, or one for each
 
 _RUN: dict[str, Range] = {
     "amp": SWITCH,
@@ -51,6 +53,7 @@ _RUN: dict[str, Range] = {
     "val_queries": COUNT_OR_NONE,
 }
 _SCANS: dict[str, Range] = {
+    "crop": _or_null(Listed(PIXELS, 2)),
     "labels": _or_null(VALUES),
     "pixdim": MM,
     "position_axes": Listed(Number(least=0, most=2, whole=True), distinct=True),
@@ -71,6 +74,7 @@ _EPISODES: dict[str, Range] = {
     "elastic::shear": Listed(NUMBER, 2),
     "elastic::spacing": Listed(COUNT, 2),
     "elastic::translate": Listed(NUMBER, 2),
+    "elastic::zoom": _or_null(Listed(POSITIVE, 2)),
     "min_area": Number(least=0, most=1e6),
     "min_volume": Number(least=0, most=1e9),
     "position_jitter": Number(least=0, most=2),
@@ -104,16 +108,25 @@ _PRNET: dict[str, Range] = {
     "correct": SWITCH,
     "decay": Number(above=0, most=1),
     "delta": SHARE,
+    "denoise_background": SWITCH,
+    "fine": Either([Mapped(), NULL]),
     "floor": SHARE,
     "grown": SHARE,
     "growth::intensity_weight": NOT_NEGATIVE,
     "growth::iterations": COUNT_OR_NONE,
     "growth::limit": NOT_NEGATIVE,
+    "growth_margin": NOT_NEGATIVE,
     "keep": _three(Number(above=0, most=1)),
     "least_similarity": Number(most=1),
+    "localisation::jumps": COUNT_OR_NONE,
+    "localisation::matching": SWITCH,
+    "localisation::spread": NOT_NEGATIVE,
+    "localisation::starts": COUNT,
+    "lr_epochs": _or_null(COUNT),
     "margin": NOT_NEGATIVE,
     "patches": Number(least=2, whole=True),
     "points": COUNT,
+    "pretrain_batch_size": COUNT,
     "pretrain_steps_per_epoch": COUNT,
     "roi_size": _three(COUNT),
     "simulated::margin": NOT_NEGATIVE,
@@ -121,7 +134,7 @@ _PRNET: dict[str, Range] = {
     "smooth": NOT_NEGATIVE,
     "start_epoch": COUNT_OR_NONE,
     "tau": Number(most=1),
-    "tolerance": SHARE,
+    "tolerance": _or_null(SHARE),
     "values": VALUES,
 }
 _SUPERVISED: dict[str, Range] = {
@@ -132,13 +145,14 @@ _SUPERVISED: dict[str, Range] = {
 }
 _LEVEL: dict[str, Range] = {  # of coarse and of fine
     "patch_size": _three(COUNT),
-    "pixdim": MM,
+    "pixdim": GRID,
     "radius": _or_null(POSITIVE),
     "reach": _three(POSITIVE),
     "rebuilt": COUNT_OR_NONE,
     "steps": COUNT,
 }
 _USE: dict[str, Range] = {
+    "ep1_rule": Name(EP1_RULES),
     "fusion": Name(FUSIONS),
     "largest_component": SWITCH,
     "masks": SWITCH,
@@ -165,6 +179,8 @@ _USE: dict[str, Range] = {
 _LEVELS = {f"{level}::{key}": one for level in ("coarse", "fine") for key, one in _LEVEL.items()}
 SETTINGS: dict[str, Range] = {**_RUN, **_SCANS, **_EPISODES, **_NETWORKS, **_PRNET, **_SUPERVISED, **_LEVELS, **_USE}
 """Key, with ``::`` between levels, to what it may be. A bundle that has a key has it with this meaning."""
+OF_VOLUMES: dict[str, Range] = {"pixdim": GRID}
+"""What goes before in a bundle that has ``roi_size``: it works on volumes, and slices are brought to a distance too."""
 
 _PLACES = ("bundle_root", "cache_dir", "checkpoint_dir", "dataset_dir", "label_dir", "log_dir", "model", "output_dir")
 FREE: dict[str, Range] = {

@@ -77,7 +77,7 @@ class PropagationReport:
             np.asarray(output["image"][0]),
             found.voxels,
             found.values,
-            np.where(found.values == self.inferer.background, 1.0, found.similarity),  # these are all kept
+            np.where(np.isin(found.values, self.inferer.always), 1.0, found.similarity),  # these are all kept
             np.asarray(output["pred"][0]).astype(np.int16),
             output["image"].pixdim.tolist(),
             {value: self.names.get(value, f"label_{value}") for value in self.inferer.values},
@@ -101,7 +101,7 @@ class PropagationReport:
         rows = [row for row in known if row["case"] != case]
         for value in np.unique(found.values).tolist():
             similarity = found.similarity[found.values == value]
-            kept = int((similarity > self.inferer.tau).sum()) if value != self.inferer.background else len(similarity)
+            kept = len(similarity) if value in self.inferer.always else int((similarity > self.inferer.tau).sum())
             row = (case, value, len(similarity), kept, f"{similarity.mean():.4f}", f"{(mask == value).sum() * ml:.2f}")
             rows.append(dict(zip(PROPAGATION_COLUMNS, map(str, row), strict=True)))
         text = io.StringIO()

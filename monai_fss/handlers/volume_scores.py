@@ -17,6 +17,7 @@ from monai.data.utils import affine_to_spacing
 from monai.engines import IterationEvents
 
 from monai_fss.inferers import QueryLabels, WaysOnGrid, shown_slices, way_probabilities, without_padding
+from monai_fss.inferers.ep1 import check_rule
 from monai_fss.inferers.scans import scan_name
 from monai_fss.metrics import Score, score, strict_dice
 from monai_fss.registration import Grid
@@ -37,13 +38,14 @@ class VolumeScores:
         labels: of the scans.
         ways: "independent": each class by itself in binary, as the papers do; "compete": what users get, the label map
             that the bundle's post-processing makes (``pred``), where a voxel belongs to its most probable class.
-        protocol: "ep2"; or "ep1", by which a class counts in the slices alone that show it.
+        protocol: "ep2"; or "ep1", by which a class counts in the slices alone that are told.
         quality: label-free quality of each value from the evaluator's output for one scan, such as the bundle's
             ``quality_score``. Default: none.
         pieces: as :class:`monai_fss.inferers.SaveMasks` has it, for classes that compete by EP1. Default: one of each.
         surface: also measure HD95 and ASSD, and the quality. Scattered voxels take long: baselines are compared by
             Dice alone.
         method, fold, run: of the entries.
+        ep1_rule: by which EP1 tells slices, see :func:`monai_fss.inferers.shown_slices`. Default: ADNet's.
 
     Attributes:
         entries: one :class:`monai_fss.results.Entry` for each scan and class, since the evaluator was started.
@@ -62,11 +64,13 @@ class VolumeScores:
         method: str = "",
         fold: int = 0,
         run: int = 0,
+        ep1_rule: str = "shown",
     ) -> None:
         if ways not in WAYS:
             raise ValueError(f"ways must be one of {', '.join(WAYS)}, got '{ways}'.")
         if protocol not in ("ep1", "ep2"):
             raise ValueError(f"protocol must be ep1 or ep2, got '{protocol}'.")
+        check_rule(ep1_rule)
         self.names = {int(value): name for value, name in names.items()}
         self.values = [int(value) for value in values]
         self.labels = labels
@@ -78,6 +82,7 @@ class VolumeScores:
         self.method = method
         self.fold = fold
         self.run = run
+        self.ep1_rule = ep1_rule
         self.entries: list[Entry] = []
         self._logits: list[MetaTensor] = []
 
@@ -131,14 +136,15 @@ class VolumeScores:
 
         Args:
             folder: made when missing.
-            settings: under which the scores were made; ``protocol`` and ``ways`` are added.
+            settings: under which the scores were made; ``protocol`` (of EP1 with its rule) and ``ways`` are added.
         """
-        own = {"protocol": self.protocol, "ways": self.ways, "runs": 1}
+        own: dict[str, Any] = {"protocol": self.protocol, "ways": self.ways, "runs": 1}
+        own |= {"ep1_rule": self.ep1_rule} if self.protocol == "ep1" else {}
         write_results(folder, Results({**own, **settings}, self.entries))
 
     def _on(self, image: MetaTensor, logits: MetaTensor, grid: Grid) -> WaysOnGrid:
         seen, source = without_padding(logits.cpu(), cast(MetaTensor, image.cpu()))
-        told = shown_slices(self.labels(image), self.values) if self.protocol == "ep1" else None
+        told = shown_slices(self.labels(image), self.values, self.ep1_rule) if self.protocol == "ep1" else None
         return WaysOnGrid(way_probabilities(seen), source, grid, allowed=told)
 
     def _scored(self, output: Mapping[str, Any], logits: MetaTensor) -> list[Entry]:

@@ -14,7 +14,7 @@ from monai_fss.inferers.points.propagation import ScribblePropagation, scribble_
 
 from .atlas import Atlas
 from .atlas_inferer import AtlasInferer, AtlasReverseAccuracy
-from .ep1 import EP1Inferer, QueryLabels, chunks, shown_slices
+from .ep1 import EP1_RULES, EP1Inferer, QueryLabels, chunks, shown_slices
 from .few_shot import FewShotInferer, FewShotVolumeInferer, conditioned
 from .found import found_in, with_found
 from .masks import SaveMasks, pieces_of
@@ -30,6 +30,7 @@ __all__ = [
     "AtlasInferer",
     "AtlasReverseAccuracy",
     "EP1Inferer",
+    "EP1_RULES",
     "FewShotInferer",
     "FewShotVolumeInferer",
     "LocatedInferer",

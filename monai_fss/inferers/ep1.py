@@ -25,32 +25,74 @@ from .found import with_found
 from .scans import each_scan, scan_name
 from .support import SupportSet, select_slices, support_of
 
-__all__ = ["EP1Inferer", "QueryLabels", "chunks", "shown_slices"]
+__all__ = ["EP1_RULES", "EP1Inferer", "QueryLabels", "check_rule", "chunks", "shown_slices"]
 
+EP1_RULES = ("shown", "range")
+"""What EP1 divides, see :func:`chunks`: "shown" is the rule of ADNet's public code, "range" that of ALPNet's."""
 NOWHERE = -100.0
-"""Logit of a class in a slice that does not show it: its probability is 0 there."""
+"""Logit of a class in a slice that is not told to show it: its probability is 0 there."""
 Item = Mapping[str, torch.Tensor]
 
 
-def chunks(slices: Sequence[int], parts: int = 3) -> list[list[int]]:
-    """Divide a list of slices into succeeding parts as ADNet does: borders at linspace(0, n, parts + 1), cut off.
+def chunks(slices: Sequence[int], parts: int = 3, rule: str = "shown") -> list[list[int]]:
+    """Divide the slices of a query that show a class into succeeding parts.
+
+    - ``"shown"``, ADNet's: the list of these slices, into parts of equal length: borders at linspace(0, n, parts + 1),
+      cut off.
+    - ``"range"``, ALPNet's: all slices from the first to the last one, those in between that do not show the class too,
+      by their place in that range: slice z is in part floor((z - first) / ((last - first) / parts)), and the last slice
+      in the last part, not in one of its own. A single slice is in the first part, as there.
+
+    Of three parts of slices without gaps the two differ where their number is two more than a multiple of three
+    (ALPNet's first part has one slice more then, its second one less), and in the part of a single slice.
+
+    Args:
+        slices: in rising order.
+        parts: Default 3, the papers'.
+        rule: one of :data:`EP1_RULES`.
+
+    Source: S. Hansen et al., Medical Image Analysis 2022, section 4.1; C. Ouyang et al., ECCV 2020, section 4.1; what
+    they leave open is that of their public code.
 
     >>> chunks(range(10, 17))
     [[10, 11], [12, 13], [14, 15, 16]]
+    >>> chunks([10, 11, 13, 16], rule="range")
+    [[10, 11], [12, 13], [14, 15, 16]]
     """
-    borders = np.linspace(0, len(slices), parts + 1).astype(int)
-    return [[int(z) for z in slices[a:b]] for a, b in zip(borders[:-1], borders[1:], strict=True)]
+    check_rule(rule)
+    if rule == "shown":
+        borders = np.linspace(0, len(slices), parts + 1).astype(int)
+        return [[int(z) for z in slices[a:b]] for a, b in zip(borders[:-1], borders[1:], strict=True)]
+    divided: list[list[int]] = [[] for _ in range(parts)]
+    if len(slices) > 0:
+        first, last = int(slices[0]), int(slices[-1])
+        for z in range(first, last + 1):
+            part = parts * (z - first) // max(last - first, 1)  # whole numbers: no border is missed by rounding
+            divided[min(part, parts - 1)].append(z)
+    return divided
 
 
-def shown_slices(truth: torch.Tensor, values: Sequence[int]) -> list[np.ndarray]:
+def check_rule(rule: str) -> None:
+    """Raise a ValueError unless there is such a rule, see :data:`EP1_RULES`."""
+    if rule not in EP1_RULES:
+        raise ValueError(f"the rule of EP1 must be one of {', '.join(EP1_RULES)}, got {rule!r}.")
+
+
+def shown_slices(truth: torch.Tensor, values: Sequence[int], rule: str = "shown") -> list[np.ndarray]:
     """What EP1 is told: for each value, bool (D,), which slices of the last axis show it.
 
     Args:
         truth: (1, H, W, D), label of the query.
         values: label value of each way.
+        rule: of the division, see :func:`chunks`: by "range" the slices between the first and the last one that show a
+            value are told as if all of them did, and are segmented and scored.
     """
+    check_rule(rule)
     told = np.asarray(truth[0])  # torch would compare a value that its type does not hold as another one
-    return [(told == value).any((0, 1)) for value in values]
+    shown = [(told == value).any((0, 1)) for value in values]
+    if rule == "shown":
+        return shown
+    return [np.logical_or.accumulate(own) & np.logical_or.accumulate(own[::-1])[::-1] for own in shown]
 
 
 class QueryLabels:
@@ -89,8 +131,9 @@ class QueryLabels:
 class EP1Inferer(Inferer):
     """The slices that show a class are divided into parts; the middle support slice of a part segments the query's.
 
-    The network is conditioned once for each part, for all classes together. In slices of the query that do not show a
-    class it is nowhere. (S. Hansen et al., Medical Image Analysis 2022, https://arxiv.org/abs/2203.02048, section 4.1.)
+    The network is conditioned once for each part, for all classes together. In slices of the query that are not told
+    (:func:`shown_slices`) a class is nowhere. The support slice of a part is the same by both rules. (S. Hansen et al.,
+    Medical Image Analysis 2022, https://arxiv.org/abs/2203.02048, section 4.1.)
 
     Args:
         inferer: of the bundle, whose :meth:`FewShotInferer.segment` runs the network.
@@ -98,6 +141,10 @@ class EP1Inferer(Inferer):
         values: label value of each way; each must occur in the scans.
         labels: of the queries.
         parts: Default 3, the papers'.
+        rule: how the query is divided, see :func:`chunks`. Default: ADNet's.
+
+    Raises:
+        ValueError: there is no such rule.
     """
 
     def __init__(
@@ -107,11 +154,14 @@ class EP1Inferer(Inferer):
         values: Sequence[int],
         labels: QueryLabels,
         parts: int = 3,
+        rule: str = "shown",
     ) -> None:
+        check_rule(rule)
         self.inferer = inferer
         self.values = [int(value) for value in values]
         self.labels = labels
         self.parts = parts
+        self.rule = rule
         self.scans = [[_middle(scan, self.values, part, parts) for scan in scans] for part in range(parts)]
         self._support: dict[int, SupportSet] = {}
 
@@ -125,8 +175,8 @@ class EP1Inferer(Inferer):
 
     @torch.no_grad()
     def _segment(self, image: MetaTensor, network: FewShotNet) -> torch.Tensor:
-        shown = shown_slices(self.labels(image), self.values)
-        wanted = [chunks(np.flatnonzero(own).tolist(), self.parts) for own in shown]
+        shown = shown_slices(self.labels(image), self.values, self.rule)
+        wanted = [chunks(np.flatnonzero(own).tolist(), self.parts, self.rule) for own in shown]
         result = torch.full((1 + len(self.values), *image.shape[1:]), NOWHERE, device=image.device)
         result[0] = 0
         plain = image.as_tensor()[None]

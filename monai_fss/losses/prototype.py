@@ -23,8 +23,8 @@ class PrototypeLoss(SegmentationLoss):
     Args:
         foreground_weight, background_weight: weights of the classes in L_seg, that of :class:`.SegmentationLoss`.
             Defaults 1.0 and 0.05. The alignment loss is unweighted, as in the published codes.
-        align: weight of the alignment loss (default 1); an episode whose predicted query mask is empty adds 0. The
-            mean is over the shots that have a mask.
+        align: weight of the alignment loss (default 1); an episode that the network says is not ``aligned`` adds 0
+            (PANet's, whose predicted query mask is empty). The mean is over the shots that have a mask.
 
     Raises:
         ValueError: a class weight that is not positive, or a negative ``align``.

@@ -7,13 +7,16 @@ from __future__ import annotations
 from .baselines import MASK_PASTE, UNTRAINED, is_baseline, untrained_name
 from .entries import Entry, Results
 from .files import RESULT_FILES, read_results, write_results
+from .spread import DEFAULT_SPREAD, SPREADS
 from .tables import format_results, markdown_table
 
 __all__ = [
+    "DEFAULT_SPREAD",
     "Entry",
     "MASK_PASTE",
     "RESULT_FILES",
     "Results",
+    "SPREADS",
     "UNTRAINED",
     "format_results",
     "is_baseline",

@@ -15,6 +15,7 @@ from typing import Any
 
 from monai_fss.data.files.writer import write_json, write_text_atomic
 from monai_fss.results.entries import Entry, Results
+from monai_fss.results.spread import DEFAULT_SPREAD
 from monai_fss.results.tables import format_results
 
 __all__ = ["RESULT_FILES", "read_results", "write_results"]
@@ -25,7 +26,7 @@ VERSION = 1
 _MEASURES = ("dice", "hd95", "assd", "quality", "volume_ml")
 
 
-def write_results(folder: str | Path, results: Results) -> list[Path]:
+def write_results(folder: str | Path, results: Results, spread: str = DEFAULT_SPREAD) -> list[Path]:
     """Write ``results.json`` (all), ``results.csv`` (one row for each score) and ``results.md`` (tables).
 
     Each file appears whole or not at all. An undefined number is ``null`` in the JSON and an empty cell in the CSV.
@@ -33,6 +34,7 @@ def write_results(folder: str | Path, results: Results) -> list[Path]:
     Args:
         folder: where to write; made if it does not exist.
         results: the scores.
+        spread: what the deviations in the tables are over, see :data:`monai_fss.results.SPREADS`.
 
     Returns:
         The three files.
@@ -47,7 +49,7 @@ def write_results(folder: str | Path, results: Results) -> list[Path]:
     paths = [target / name for name in RESULT_FILES]
     write_json(paths[0], {"format": FORMAT, "version": VERSION, "settings": results.settings, "entries": rows})
     write_text_atomic(paths[1], text.getvalue())
-    write_text_atomic(paths[2], format_results(results))
+    write_text_atomic(paths[2], format_results(results, spread))
     return paths
 
 

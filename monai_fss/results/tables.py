@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""The tables of one evaluation: mean and deviation as the papers' tables define them."""
+"""The tables of one evaluation: mean and deviation as the papers' tables define them, each in its way."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from monai_fss.metrics import auroc, within_group_spearman
 from monai_fss.results.baselines import is_baseline
+from monai_fss.results.spread import DEFAULT_SPREAD, SPREADS, spread_values
 
 if TYPE_CHECKING:
     from monai_fss.results.entries import Entry, Results
@@ -20,10 +21,6 @@ __all__ = ["MEAN", "Cell", "format_results", "markdown_table", "summarize"]
 
 MEAN = "Mean"
 BAD = 0.6  # masks of a lower Dice score have to be drawn anew, not corrected
-DEFINITION = (
-    "Organ cells: mean ± population standard deviation (ddof 0) over the (fold, run) values, each the mean over that "
-    "fold's queries. Mean column: mean ± population standard deviation over the organ means."
-)
 
 
 class Cell(NamedTuple):
@@ -39,23 +36,23 @@ class Cell(NamedTuple):
         return f"{self.mean:.2f}" if self.n == 1 else f"{self.mean:.2f} ± {self.sd:.2f}"
 
 
-def summarize(results: Results, measure: str = "dice") -> dict[str, dict[str, Cell]]:
-    """Mean and deviation of each method and organ, as the papers' tables define them.
+def summarize(results: Results, measure: str = "dice", spread: str = DEFAULT_SPREAD) -> dict[str, dict[str, Cell]]:
+    """Mean and population standard deviation (ddof 0) of each method and organ, and of their "Mean".
 
-    An organ's values are one for each (fold, run): the mean over that fold's queries; volumes where the measure is
-    undefined are left out. The organ's cell is mean and population standard deviation (ddof 0) over these values. The
-    cell "Mean" is mean and population standard deviation over the organ means. (The deviations of the Mean columns in
-    Tables 1 and 2 of the ADNet paper are reproduced by this.)
+    Over which values they are is said by ``spread``, see :data:`monai_fss.results.SPREADS`. Volumes where the measure
+    is undefined are left out.
 
     Args:
         results: the scores.
         measure: "dice" (in percent), "hd95" or "assd" (in mm).
+        spread: Default "folds", by which the deviations of the Mean columns in Tables 1 and 2 of the ADNet paper are
+            reproduced.
 
     Returns:
         ``{method: {organ: Cell}}`` in the order of the scores, with "Mean" last. A cell of n = 0 has the mean nan.
 
     Raises:
-        ValueError: for another measure.
+        ValueError: for another measure or spread.
     """
     if measure not in ("dice", "hd95", "assd"):
         raise ValueError(f"measure: unknown measure {measure!r}. Use dice, hd95 or assd.")
@@ -63,22 +60,25 @@ def summarize(results: Results, measure: str = "dice") -> dict[str, dict[str, Ce
     table = {}
     for method in _unique(entry.method for entry in results.entries):
         own = [entry for entry in results.entries if entry.method == method]
-        row = {organ: _organ_cell([entry for entry in own if entry.name == organ], measure) for organ in organs}
-        table[method] = {**row, MEAN: _cell([cell.mean for cell in row.values() if cell.n])}
+        of, every = spread_values(own, measure, spread)
+        table[method] = {**{organ: _cell(of.get(organ, [])) for organ in organs}, MEAN: _cell(every)}
     return table
 
 
-def format_results(results: Results) -> str:
-    """The text of ``results.md``: settings, tables, and what is missing from them.
+def format_results(results: Results, spread: str = DEFAULT_SPREAD) -> str:
+    """The text of ``results.md``: settings, tables with the definition of their deviations, and what is missing.
 
     Args:
         results: the scores.
+        spread: see :func:`summarize`.
 
     Returns:
         Markdown.
     """
-    blocks = [_header(results), "## Dice (%)", _measure_table(results, "dice"), DEFINITION, _absent(results)]
-    blocks += ["## HD95 (mm)", _measure_table(results, "hd95"), "## ASSD (mm)", _measure_table(results, "assd")]
+    blocks = [_header(results)]
+    for measure, title in (("dice", "Dice (%)"), ("hd95", "HD95 (mm)"), ("assd", "ASSD (mm)")):
+        blocks += [f"## {title}", _measure_table(results, measure, spread)]
+        blocks += [SPREADS[spread], _absent(results)] if measure == "dice" else []
     return "\n\n".join([*blocks, _undefined(results), *_quality(results)]) + "\n"
 
 
@@ -111,18 +111,8 @@ def _cell(values: Sequence[float]) -> Cell:
     return Cell(float(np.mean(values)), float(np.std(values)), len(values)) if values else Cell(math.nan, math.nan, 0)
 
 
-def _organ_cell(entries: Sequence[Entry], measure: str) -> Cell:
-    groups: dict[tuple[int, int], list[float]] = {}
-    for entry in entries:
-        value = getattr(entry, measure)
-        if not math.isnan(value):
-            groups.setdefault((entry.fold, entry.run), []).append(value)
-    scale = 100.0 if measure == "dice" else 1.0
-    return _cell([scale * float(np.mean(values)) for values in groups.values()])
-
-
-def _measure_table(results: Results, measure: str) -> str:
-    table = summarize(results, measure)
+def _measure_table(results: Results, measure: str, spread: str) -> str:
+    table = summarize(results, measure, spread)
     organs = list(next(iter(table.values()), {MEAN: None}))
     shown = {method: row for method, row in table.items() if measure == "dice" or not is_baseline(method)}
     return markdown_table(["Method", *organs], [[method, *map(str, row.values())] for method, row in shown.items()])

@@ -9,6 +9,7 @@ from .felzenszwalb import felzenszwalb
 from .foreground import foreground_mask
 from .geodesic import geodesic_distance
 from .geodesic_growth import GeodesicGrowthd, grow_scribbles
+from .isotropic_zoom import RandIsotropicZoomd
 from .label_boxes import label_boxes
 from .largest_component import LargestComponentd, count_pieces, largest_component, usual_pieces
 from .leaks import remove_leaks
@@ -18,11 +19,11 @@ from .patches import SamplePatches, patch_around
 from .position import BodyPosition, BodyPositiond
 from .probabilities import WayProbabilitiesd, WaysToLabeld
 from .sample_episode import NoEpisodeError, SampleEpisode, SupervoxelTabled
+from .scan_pad import ScanPadd
 from .scribbles_from_mask import ScribblesFromMaskd, scribbles_from_mask
 from .slice_range import SliceRanged
 from .spacing import LabelSpacingd, SmoothSpacingd, smooth_spacing
 from .supervoxels import Supervoxels, Supervoxelsd, by_superpixels
-from .unless_empty import UnlessEmptyd
 from .volume_episodes import SampleVolumeEpisode, SupervoxelVolumeTabled
 
 __all__ = [
@@ -34,10 +35,12 @@ __all__ = [
     "LargestComponentd",
     "NoEpisodeError",
     "OneSided",
+    "RandIsotropicZoomd",
     "RandMaskContrastd",
     "SampleEpisode",
     "SamplePatches",
     "SampleVolumeEpisode",
+    "ScanPadd",
     "ScribblesFromMaskd",
     "SliceOrientation",
     "SliceOrientationd",
@@ -47,7 +50,6 @@ __all__ = [
     "SupervoxelVolumeTabled",
     "Supervoxels",
     "Supervoxelsd",
-    "UnlessEmptyd",
     "WayProbabilitiesd",
     "WaysToLabeld",
     "by_superpixels",

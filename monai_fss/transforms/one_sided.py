@@ -12,6 +12,7 @@ import numpy as np
 from monai.transforms import Compose, OneOf, RandAdjustContrastd, Randomizable, RandShiftIntensityd, Transform
 
 from .contrast import RandMaskContrastd
+from .isotropic_zoom import RandIsotropicZoomd
 
 __all__ = ["AugmentSides", "OneSided"]
 
@@ -74,17 +75,20 @@ class AugmentSides(Compose):
 
     Args:
         warp: random transform of the query's ``image``, ``position`` and ``label``, such as MONAI's ``Rand2DElasticd``.
+            Default None: a side comes warped, see :class:`monai_fss.transforms.SampleVolumeEpisode`.
         weights: odds of query and support, see :class:`OneSided`. Default (1, 1).
         contrast_prob, contrast_factor, contrast_sigma: of the pseudo-organ's brightness. Defaults 0.5, 3 and 1 pixel.
         gamma: range of the gamma. Default (0.5, 1.5).
         position_jitter: largest shift of the position, each axis by itself, where 2 is the body's width. Default None:
             there is no position.
         bounded: whether images are in 0..1 and stay so; not where a z-score has been taken of them. Default: they are.
+        zoom: (least, most) of one factor by which all that the side shows becomes larger, before ``warp``, see
+            :class:`monai_fss.transforms.RandIsotropicZoomd`. Default None: none.
     """
 
     def __init__(
         self,
-        warp: Callable[[Any], Any],
+        warp: Callable[[Any], Any] | None = None,
         weights: Sequence[float] = (1.0, 1.0),
         contrast_prob: float = 0.5,
         contrast_factor: float = 3.0,
@@ -92,14 +96,20 @@ class AugmentSides(Compose):
         gamma: tuple[float, float] = (0.5, 1.5),
         position_jitter: float | None = None,
         bounded: bool = True,
+        zoom: Sequence[float] | None = None,
     ) -> None:
         contrast = RandMaskContrastd("image", "label", contrast_factor, contrast_sigma, contrast_prob, bounded=bounded)
         bent = RandAdjustContrastd("image", prob=1, gamma=(gamma[0], gamma[1]))
+        changes: list[Callable[[Any], Any]] = [contrast, bent, *([] if warp is None else [warp])]
+        if zoom is not None:  # of the side that is warped
+            keys, modes = ["image", "position", "label"], ["bilinear", "bilinear", "nearest"]
+            larger = RandIsotropicZoomd(keys, zoom, modes, ["zeros", "border", "zeros"])
+            changes[2:] = [Compose([larger, *changes[2:]])]
         moved = [] if position_jitter is None else ["position", "support_position"]
         jitter = position_jitter or 0.0
         super().__init__(
             [
-                *(OneSided(transform, weights) for transform in (contrast, bent, warp)),
+                *(OneSided(transform, weights) for transform in changes),
                 *(RandShiftIntensityd(key, jitter, prob=1, channel_wise=True) for key in moved),
             ]
         )

@@ -56,8 +56,10 @@ class SampleEpisode(Randomizable, Transform):
     """Draw one 1-way 1-shot episode from a volume and its supervoxels (paper, section 4.2).
 
     A supervoxel is drawn uniformly from those that span at least two slices and are large enough in one of them, then
-    two neighbouring slices of the list of slices that contain it, then which of the two is the support. As in the
-    published code the size limit applies to the first slice drawn, the support.
+    two neighbouring slices of the list of slices that contain it, then which of the two is the support. The size limit
+    applies to the support; the query may show less. (The paper asks it of the slices sampled as support and query. The
+    published code asks it of the first of the two in the stack, and exchanges them afterwards in half of the episodes:
+    there either may be smaller.)
 
     With ``same_slice`` support and query are one slice of it, drawn from those in which it is large enough, and only
     the transforms that follow set them apart: self-supervision with superpixels, as for ALPNet (Ouyang et al., ECCV
@@ -66,8 +68,8 @@ class SampleEpisode(Randomizable, Transform):
     Args:
         spatial_size: in-plane size of the window (H, W) cut around the supervoxel; slices must be at least as large.
             Both slices are cut at the same place.
-        min_area: smallest area in mm^2 of the supervoxel in the support slice. Default 312.5: the papers' 200 pixels
-            of 1.25 mm.
+        min_area: smallest area in mm^2 of the supervoxel in the support slice. Default 312.5: 200 pixels of 1.25 mm,
+            the number of Hansen et al. 2022, section 4.3.
         volume_keys: items (C, H, W, D) that are cut along; each also appears as ``support_<key>``.
         supervoxels, table: keys of the supervoxels (1, H, W, D) and of their table.
         same_slice: whether the query is the support slice. Default: it is a neighbour.

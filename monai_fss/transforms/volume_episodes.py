@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.transforms import RandAffineGrid, Resample
+from monai.transforms.utils import create_grid
+from monai.utils import ensure_tuple_rep
 
 from .sample_episode import NoEpisodeError, SampleEpisode, SupervoxelTabled
 
@@ -35,13 +38,19 @@ class SampleVolumeEpisode(SampleEpisode):
     """Draw one 1-way 1-shot episode of volumes (paper, section 5.4, as the published code has it).
 
     A window is a run of succeeding slices. Those that hold enough of a supervoxel are its candidates. A supervoxel is
-    drawn uniformly from those that have one, then a candidate as the support, then another, at most ``reach`` further
-    up or down the list, as the query. Where a supervoxel has one alone, which is so for every supervoxel of a scan of
-    no more slices than a window, support and query are that window, and the transforms that follow set them apart.
+    drawn uniformly from those that have one, then a candidate as the support, then one at most ``reach`` further up or
+    down the list as the query. That can be the same window, and is where a supervoxel has one alone, as has every
+    supervoxel of a scan of no more slices than a window: the transforms set the two sides apart.
 
-    In plane each side is cut so that it contains its own part of the supervoxel, or as much of that as there is room
-    for, anywhere within these limits. (The paper says that the cut contains the supervoxel, not whether both sides
-    share it.)
+    One of the two sides, each as often, sees the scan through ``warp``. The voxels of its window are drawn from the
+    whole scan, as if that had been transformed and then cut, so that nothing within the scan is missing at the window's
+    border; the transform is about the middle of the scan. Beyond the scan each key goes on by its padding mode, the
+    mask as its mirror image, like the image. Where the window has lost the supervoxel, as it can lose a flat one by a
+    small tilt, that side stays as it was (the published code does so for the support; a query may be empty there).
+
+    In plane each side is cut, after this, so that it contains its own part of the supervoxel, or as much of that as
+    there is room for, anywhere within these limits. (The paper says that the cut contains the supervoxel, not whether
+    both sides share it; in the published code each has its own.)
 
     Args:
         spatial_size: size of a window (H, W, slices); scans must be at least as large in plane. Of a scan of fewer
@@ -52,6 +61,10 @@ class SampleVolumeEpisode(SampleEpisode):
         volume_keys: items (C, H, W, D) that are cut along; each also appears as ``support_<key>``.
         supervoxels: key of the supervoxels (1, H, W, D).
         table: key of their table in mm^3, see :class:`SupervoxelVolumeTabled`.
+        warp: random affine change of one side, MONAI's ``RandAffineGrid`` (angles in radians, lengths in voxels).
+            Masks are resampled to the nearest voxel, the volumes linearly. Default None: sides are cut as they are.
+        padding_modes: what ``warp`` finds beyond the scan, for each volume key or for all: "reflection", the published
+            code's and the default, "border" or "zeros".
 
     Returns a dict: for each volume key ``key`` and ``support_<key>`` (C, h, w, d), and the masks ``label`` and
     ``support_label`` (1, h, w, d), float.
@@ -67,6 +80,8 @@ class SampleVolumeEpisode(SampleEpisode):
         volume_keys: Sequence[str] = ("image",),
         supervoxels: str = "supervoxels",
         table: str = "table",
+        warp: RandAffineGrid | None = None,
+        padding_modes: str | Sequence[str] = "reflection",
     ) -> None:
         if len(spatial_size) != 3 or min(spatial_size) < 1:
             raise ValueError(f"spatial_size must be (H, W, slices), each at least 1, got {tuple(spatial_size)}.")
@@ -76,25 +91,60 @@ class SampleVolumeEpisode(SampleEpisode):
         self.slices = int(spatial_size[2])
         self.min_volume = min_volume
         self.reach = reach
+        self.warp = warp
+        self.padding_modes = ensure_tuple_rep(padding_modes, len(self.volume_keys))
 
     @property
     def scan_size(self) -> tuple[int, ...]:
         """(H, W, slices): in slices too, since a batch is of windows of one size."""
         return (*self.spatial_size, self.slices)
 
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> SampleVolumeEpisode:
+        """Set the state, of the warp as well."""
+        super().set_random_state(seed, state)
+        if self.warp is not None:
+            self.warp.set_random_state(state=self.R)
+        return self
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, torch.Tensor]:
         """Draw the episode."""
-        volume = torch.as_tensor(data[self.supervoxels])[0]
         identity, support, query = self._draw(np.asarray(data[self.table]))
+        organ = torch.as_tensor(data[self.supervoxels]) == identity
+        changed = None if self.warp is None else self.R.randint(2)
         result: dict[str, torch.Tensor] = {}
-        for prefix, first in (("support_", support), ("", query)):
+        for side, (prefix, first) in enumerate((("support_", support), ("", query))):
             slices = slice(first, first + self.slices)
-            mask = torch.as_tensor(volume[..., slices] == identity)
-            window = (*self._window(mask.any(-1)), slices)
-            for key in self.volume_keys:
-                result[prefix + key] = self._cut(data[key], window)
-            result[prefix + "label"] = self._cut(mask[None], window[:2])
+            label, grid = organ[..., slices], None
+            if self.warp is not None and side == changed:
+                label, grid = self._warped(self.warp, organ, slices)
+            window = self._window(label[0].any(-1))
+            for key, padding in zip(self.volume_keys, self.padding_modes, strict=True):
+                if grid is None:
+                    result[prefix + key] = self._cut(data[key], (*window, slices))
+                else:
+                    result[prefix + key] = self._sampled(data[key], grid[(slice(None), *window)], "bilinear", padding)
+            result[prefix + "label"] = self._cut(label, window)
         return result
+
+    def _warped(
+        self, warp: RandAffineGrid, organ: torch.Tensor, slices: slice
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The mask in a run of slices of the transformed scan, and where in the scan these voxels lie, if it is there.
+
+        Places are homogeneous coordinates (4, H, W, d) in voxels from the middle of the scan.
+        """
+        height, width, depth = organ.shape[1:]
+        run = range(*slices.indices(depth))
+        grid = torch.as_tensor(create_grid((height, width, len(run)), dtype=torch.float32, backend="torch"))
+        grid[2] += (run[0] + run[-1] - (depth - 1)) / 2
+        grid = warp(grid=grid)
+        label = self._sampled(organ.float(), grid, "nearest", "reflection")
+        return (label, grid) if label.any() else (organ[..., slices], None)
+
+    def _sampled(self, array: torch.Tensor, grid: torch.Tensor, mode: str, padding: str) -> torch.Tensor:
+        return self._cut(Resample(mode, padding, dtype=np.float32)(array, grid), ())
 
     def _window(self, mask: torch.Tensor) -> tuple[slice, ...]:
         """A window that contains the mask or, along an axis on which the mask is longer, lies within it."""
@@ -123,6 +173,5 @@ class SampleVolumeEpisode(SampleEpisode):
         identity = int(candidates[self.R.randint(candidates.size)])
         listed = np.flatnonzero(large[identity])
         support = self.R.randint(listed.size)
-        others = [i for i in range(listed.size) if 0 < abs(i - support) <= self.reach] or [support]
-        query = others[self.R.randint(len(others))]
+        query = self.R.randint(max(support - self.reach, 0), min(support + self.reach + 1, listed.size))
         return identity, int(listed[support]), int(listed[query])

@@ -121,6 +121,21 @@ def test_a_failure_is_one_line_and_debug_shows_where(command: Any, capsys: pytes
         assert text.endswith("monai-fss: error: KeyError: 'gone\\nsecond line'\n")
 
 
+def test_a_failure_that_says_what_to_do_goes_before_its_own_cause(
+    command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(args: argparse.Namespace) -> int:
+        try:
+            raise ConnectionError("w.pth: could not be downloaded. Save it as x.") from OSError("no route to host")
+        except OSError as error:
+            raise RuntimeError("Failed to instantiate component") from error  # as MONAI does
+
+    command(run)
+    assert main(["try"]) == 1
+    said = "monai-fss: error: ConnectionError: w.pth: could not be downloaded. Save it as x. (--debug shows where)\n"
+    assert capsys.readouterr().err == said
+
+
 def test_a_missing_command_module_hurts_that_command_only(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,7 +43,13 @@ def test_tables_go_to_the_screen_and_to_a_file(tmp_path: Path, capsys: pytest.Ca
     assert "65.00" in out and "52.50" in out and "+12.50" in out
     assert (tmp_path / "out" / "ab.md").read_text(encoding="utf-8") == out
     assert main(["compare", str(a), str(a), "--method-b", "mask paste"]) == 0
-    assert "# A: adnet, B: mask paste" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "# A: adnet, B: mask paste" in out and "±" not in out
+    assert main(["compare", str(a), str(a), "--method-b", "mask paste", "--spread", "patients"]) == 0
+    more = capsys.readouterr().out
+    assert more.startswith(f"{out}\n## Dice (%) of each by all of its queries\n")
+    # 60 to 70 by 2: sqrt(70 / 6)
+    assert "| A: adnet" in more and "65.00 ± 3.42" in more and "20.00 ± 0.00" in more
 
 
 def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,6 +39,14 @@ def test_the_estimate_covers_what_was_measured(scan: Scan) -> None:
     assert needed_memory(scan, [scan] * 4, 13, None, True) - atlas[0] >= 3 * 3 * 512 * 512 * 400 - 1
 
 
+def test_a_grid_of_three_voxel_sizes(scan: Scan) -> None:
+    one, three = (needed_memory(scan, [], 13, pixdim, False, 3) for pixdim in (2.0, [1.0, 1.0, 8.0]))
+    assert three == pytest.approx(one), "as large"
+    assert needed_memory(scan, [], 13, [1.0, 1.0, 4.0], False, 3) - one == pytest.approx(
+        2 * 4 * 14 * 512 * 512 * 400 * 0.7 * 0.7 * 1.3 / 8
+    )
+
+
 def test_it_is_said_where_less_is_free(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_memory", lambda: 2 * GB)
     says = r"case\.nii\.gz: 512 x 512 x 400 voxels and 13 organs will need about \d\.\d GB of memory, and 2\.0 GB are"

@@ -30,7 +30,7 @@ def network(level: str) -> PRNet:
     parser = ConfigParser()
     parser.read_config(str(bundle_path("prnet") / "configs" / "train.yaml"))
     settings, base = parser[level], parser["base"]
-    return PRNet(settings["patch_size"], base, settings["reach"], spacing=[settings["pixdim"]] * 3)
+    return PRNet.of_level(settings, base)
 
 
 def scan(seed: int, voxels: int) -> MetaTensor:

@@ -95,7 +95,7 @@ def main() -> None:
     background = settings["background"]
     values = [int(v) for v in np.unique(kept.values) if v != background]
     smooth = settings["smooth"] if args.smooth is None else args.smooth
-    localiser = PointLocaliser(network.coarse, network.fine, smooth=smooth)
+    localiser = PointLocaliser(network.coarse, network.fine, smooth=smooth, **settings.get("localisation", {}))
     load, cases = prnet_transforms(settings, ["image", "label"]), DatasetFolder.read(args.data).cases
     items = {
         name: load({k: str(getattr(cases[name], k)) for k in ("image", "label")}) for name in args.cases.split(",")

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
-from recipe_checks import check_paper, check_recipe
+from monai.data import MetaTensor
+from monai.transforms import Resample
+from recipe_checks import check_paper, check_recipe, parsed
 from segment_scene import CASES, Scene, make_scene
 
 from monai_fss.apps.cli import main
@@ -24,6 +26,7 @@ from monai_fss.apps.train.workflow import train
 from monai_fss.data import read_model, save_model
 from monai_fss.handlers.segment_report import read_quality
 from monai_fss.results.files import read_results
+from monai_fss.transforms import SupervoxelVolumeTabled
 
 Settings = Callable[[str], dict[str, Any]]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -74,6 +77,29 @@ def test_episodes_of_the_bundle(
         again = dataset[index]
         assert all(torch.equal(episode[key], again[key]) for key in episode)
     assert not positions or max(apart) > 0.3  # the query's window lies elsewhere along the body
+
+
+@pytest.mark.parametrize("recipe", [None, "paper"])
+def test_no_voxel_of_a_warped_window_is_padding_where_the_scan_is_large_enough(recipe: str | None) -> None:
+    """A scan of ones, beyond which there are zeros. Cut first and then transformed, a window loses a good part."""
+    parser = parsed("adnet_3d", recipe)
+    parser["train::sample::padding_modes"], parser["size"] = "zeros", [96, 96, 10]
+    sample = parser.get_parsed_content("train::sample")
+    sample.set_random_state(seed=0)
+    organ = torch.zeros(1, 170, 170, 90, dtype=torch.int32)
+    organ[:, 45:125, 45:125, 42:48] = 1
+    ones = torch.ones(organ.shape)
+    scan = {"image": ones, "position": ones, "supervoxels": MetaTensor(organ)}
+    scan = SupervoxelVolumeTabled("supervoxels")(scan)
+    cut_first = Resample(padding_mode="zeros")
+    shares, before = [], []
+    for _ in range(8):
+        drawn = sample(scan)
+        shares += [float((drawn[key] < 0.999).float().mean()) for key in ("image", "support_image", "position")]
+        before.append(float((cut_first(ones[:, :96, :96, :10], sample.warp([96, 96, 10])) < 0.999).float().mean()))
+        assert drawn["label"].any() and drawn["support_label"].any()
+    assert max(shares) == 0
+    assert np.mean(before) > (0.2 if recipe is None else 0.4)
 
 
 def test_the_paper_has_its_own_window_and_encoder(repository: Path) -> None:

@@ -90,3 +90,21 @@ def test_the_configuration_that_is_given_counts(
         assert content["settings"]["labelled_slices"] == (1 if slices == "middle" else "all")
         dice[slices] = [entry["dice"] for entry in content["entries"]]
     assert dice["middle"] != dice["all"]
+
+
+def test_the_rule_of_ep1_counts_and_an_unknown_one_is_refused(
+    phantom_set: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = trained / "model.pt"
+    brought = {**torch.load(model, weights_only=True)["settings"], "model": str(model), "quality": False}
+    brought |= {"protocol": "ep1"}
+    dice = {}
+    for rule in ("shown", "range"):
+        evaluating(bundle_path("adnet"), phantom_set, tmp_path / rule, **brought, ep1_rule=rule)
+        found = read_results(tmp_path / rule)
+        assert found.settings["ep1_rule"] == rule and found.settings["labelled_slices"] == 3
+        dice[rule] = [entry.dice for entry in found.entries]
+    assert dice["shown"] != dice["range"]
+    with pytest.raises(SystemExit):
+        evaluating(bundle_path("adnet"), phantom_set, tmp_path / "mine", **brought, ep1_rule="mine")
+    assert "ep1_rule=mine: is not one of shown, range" in capsys.readouterr().err

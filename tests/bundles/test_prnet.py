@@ -27,9 +27,11 @@ def parsed(name: str, **settings: Any) -> ConfigParser:
     return parser
 
 
-@pytest.mark.parametrize(
-    "key", ["coarse", "fine", "base", "patches", "keep", "points", "smooth", "tau", "margin", "growth", "tolerance"]
-)
+SHARED = ["coarse", "fine", "base", "patches", "keep", "points", "smooth", "tau", "margin", "growth", "tolerance"]
+SHARED += ["localisation", "denoise_background", "growth_margin", "lr_epochs", "pretrain_batch_size"]
+
+
+@pytest.mark.parametrize("key", SHARED)
 def test_a_stage_by_itself_does_what_the_training_has_it_do(key: str) -> None:
     own = parsed("train")
     for name in ("pretrain", "propagate"):
@@ -37,11 +39,12 @@ def test_a_stage_by_itself_does_what_the_training_has_it_do(key: str) -> None:
         if key in other.config:
             assert other[key] == own[key]
     assert parsed("pretrain")["grid"] == own["pixdim"] == parsed("propagate")["pixdim"]
+    assert parsed("pretrain")["batch_size"] == own["pretrain_batch_size"]
 
 
 def test_inference_has_the_settings_of_the_training_for_its_own() -> None:
     own, used = parsed("train"), parsed("inference")
-    for key in ("pixdim", "base", "channels", "roi_size", "margin", "tau", "smooth", "growth", "tolerance", "grown"):
+    for key in set(used["settings"]) - {"coarse", "fine", "window", "values", "class_names", "background"}:
         assert used[key] == own[key], key
     for level in ("coarse", "fine"):
         assert used[level] == {key: own[level][key] for key in ("pixdim", "patch_size", "reach")}
@@ -119,4 +122,4 @@ def test_the_supervised_prnet_learns_from_labels(phantom_set: Path) -> None:
     items = parser.get_parsed_content("items")
     expected = [str(phantom_set / "labels" / f"case_0{number}.nii.gz") for number in (3, 1)]
     assert [item["pseudo"] for item in items] == expected and parser["correct"] is False
-    assert Method("prnet").recipes == ["supervised"]
+    assert Method("prnet").recipes == ["paper", "supervised"]

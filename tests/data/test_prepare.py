@@ -73,9 +73,36 @@ def test_slices_in_use(item: dict[str, Any]) -> None:
     assert torch.equal(alone["image"].as_tensor(), found["image"].as_tensor()), "a query has no label"
 
 
+@pytest.mark.parametrize("zscore", [False, True])
+def test_slices_are_cut_to_their_middle_or_filled_up(zscore: bool, item: dict[str, Any]) -> None:
+    """64 x 64 pixels of 5 mm are 40 x 40 of 8 mm: 24 rows are left of them, 9 and 10 columns beside them added."""
+    keys = ["image", "label", "truth"]
+    whole, found = (
+        PrepareSlices(8.0, zscore=zscored, keys=keys, crop=crop)(item)
+        for zscored, crop in ((False, None), (zscore, [24, 59]))
+    )
+    assert whole["image"].shape == (1, 40, 40, 12) and found["truth"].shape == whole["truth"].shape
+    for key in ("image", "label", "position"):
+        rows = whole[key].as_tensor()[:, 8:32]
+        expected = torch.nn.functional.pad(rows, (0, 0, 9, 10), mode="constant")
+        if key == "position":
+            expected = torch.cat(
+                [rows[:, :, :1].expand(-1, -1, 9, -1), rows, rows[:, :, -1:].expand(-1, -1, 10, -1)], 2
+            )
+        if key == "image" and zscore:
+            expected = (expected - expected.mean()) / expected.std(correction=0)
+        torch.testing.assert_close(found[key].as_tensor(), expected.float(), rtol=0, atol=1e-5)
+        corner = torch.tensor([8.0, -9.0, 0.0, 1.0], dtype=torch.float64)
+        torch.testing.assert_close(found[key].affine[:, 3], whole[key].affine @ corner)
+    query = PrepareSlices(8.0, zscore=zscore, crop=[24, 59])({"image": item["image"]})
+    assert torch.equal(query["image"].as_tensor(), found["image"].as_tensor()), "a query has no label"
+
+
 def test_without_axes_there_is_no_channel(item: dict[str, Any]) -> None:
     found = PrepareSlices(8.0, position_axes=[], join=True)(item)
     assert found["position"].shape[0] == 0 and found["image"].shape[0] == 1
+    cut = PrepareSlices(8.0, position_axes=[], crop=[24, 59], min_size=[32, 32], join=True)(item)
+    assert cut["position"].shape == (0, 32, 59, 12) and cut["image"].shape == (1, 32, 59, 12)
 
 
 @pytest.mark.parametrize("window", [None, [100, 700]])
@@ -86,6 +113,17 @@ def test_volumes(window: list[int] | None, item: dict[str, Any]) -> None:
     assert_same(found, Compose([*read(keys), grid, scale])(item))
     assert found["truth"].shape != found["label"].shape
     assert_same(PrepareVolumes(None, window, keys)(item), Compose([*read(keys), scale])(item))
+
+
+def test_volumes_of_three_voxel_sizes(item: dict[str, Any]) -> None:
+    """In plane 4 mm, slices 8 mm apart, from 5 x 5 x 16: the affine says so, and a label lies where its image does."""
+    found = PrepareVolumes([4, 4, 8])({key: item[key] for key in ("image", "label")})
+    assert torch.allclose(found["image"].pixdim, torch.tensor([4.0, 4, 8], dtype=torch.float64))
+    assert found["image"].shape == found["label"].shape == (1, 80, 80, 23)  # 63 * 5 / 4 and 11 * 16 / 8, and one
+    known = {key: item[key] for key in ("image", "label")}
+    assert_same(PrepareVolumes((9, 9, 9))(dict(known)), PrepareVolumes(9.0)(dict(known)))
+    with pytest.raises(ValueError, match="length 3"):
+        PrepareVolumes([1, 3])
 
 
 def test_a_cache_keeps_what_is_prepared(item: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,56 @@ def test_paper_by_hand(number: int) -> None:
     assert queried.count(cases[0]) == 2 and cases[-1] not in queried
 
 
+CIRCULAR = {  # queries and support of each fold; 18: as even as can be
+    20: [((0, 1, 2, 3), 4), ((4, 5, 6, 7), 8), ((8, 9, 10, 11), 12), ((12, 13, 14, 15), 16), ((16, 17, 18, 19), 0)],
+    30: [
+        ((0, 1, 2, 3, 4, 5), 6),
+        ((6, 7, 8, 9, 10, 11), 12),
+        ((12, 13, 14, 15, 16, 17), 18),
+        ((18, 19, 20, 21, 22, 23), 24),
+        ((24, 25, 26, 27, 28, 29), 0),
+    ],
+    18: [((0, 1, 2, 3), 4), ((4, 5, 6, 7), 8), ((8, 9, 10, 11), 12), ((12, 13, 14), 15), ((15, 16, 17), 0)],
+}
+
+
+@pytest.mark.parametrize("number", CIRCULAR)
+def test_circular_by_hand(number: int) -> None:
+    cases = [f"case_{i + 1}" for i in range(number)]
+    made = make_folds("circular", sorted(cases), FOLDS)  # folds of dataset.json do not count
+    assert len(made) == 5
+    for fold, (queries, support) in zip(made, CIRCULAR[number], strict=True):
+        assert fold.queries == tuple(cases[i] for i in queries)
+        assert fold.support == (cases[support],)
+        assert fold.train == tuple(case for i, case in enumerate(cases) if i not in (*queries, support))
+    assert sorted(name for fold in made for name in fold.queries) == sorted(cases), "every case once"
+
+
+@pytest.mark.parametrize(("number", "borders"), [(20, (0, 4, 8, 12, 16, 20)), (30, (0, 6, 12, 18, 24, 30))])
+def test_circular_is_what_alpnets_code_does(number: int, borders: tuple[int, ...]) -> None:
+    """A fold's list goes round the circle and has one case beyond its border, which is the support."""
+    cases = [f"{i}" for i in range(number)]
+    made = make_folds("circular", cases)
+    for fold, first, last in zip(made, borders[:-1], borders[1:], strict=True):
+        *queries, support = [cases[i % number] for i in range(first, last + 1)]
+        assert (fold.queries, fold.support) == (tuple(queries), (support,))
+        assert fold.train == tuple(case for case in cases if case not in (*queries, support))
+
+
+def test_circular_is_corrected_for_folds_of_neighbours() -> None:
+    cases = [f"case_{i + 1}" for i in range(20)]
+    folds = [cases[i : i + 4] for i in range(0, 20, 4)]
+    for supports in (1, 2, 4):
+        assert make_folds("circular", cases, None, supports) == make_folds("corrected", cases, folds, supports)
+
+
+def test_circular_needs_five_folds() -> None:
+    with pytest.raises(ScanError, match="there are 4 labelled cases; it makes 5 folds, each of at least 1 case"):
+        make_folds("circular", CASES[:4])
+    with pytest.raises(ScanError, match=r"there are 9 labelled cases; .* and takes 2 support\(s\) from the next"):
+        make_folds("circular", CASES, None, 2)
+
+
 def test_paper_needs_the_papers_number_of_cases() -> None:
     with pytest.raises(
         ScanError, match=r"there are 9 labelled cases; its lists are for 20 \(CHAOS\) or 35 .*'corrected'"
@@ -149,5 +199,7 @@ def test_bad_file_is_refused(content: object, text: str, tmp_path: Path) -> None
 
 
 def test_unknown_split_is_refused() -> None:
-    with pytest.raises(ScanError, match="half: is not a split and not a file. Use within, corrected, paper, or name"):
+    with pytest.raises(
+        ScanError, match="half: is not a split and not a file. Use within, corrected, circular, paper, or"
+    ):
         make_folds("half", CASES)

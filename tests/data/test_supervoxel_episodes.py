@@ -113,6 +113,18 @@ def test_small_scans_are_padded_to_the_window(three: bool) -> None:
     assert made[0]["image"].shape == ((2, 16, 14, 9) if three else (2, 16, 14))
 
 
+class NoPosition(Made):
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        made = super().__call__(data)
+        return {**made, "position": made["position"][:0]}
+
+
+def test_small_scans_without_a_position_are_padded_too() -> None:
+    sample = SampleVolumeEpisode([16, 14, 9], 4.0, **SAMPLE)
+    made = SupervoxelEpisodes(DATA, NoPosition(), Boxes(), sample, [], 5)
+    assert made.scans[0]["position"].shape == (0, 16, 14, 9) and made[0]["image"].shape == (1, 16, 14, 9)
+
+
 def test_the_loader_gives_the_episodes_of_an_epoch_in_order() -> None:
     loader = EpisodeLoader(EpisodeDataset([1.0], Compose([lambda x: x + 1]), length=4), batch_size=2)
     assert [batch.tolist() for batch in loader] == [[2.0, 2.0]] * 2

@@ -58,7 +58,7 @@ def test_every_setting_of_every_bundle_is_in_the_table_and_fits_it(bundle: str, 
 def test_every_recipe_fits_the_table(bundle: str) -> None:
     for recipe in Method(bundle).recipes:
         values = {k: v for k, v in settings_in(bundle, recipe).items() if "::" not in k and plain(v)}
-        assert setting_problems(values, settings_in(bundle)) == [] == joint_problems({**settings_in(bundle), **values})
+        assert setting_problems(values, settings_in(bundle)) == [] == joint_problems(Method(bundle, recipe).known)
     values = {key: value for key, value in settings_in(bundle).items() if "::" not in key}
     assert setting_problems(small_training(bundle), values) == []
 
@@ -102,6 +102,12 @@ def test_every_bundle_has_its_settings_checked_by_monai_too(bundle: str, file: s
         ("crapnet", {"branches": 3}, "branches=3: is not a whole number from 1 to 2"),
         ("prnet", {"coarse": {"pixdim": 0.0}}, "coarse::pixdim=0.0: is not a number above 0"),
         ("prnet", {"bfloat16": 1}, "bfloat16=1: is not true or false, or null"),
+        ("prnet", {"pixdim": [1, 3]}, "pixdim=[1,3]: is not a number above 0 and of at most 1000, or a list of 3 in"),
+        ("adnet", {"pixdim": [1, 1, 3]}, "pixdim=[1,1,3]: is not a number above 0 and of at most 1000. The bundle has"),
+        ("prnet", {"fine": {"pixdim": [1, 0, 3]}}, "fine::pixdim=[1,0,3]: is not a number above 0"),
+        ("prnet", {"fine": 3}, "fine=3: is not a mapping, or null"),
+        ("prnet", {"localisation": {"jumps": -1}}, "localisation::jumps=-1: is not a whole number of at least 0"),
+        ("prnet", {"lr_epochs": 0}, "lr_epochs=0: is not a whole number of at least 1, or null"),
     ],
 )
 def test_values_that_cannot_be_right_are_told(bundle: str, values: dict[str, Any], says: str) -> None:
@@ -117,6 +123,10 @@ def test_values_that_cannot_be_right_are_told(bundle: str, values: dict[str, Any
         ({"steps": 70}, "steps=70: is not a multiple of steps_per_epoch=50."),
         ({"position_axes": [0]}, "position_axes=[0]: are 1 axes for 3 position_weights"),
         ({"delta": 0.5, "floor": 0.6}, "floor=0.6: is more than delta=0.5"),
+        (
+            {"fine": None, "coarse": {"rebuilt": 0}},
+            "fine=null: leaves one network, whose features coarse::rebuilt=0 does not train.",
+        ),
     ],
 )
 def test_values_that_do_not_go_together_are_told(values: dict[str, Any], says: str) -> None:
@@ -127,7 +137,10 @@ def test_values_that_do_not_go_together_are_told(values: dict[str, Any], says: s
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"roi_size": [96, 80, 40]}, "roi_size=[96,80,40]: are no multiples of 16, by which 4 levels divide. Set such."),
+        (
+            {"roi_size": [96, 80, 40]},
+            "roi_size=[96,80,40]: are no multiples of 16, by which 4 levels divide. Set such.",
+        ),
         ({"roi_size": [16, 16, 16]}, "leaves one voxel on the last of 4 levels. Give 32 or more once."),
         ({"channels": [8, 16]}, "channels=[8,16]: are 2 levels. Give 3 or more."),
     ],
@@ -136,6 +149,16 @@ def test_windows_that_a_u_net_cannot_halve_are_told(values: dict[str, Any], says
     problems = joint_problems({**settings_in("unet_3d"), **values})
     assert len(problems) == 1 and says in problems[0]
     assert joint_problems({**settings_in("prnet"), "roi_size": [40, 40, 40]}) == [], "another network"
+
+
+def test_what_prnet_takes_besides_its_own_kind() -> None:
+    known = settings_in("prnet")
+    values = {"pixdim": [1, 1, 3], "fine": None, "tolerance": None, "coarse": {"pixdim": [1, 1, 3]}}
+    assert setting_problems(values, known) == [] == setting_problems({**values, "roi_size": [8, 8, 8]})
+    assert joint_problems({**known, "fine": None, "coarse::rebuilt": 4}) == []
+    assert len(joint_problems({**known, "fine": None})) == 1
+    inference = settings_in("prnet", "inference")
+    assert joint_problems({**inference, "fine": None}) == [], "which does not know what was rebuilt"
 
 
 def test_a_bundle_that_means_something_else_by_a_key_is_left_alone() -> None:

@@ -82,6 +82,17 @@ def test_an_answer_on_a_grid_of_its_own_counts_in_the_slices_that_are_told(
     assert heart.state == "absent" and math.isnan(heart.dice), "a class without a way is nowhere"
 
 
+def test_alpnets_rule_counts_gaps_too(files: list[Path]) -> None:
+    """Of the liver's four slices the second is not labelled: by ALPNet's rule what is found there is wrong."""
+    stored: Any = nib.Nifti1Image.from_filename(files[1])
+    label = np.asarray(stored.dataobj).copy()
+    label[5][label[5] == 3] = 0
+    nib.Nifti1Image(label, stored.affine).to_filename(files[1])
+    assert scored(files, protocol="ep1")[0].dice == 1.0
+    assert scored(files, protocol="ep1", ep1_rule="range")[0].dice == pytest.approx(2 * 3 / (4 + 3))
+    assert scored(files, protocol="ep2", ep1_rule="range")[0].dice == pytest.approx(2 * 3 / (12 + 3))
+
+
 def test_quality_is_of_what_is_left_by_the_protocol(files: list[Path]) -> None:
     seen: dict[str, int] = {}
 
@@ -105,10 +116,18 @@ def test_scores_are_written_as_results(files: list[Path], tmp_path: Path) -> Non
     results = read_results(tmp_path / "out")
     assert results.entries == handler.entries
     assert (results.settings["protocol"], results.settings["ways"]) == ("ep1", "independent")
+    assert results.settings["ep1_rule"] == "shown"
+    told = {"bundle": "m", "dataset": "d", "split": "within", "labelled_slices": 1}
+    VolumeScores({3: "liver"}, [3], QueryLabels([files[1]])).write(tmp_path / "ep2", told)
+    assert "ep1_rule" not in read_results(tmp_path / "ep2").settings
 
 
 def test_refusals() -> None:
-    for own, words in (({"ways": "both"}, "independent, compete, got 'both'"), ({"protocol": "ep3"}, "got 'ep3'")):
+    for own, words in (
+        ({"ways": "both"}, "independent, compete, got 'both'"),
+        ({"protocol": "ep3"}, "got 'ep3'"),
+        ({"ep1_rule": "panet"}, "one of shown, range, got 'panet'"),
+    ):
         with pytest.raises(ValueError, match=words):
             VolumeScores({}, [], QueryLabels([]), **own)  # type: ignore[arg-type]
 

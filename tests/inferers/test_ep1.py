@@ -17,7 +17,7 @@ from monai.data import MetaTensor
 from protocol_scans import by_ep1, by_ep2, probability, query_scan, support_scan
 from torch import nn
 
-from monai_fss.inferers import QueryLabels, chunks, shown_slices
+from monai_fss.inferers import EP1_RULES, QueryLabels, chunks, shown_slices
 from monai_fss.networks.nets.adnet import ADNet
 
 
@@ -53,6 +53,102 @@ def network() -> ADNet:
 )
 def test_chunks_by_hand(slices: list[int], parts: int, expected: list[list[int]]) -> None:
     assert chunks(slices, parts) == expected
+
+
+def alpnet_part(z: int, shown: list[int], parts: int) -> int:
+    """The part of a query slice, as ALPNet's validation has it: its distance from the lowest slice of the class, in
+    units of a part of the class's extent, floored, and at most the last part; one slice alone is in the first."""
+    extent = (max(shown) - min(shown)) / parts
+    number = 0 if extent == 0 else int((z - min(shown)) // extent)
+    return min(number, parts - 1)
+
+
+ALPNET = [
+    [4],
+    [4, 5],
+    [4, 9],
+    [4, 5, 6],
+    [0, 3],
+    list(range(10, 17)),
+    list(range(8)),
+    [3, 4, 5, 9, 10, 30],  # gaps
+    [2, 20, 21, 22],
+    [1, 2, 8],
+]
+
+
+@pytest.mark.parametrize("parts", [1, 3, 5])
+@pytest.mark.parametrize("shown", ALPNET, ids=str)
+def test_alpnets_parts_are_those_of_its_rule(shown: list[int], parts: int) -> None:
+    found = chunks(shown, parts, "range")
+    expected: list[list[int]] = [[] for _ in range(parts)]
+    for z in range(min(shown), max(shown) + 1):
+        expected[alpnet_part(z, shown, parts)].append(z)
+    assert found == expected
+
+
+def test_alpnets_three_parts_of_any_extent() -> None:
+    """Borders that a division without rounding falls on, and those where rounding might put a slice to another part."""
+    for extent in range(200):
+        shown = [7, 7 + extent]
+        for part, slices in enumerate(chunks(shown, 3, "range")):
+            assert all(alpnet_part(z, shown, 3) == part for z in slices)
+
+
+@pytest.mark.parametrize(
+    ("slices", "expected"),
+    [
+        ([4], [[4], [], []]),
+        ([4, 5], [[4], [], [5]]),
+        ([4, 9], [[4, 5], [6, 7], [8, 9]]),  # thirds of 5: 4 to 5.67, to 7.33, to 9
+        ([10, 11, 13, 16], [[10, 11], [12, 13], [14, 15, 16]]),  # thirds of 6; 16 in a part of its own is in the last
+        (range(8), [[0, 1, 2], [3, 4], [5, 6, 7]]),
+        ([], [[], [], []]),
+    ],
+)
+def test_alpnets_parts_by_hand(slices: list[int], expected: list[list[int]]) -> None:
+    assert chunks(slices, rule="range") == expected
+
+
+def test_where_the_rules_differ_without_gaps() -> None:
+    for n in range(2, 100):
+        adnet, alpnet = ([len(part) for part in chunks(range(n), rule=rule)] for rule in EP1_RULES)
+        more = 1 if n % 3 == 2 else 0
+        assert alpnet == [adnet[0] + more, adnet[1] - more, adnet[2]]
+    assert chunks([5]) == [[], [], [5]] and chunks([5], rule="range") == [[5], [], []]
+
+
+def test_the_range_is_told_by_alpnets_rule() -> None:
+    truth = torch.zeros(1, 2, 2, 9)
+    truth[0, 0, 0, [2, 3, 6]] = 1
+    truth[0, 1, 1, [0, 8]] = 4
+    for rule, one, four in (("shown", [2, 3, 6], [0, 8]), ("range", [2, 3, 4, 5, 6], [*range(9)])):
+        told = shown_slices(truth, [1, 4, 5], rule)
+        assert [np.flatnonzero(own).tolist() for own in told] == [one, four, []]
+
+
+def test_an_unknown_rule_is_refused() -> None:
+    says = "the rule of EP1 must be one of shown, range, got 'panet'"
+    for call in (lambda: chunks([1], 3, "panet"), lambda: shown_slices(torch.zeros(1, 1, 1, 1), [1], "panet")):
+        with pytest.raises(ValueError, match=says):
+            call()
+    with pytest.raises(ValueError, match=says):
+        by_ep1(network(), [support_scan()], query_scan()[0], [1], rule="panet")
+
+
+def test_ep1_by_alpnets_rule_segments_gaps_too() -> None:
+    """Class 1 in slices 3, 4 and 9 of the query: thirds of six slices; support slices 3, 6 and 9, as by ADNet's."""
+    query, angles = query_scan()
+    query["truth"][0, 1, 2, 5:9] = 0
+    used = {
+        "shown": {3: 30, 4: 60, 9: 90},
+        "range": {3: 30, 4: 30, 5: 60, 6: 60, 7: 90, 8: 90, 9: 90},
+    }
+    for rule, of in used.items():
+        got = by_ep1(network(), [support_scan()], query, [1], rule=rule)
+        for y, x, z in np.ndindex(4, 5, 14):
+            expected = probability(angles[y, x, z], of[z]) if z in of else 0.0
+            assert got[0, y, x, z].item() == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8])

@@ -14,7 +14,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd, Spacingd, SpatialPadd
 
-from monai_fss.data import LoadScand
+from monai_fss.data import LoadScand, PrepareSlices
 from monai_fss.inferers import NativeLabeld, SaveProbabilitiesd, WaysOnGrid, native_grid, without_padding
 from monai_fss.inferers import on_grid as module
 from monai_fss.registration import Grid, resample
@@ -68,6 +68,21 @@ def test_the_mask_is_that_of_monai(item: dict[str, Any], slab: int, monkeypatch:
     seen = resample(MetaTensor(torch.ones(1, 40, 36, 11), affine=got["pred"].affine), Grid.of(item["image"])) > 0
     assert float((got["working"] != torch.where(seen, working, 0)).as_tensor().float().mean()) < 1e-4
     np.testing.assert_allclose(got["working"].affine, item["image"].affine)
+
+
+def test_beyond_the_crop_there_is_background(tmp_path: Path) -> None:
+    """All that the network sees is the organ: the middle 20 of 40 rows, and every one of too few columns."""
+    scan = np.random.default_rng(0).normal(100, 9, (40, 36, 11)).astype(np.int16)
+    nib.save(nib.Nifti1Image(scan, np.diag([1.2, 1.2, 5.0, 1.0])), tmp_path / "scan.nii.gz")
+    image = PrepareSlices(1.2, position_axes=(), crop=(20, 64), min_size=(32, 32), join=True)(
+        {"image": str(tmp_path / "scan.nii.gz")}
+    )["image"]
+    assert image.shape == (1, 32, 64, 11)
+    logits = MetaTensor(torch.stack([torch.zeros(32, 64, 11), torch.full((32, 64, 11), 9.0)]), meta=dict(image.meta))
+    mask = np.asarray(NativeLabeld("pred", [3])({"image": image, "pred": logits})["pred"][0])
+    expected = np.zeros((40, 36, 11))
+    expected[10:30] = 3
+    np.testing.assert_array_equal(mask, expected)
 
 
 def test_probabilities_are_written_class_by_class(

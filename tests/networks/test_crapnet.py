@@ -223,15 +223,16 @@ def test_aligned_branch_is_the_reversed_roles() -> None:
             torch.testing.assert_close(out["aligned_logits"][n], reverse, rtol=1e-4, atol=1e-4)
 
 
-def test_an_empty_predicted_mask_is_not_aligned() -> None:
+def test_an_empty_predicted_mask_is_aligned_by_the_background_alone() -> None:
     net = small(blocks=0)
     image, label = scene(1, 1)
     image = torch.where(label > 0, 1.0, -1.0).expand_as(image)
     out = net(
         torch.stack([image[0, 0], -torch.ones(6, 8, 8)]), image.repeat(2, 1, 1, 1, 1), label.repeat(2, 1, 1, 1, 1)
     )
-    assert out["aligned"].tolist() == [True, False]
-    assert torch.isfinite(out["aligned_logits"]).all()
+    assert out["aligned"].tolist() == [True, True]
+    # The query is -1 everywhere, so that its background is: 20 against what is 1, -20 against what is -1.
+    torch.testing.assert_close(out["aligned_logits"][1, 0, 1], torch.where(label[0, 0, 0] > 0, 20.0, -20.0))
 
 
 def test_loss_by_hand() -> None:

@@ -70,7 +70,7 @@ def test_training_lowers_the_loss() -> None:
     label = torch.zeros(2, 1, 16, 16)
     label[:, :, 4:12, 4:12] = 1
     image = label + 0.3 * torch.randn_like(label)
-    optimizer, loss, values = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9), PrototypeLoss(), []
+    optimizer, loss, values = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9), PrototypeLoss(), []
     for _ in range(30):
         optimizer.zero_grad()
         value = loss(net(image, image[:, None], label[:, None]), label)

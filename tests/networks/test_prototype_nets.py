@@ -9,8 +9,10 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from known_features import Pixels, directions
 
+from monai_fss.losses import PrototypeLoss
 from monai_fss.networks.blocks import masked_average_pooling
 from monai_fss.networks.nets import ALPNet, PANet
 
@@ -159,13 +161,22 @@ def test_panet_alignment_by_hand() -> None:
 
 
 @pytest.mark.parametrize("cls", NETS)
-def test_an_empty_predicted_mask_is_not_aligned(cls: type[PANet]) -> None:
+def test_an_empty_predicted_mask_is_aligned_by_alpnet_alone(cls: type[PANet]) -> None:
     net = cls(Pixels())
     image, label = directions([[0, 90], [90, 90]]), torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
     query = torch.stack([directions([[0, 0], [0, 0]]), directions([[90, 90], [90, 90]])])
     out = net(query, image.expand(2, 1, -1, -1, -1), label.expand(2, 1, -1, -1, -1))
-    assert out["aligned"].tolist() == [True, False]
-    assert torch.isfinite(out["aligned_logits"]).all()
+    assert out["aligned"].tolist() == [True, cls is ALPNet]
+    # Without a foreground its similarity is 0; the background is at 90 degrees: 20 cos of what lies between.
+    by_background = torch.tensor([[0.0, -20.0], [-20.0, -20.0]])
+    expected = by_background if cls is ALPNet else torch.zeros(2, 2)
+    torch.testing.assert_close(out["aligned_logits"][1, 0, 1], expected, rtol=0, atol=1e-4)
+    alignment = (
+        2 * PrototypeLoss(align=1.0)(out, label.expand(2, 1, -1, -1))
+        - 2 * PrototypeLoss(align=0.0)(out, label.expand(2, 1, -1, -1))
+    ).item()
+    first = F.cross_entropy(out["aligned_logits"][0], label.long()).item()
+    assert alignment == pytest.approx(first + (math.log(2) / 4 if cls is ALPNet else 0), abs=1e-4)
 
 
 def test_no_gradient_flows_through_the_predicted_mask_but_through_its_features() -> None:

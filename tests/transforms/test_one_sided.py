@@ -11,7 +11,7 @@ import pytest
 import torch
 from monai.transforms import Compose, OneOf, Rand2DElasticd, RandAdjustContrastd, RandAffined, RandShiftIntensityd
 
-from monai_fss.transforms import AugmentSides, OneSided, RandMaskContrastd, UnlessEmptyd
+from monai_fss.transforms import AugmentSides, OneSided, RandMaskContrastd
 
 SIDE = ("image", "position", "label")
 
@@ -38,9 +38,8 @@ def gamma(prefix: str = "") -> RandAdjustContrastd:
     return RandAdjustContrastd(f"{prefix}image", prob=1, gamma=(0.5, 1.5))
 
 
-def tilted(prefix: str = "") -> UnlessEmptyd:
-    affine = RandAffined([prefix + key for key in SIDE], prob=1, rotate_range=0.3, padding_mode="zeros")
-    return UnlessEmptyd(f"{prefix}label", affine)
+def tilted(prefix: str = "") -> RandAffined:
+    return RandAffined([prefix + key for key in SIDE], prob=1, rotate_range=0.3, padding_mode="zeros")
 
 
 def both(prefix: str = "") -> Compose:
@@ -97,3 +96,4 @@ def test_sides_are_set_apart_by_these_transforms_one_after_the_other() -> None:
         assert all(torch.equal(torch.as_tensor(found[key]), torch.as_tensor(expected[key])) for key in expected)
         assert changed(found) >= {"position", "support_position"}
     assert len(AugmentSides(elastic(), **own).transforms) == 3, "without a position nothing is shifted"
+    assert len(AugmentSides(**own).transforms) == 2, "sides that come warped"

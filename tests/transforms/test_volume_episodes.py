@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, Lambdad, RandFlipd
 
-from monai_fss.transforms import SampleVolumeEpisode, SupervoxelVolumeTabled, UnlessEmptyd
+from monai_fss.transforms import SampleVolumeEpisode, SupervoxelVolumeTabled
 
 SPACING = (1.25, 1.25, 7.7)
 
@@ -72,17 +71,19 @@ def test_windows_by_hand() -> None:
     """Ten slices hold more than 200 voxels of 1 where they hold four of its six slices."""
     episode, table = sampler(), np.asarray(item(column())["table"])
     seen: dict[int, Counter[int]] = {1: Counter(), 2: Counter()}
-    pairs: set[tuple[int, int]] = set()
+    queries: Counter[int] = Counter()
+    twice = 0
     for _ in range(1200):
         identity, support, query = episode._draw(table)
         seen[identity][support] += 1
-        assert support != query
-        pairs.add((identity, query))
+        queries[query] += 1
+        twice += support == query
     # 1: windows from slice s to s + 9 with at least four of 8..13: s + 9 >= 11 and s <= 10. 2: 100 voxels in each of
     # two slices are not more than 200 (the limit is exclusive), so nothing of 2; 3 and 4 are too small.
     assert sorted(seen[1]) == list(range(2, 11)) and not seen[2]
     assert min(seen[1].values()) > 90  # 1,200 / 9, about 133 each
-    assert {query for _, query in pairs} == set(range(2, 11))
+    assert set(queries) == set(range(2, 11)) and min(queries.values()) > 90
+    assert 90 < twice < 180, "the support's own window is as likely as another"
 
 
 def test_the_limit_is_in_mm3_whatever_the_spacing() -> None:
@@ -101,11 +102,11 @@ def test_the_query_is_within_reach_in_the_list() -> None:
     table[1, :40], table[1, 60:] = 3000, 3000  # windows that begin at 40..50 hold nothing
     listed = [s for s in range(91) if table[1, s : s + 10].any()]
     assert listed == [*range(40), *range(51, 91)]
-    episode, apart = sampler(reach=3), set()
-    for _ in range(600):
+    episode, apart = sampler(reach=3), Counter[int]()
+    for _ in range(700):
         _, support, query = episode._draw(table)
-        apart.add(listed.index(query) - listed.index(support))
-    assert apart == {-3, -2, -1, 1, 2, 3}
+        apart[listed.index(query) - listed.index(support)] += 1
+    assert set(apart) == {-3, -2, -1, 0, 1, 2, 3} and min(apart.values()) > 60  # the published code: 0 as well
     far = {abs(listed.index(q) - listed.index(s)) for _, s, q in (sampler(i)._draw(table) for i in range(200))}
     assert max(far) <= 50 < 80 and max(far) > 45
 
@@ -137,8 +138,6 @@ def test_both_sides_show_the_supervoxel_and_are_cut_from_the_volume() -> None:
             identities.add(identity)
             places[(identity, y.min(), x.min())] += 1
         assert len(identities) == 1
-        support, query = first_slices(drawn)
-        assert support != query
     assert {place[0] for place in places} == {1, 2} and len(places) > 15  # the windows move
 
 
@@ -234,22 +233,3 @@ def test_it_says_what_is_wrong() -> None:
     array[:18, :18] = 1
     with pytest.raises(ValueError, match=r"slices of \(20, 18\) are smaller than the window \(16, 20\). Pad"):
         sampler()(item(array))
-
-
-def test_a_transform_that_empties_the_mask_is_taken_back() -> None:
-    lose = UnlessEmptyd("label", Lambdad(["image", "label"], lambda x: x * 0))
-    data = {"image": torch.ones(1, 2, 2, 2), "label": torch.ones(1, 2, 2, 2)}
-    assert all(torch.equal(lose(data)[key], data[key]) for key in data)
-    keep = UnlessEmptyd("label", Lambdad(["image"], lambda x: x * 0))
-    assert keep(data)["image"].sum() == 0 and keep(data)["label"].sum() == 8
-    assert data["image"].sum() == 8
-
-
-def test_a_compose_sets_the_state_of_the_transform_inside() -> None:
-    flips = [Compose([UnlessEmptyd("label", RandFlipd("label", prob=0.5, spatial_axis=0))]) for _ in range(2)]
-    data = {"label": torch.arange(8.0).reshape(1, 2, 2, 2)}
-    results = []
-    for flip in flips:
-        flip.set_random_state(seed=3)
-        results.append([bool(flip(data)["label"][0, 0, 0, 0] == 0) for _ in range(20)])
-    assert results[0] == results[1] and len(set(results[0])) == 2

@@ -5,8 +5,8 @@ SSL-ALPNet's abdominal CT: the 30 labelled scans of BTCV (https://www.synapse.or
 13 organs, five folds; intensities and borders as its public code cuts them.
 
     python prepare_btcv.py --source RawData/Training --output btcv_ct
-    monai-fss evaluate --bundle alpnet:paper --data btcv_ct --protocol ep1 --split corrected \\
-        --output btcv_alpnet
+    monai-fss evaluate --bundle alpnet:paper --data btcv_ct --protocol ep1 \\
+        --ep1-rule range --split corrected --output btcv_alpnet
 
 The code then makes 256 x 256 pixels of the 448 x 448 that are left; here the training resamples, to 1.25 mm.
 """

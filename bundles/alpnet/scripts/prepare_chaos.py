@@ -5,8 +5,8 @@ SSL-ALPNet's abdominal MR: the 20 labelled T2-SPIR scans of CHAOS (https://chaos
 five folds.
 
     python prepare_chaos.py --source Train_Sets/MR --output chaos_t2
-    monai-fss evaluate --bundle alpnet:paper --data chaos_t2 --protocol ep1 --split corrected \\
-        --output chaos_alpnet
+    monai-fss evaluate --bundle alpnet:paper --data chaos_t2 --protocol ep1 \\
+        --ep1-rule range --split corrected --output chaos_alpnet
 
 `--split corrected` takes the support from the next fold, as the public code of SSL-ALPNet does. `--setting 2
 --groups 2,3 1,4` leaves slices with the tested organs out of the training: the kidneys are one group, liver and

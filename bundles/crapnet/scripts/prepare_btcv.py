@@ -5,8 +5,8 @@ CRAPNet's abdominal CT: the 30 labelled scans of BTCV (https://www.synapse.org/S
 organs, in five even folds.
 
     python prepare_btcv.py --source RawData/Training --output btcv_ct
-    monai-fss evaluate --bundle crapnet:paper --data btcv_ct --protocol ep1 --split corrected \\
-        --output btcv_crapnet
+    monai-fss evaluate --bundle crapnet:paper --data btcv_ct --protocol ep1 \\
+        --ep1-rule range --split corrected --output btcv_crapnet
 
 The paper says that slices are scaled to 256 x 256 and nothing about intensities: window and border are those of the
 public code of SSL-ALPNet, which it builds on.

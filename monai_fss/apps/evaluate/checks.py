@@ -6,9 +6,14 @@ from __future__ import annotations
 
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.methods.bundles import config_keys
 from monai_fss.apps.methods.settings import device_setting
+from monai_fss.inferers import EP1_RULES
+from monai_fss.results import SPREADS
 
 __all__ = ["check_evaluation"]
+
+_RULE = "ep1_rule"
 
 
 def check_evaluation(evaluation: Evaluation) -> None:
@@ -28,6 +33,7 @@ def check_evaluation(evaluation: Evaluation) -> None:
     if method.recipe is not None and evaluation.model is not None:
         problems.append(f"--bundle {evaluation.name}: changes a training, but --model is given. Leave the recipe out.")
     problems += _recipe(evaluation)
+    problems += _names(evaluation)
     if evaluation.setting == 2 and evaluation.model is not None:
         problems.append("--setting 2: trains without the test classes, but --model is given. Leave one of them out.")
     if method.is_trained and not method.needs_support:
@@ -50,6 +56,26 @@ def _numbers(evaluation: Evaluation) -> list[str]:
         problems.append(f"--seed {evaluation.seed}: is negative. Give 0 or more.")
     if not 0 <= evaluation.prior_weight < float("inf"):
         problems.append(f"--prior-weight {evaluation.prior_weight}: is not a number of at least 0. Give such as 0.1.")
+    return problems
+
+
+def _names(evaluation: Evaluation) -> list[str]:
+    """Rules and definitions that there are not, or that would not be used."""
+    problems = []
+    if evaluation.ep1_rule not in EP1_RULES:
+        problems.append(f"--ep1-rule {evaluation.ep1_rule}: is not known. Give one of {', '.join(EP1_RULES)}.")
+    elif evaluation.ep1_rule != EP1_RULES[0] and evaluation.protocol != "ep1":
+        problems.append(
+            f"--ep1-rule {evaluation.ep1_rule}: divides the slices that ep1 is told. Leave it out, or give --protocol "
+            "ep1."
+        )
+    elif evaluation.ep1_rule != EP1_RULES[0] and _RULE not in config_keys(evaluation.method.evaluation_files):
+        problems.append(
+            f"--ep1-rule {evaluation.ep1_rule}: {evaluation.method.bundle}'s configs/evaluate.yaml has no {_RULE}, so "
+            "it would not be used. Add it as panet's has it."
+        )
+    if evaluation.spread not in SPREADS:
+        problems.append(f"--spread {evaluation.spread}: is not known. Give one of {', '.join(SPREADS)}.")
     return problems
 
 

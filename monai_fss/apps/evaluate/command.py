@@ -45,7 +45,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ep1: three labelled slices, and the slice range of each organ in the query is given; ep2: one labelled "
         "slice, whole query (default)",
     )
-    parser.add_argument("--split", default="within", help="paper, corrected, within, or a JSON file")
+    parser.add_argument(
+        "--ep1-rule",
+        choices=("shown", "range"),
+        default="shown",
+        help="what ep1 divides into three: shown: the list of slices that show the organ, as ADNet does (default); "
+        "range: all from the first to the last that shows it, as ALPNet's code does",
+    )
+    parser.add_argument(
+        "--split",
+        default="within",
+        help="within (default): a fold's last scan is labelled; corrected: the next fold's first, and every scan is a "
+        "query once; circular: the same for five folds of neighbours, as ALPNet and CRAPNet have them; paper: ADNet's "
+        "lists for 20 or 35 scans; or a JSON file",
+    )
     parser.add_argument(
         "--setting", type=int, choices=(1, 2), default=1, help="2: exclude the test classes from training"
     )
@@ -79,6 +92,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-baselines", action="store_true", help="skip the untrained network and the pasted masks")
     # its name of before
     parser.add_argument("--no-floors", dest="no_baselines", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--spread",
+        choices=("folds", "pooled", "patients", "runs"),
+        default="folds",
+        help="what the deviations in the tables are over: folds (ADNet's Tables 1 and 2; default), pooled (its Table "
+        "8), patients (PRNet's), runs (OrganNet's)",
+    )
     parser.add_argument("--budget", help="training budget per model: 800 (steps) or 8min")
     parser.add_argument("--model", help="evaluate this model.pt instead of training one for each fold")
     parser.add_argument("--models", help="folder of trained models, reused when it exists (default: OUTPUT/models)")
@@ -116,6 +136,7 @@ def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
             method=method,
             data=args.data,
             protocol=args.protocol,
+            ep1_rule=args.ep1_rule,
             split=args.split,
             ways=args.ways,
             runs=args.runs,
@@ -134,6 +155,7 @@ def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
             device=args.device,
             settings=settings,
             command=" ".join(["monai-fss", *sys.argv[1:]]),
+            spread=args.spread,
         )
         for method, settings in zip(methods, _settings(args.set, methods), strict=True)
     ]

@@ -20,6 +20,7 @@ class Evaluation:
         method: what is evaluated.
         data: data set folder.
         protocol: "ep1" or "ep2".
+        ep1_rule: how EP1 divides a query's slices, see :func:`monai_fss.inferers.chunks`. Default: "shown", ADNet's.
         split: see :func:`monai_fss.data.make_folds`.
         ways: "independent" or "compete".
         runs: repetitions; run r has seed ``seed + r``.
@@ -40,11 +41,14 @@ class Evaluation:
         device: "cpu" or "cuda"; None: cuda where there is one.
         settings: of the bundle's ``configs/train.yaml``; the method's own values go before them.
         command: as typed, for the result file.
+        spread: what the deviations in the tables are over, see :data:`monai_fss.results.SPREADS`; the scores do not
+            depend on it.
     """
 
     method: Method
     data: str
     protocol: str = "ep2"
+    ep1_rule: str = "shown"
     split: str = "within"
     ways: str = "independent"
     runs: int = 1
@@ -63,6 +67,7 @@ class Evaluation:
     device: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     command: str = ""
+    spread: str = "folds"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", {**self.settings, **self.method.values})

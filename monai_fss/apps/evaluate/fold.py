@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.evaluate.untrained import starting_network
 from monai_fss.apps.methods.ct_window import guessed_window
 from monai_fss.apps.methods.inference import inference_parser
 from monai_fss.apps.methods.settings import device_setting
@@ -69,14 +70,15 @@ class FoldTrial:
         """The method's scores; in the first run those of the baselines too, where they are wanted."""
         if not self.names:
             return []
+        baselines = run == 0 and self.evaluation.baselines
+        # Before anything is scored: its pre-trained weights may not be there.
+        untrained = self._untrained() if baselines and self.evaluation.method.is_few_shot else None
         self.parser.get_parsed_content("evaluator").run()
         found = [replace(entry, fold=fold, run=run) for entry in self._scores.entries]
-        if run > 0 or not self.evaluation.baselines:
-            return found
-        if self.model is not None and self.evaluation.method.needs_support:
+        if untrained is not None:
             inferer = self.parser.get_parsed_content("inferer")
-            found += self._baseline(UNTRAINED, inferer, self._untrained(), fold, run)
-        return found + self._baseline(MASK_PASTE, *self._pasting(), fold, run)
+            found += self._baseline(UNTRAINED, inferer, untrained, fold, run)
+        return found + (self._baseline(MASK_PASTE, *self._pasting(), fold, run) if baselines else [])
 
     def curve(self) -> list[tuple[float, np.ndarray]]:
         """Learned threshold and Dice over thresholds around it; none for a method that learns no threshold, where the
@@ -111,6 +113,7 @@ class FoldTrial:
             "query_labels::files": files.labels,
             "cache_dir": str(self.registrations),
             "protocol": one.protocol,
+            "ep1_rule": one.ep1_rule,
             "ways": one.ways,
             "quality": one.quality,
             "method": self.method,
@@ -133,10 +136,15 @@ class FoldTrial:
         return inference_parser(method, {}, {**settings, **given}, method.bundle, evaluates=True)
 
     def _untrained(self) -> Any:
+        """The network of the inference with weights as the training begins with; where a model is given, which does not
+        say which they were, with random ones."""
         import torch
 
         torch.manual_seed(self.evaluation.seed)
-        return self._parser({}).get_parsed_content("network_def")
+        network = self._parser({}).get_parsed_content("network_def")
+        if self.evaluation.model is None:
+            network.load_state_dict(starting_network(self.evaluation).state_dict())
+        return network
 
     def _pasting(self) -> tuple[Inferer, Any]:
         """The masks of the labelled slices, by the protocol of the evaluation."""
@@ -146,7 +154,8 @@ class FoldTrial:
         network = MaskPaste()
         if self.evaluation.protocol == "ep1":
             labels = self.parser.get_parsed_content("query_labels")
-            return EP1Inferer(FewShotInferer(), self._scans, list(self.names), labels), network
+            rule = self.evaluation.ep1_rule
+            return EP1Inferer(FewShotInferer(), self._scans, list(self.names), labels, rule=rule), network
         # Of a method that is given all slices: the union of all of them would be no mask of the organ anywhere.
         slices = self.evaluation.support_slices if self.evaluation.method.is_few_shot else "middle"
         return FewShotInferer(SupportSet.from_volumes(self._scans, list(self.names), slices)), network
@@ -171,7 +180,19 @@ class FoldTrial:
         labels = self.parser.get_parsed_content("query_labels")
         values = list(self.names)  # of pasted masks, and the ways of a network that is conditioned
         pieces = self.parser.get_parsed_content("pieces") if one.method.needs_support else None
-        own = VolumeScores(self.names, values, labels, one.ways, one.protocol, None, pieces, False, name, fold, run)
+        own = VolumeScores(
+            self.names,
+            values,
+            labels,
+            one.ways,
+            one.protocol,
+            pieces=pieces,
+            surface=False,
+            method=name,
+            fold=fold,
+            run=run,
+            ep1_rule=one.ep1_rule,
+        )
         steps = [NativeLabeld("pred", values), LargestComponentd("pred", pieces)]
         after = Compose(steps) if one.ways == "compete" else None
         self._evaluate(self.files.items, inferer, network, own, after)

@@ -14,6 +14,7 @@ from monai_fss.apps.evaluate.checks import check_evaluation
 from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.evaluate.fold import FoldTrial
 from monai_fss.apps.evaluate.plan import Plan, make_plan
+from monai_fss.apps.evaluate.untrained import starting_weights
 from monai_fss.apps.memory import reading_each_file_once, warn_memory
 from monai_fss.apps.versions import versions
 from monai_fss.data import FoldItems, check_output
@@ -69,8 +70,8 @@ def evaluate(
     check_models(evaluation, plan, kept)
     entries, curves, notes = _trials(evaluation, plan, kept, Path(registrations or kept / REGISTRATIONS))
     results = Results(_settings(evaluation, plan, notes), entries)
-    write_results(output, results)
-    draw(results, curves, Path(output))
+    write_results(output, results, evaluation.spread)
+    draw(results, curves, Path(output), evaluation.spread)
     return results
 
 
@@ -121,6 +122,7 @@ def _settings(evaluation: Evaluation, plan: Plan, notes: list[str]) -> dict[str,
         "groups": groups if evaluation.setting == 2 else "none",
         "labels": {name: value for value, name in plan.scored.items()},
         "protocol": evaluation.protocol,
+        **({"ep1_rule": evaluation.ep1_rule} if evaluation.protocol == "ep1" else {}),
         "ways": evaluation.ways,
         "runs": evaluation.runs,
         "labelled_scans": "/".join(map(str, sorted({len(fold.support) for _, fold in plan.folds}))),
@@ -130,6 +132,7 @@ def _settings(evaluation: Evaluation, plan: Plan, notes: list[str]) -> dict[str,
         "support": [", ".join(fold.support) for _, fold in plan.folds],
         "seed": evaluation.seed,
         "model": evaluation.model or _model_note(evaluation),
+        "untrained_network": _untrained_note(evaluation),
         "training_settings": evaluation.settings,
         "command": evaluation.command,
         "versions": versions(),
@@ -145,6 +148,10 @@ def _labelled_slices(evaluation: Evaluation) -> int | str:
     if evaluation.protocol == "ep1":
         return EP1_PARTS
     return 1 if evaluation.support_slices == "middle" else evaluation.support_slices
+
+
+def _untrained_note(evaluation: Evaluation) -> str:
+    return starting_weights(evaluation) if evaluation.baselines and evaluation.method.is_few_shot else "none"
 
 
 def _model_note(evaluation: Evaluation) -> str:

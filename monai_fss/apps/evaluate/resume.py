@@ -34,7 +34,8 @@ __all__ = [
 ASKED = "evaluation.json"
 _OF_EACH = {"bundle", "recipe", "settings", "support_slices"}  # in which the evaluations of one table may differ
 _PLACE = "data"  # of the data set; what it holds is compared by its contents
-_NOT_ASKED = {"command", "device", "data", "method"}  # the place of the data is in the content
+_NOT_ASKED = {"command", "device", "data", "method", "spread"}  # the place of the data is in the content
+_BEFORE = {"ep1_rule": "shown"}  # what notes of earlier versions do not say, since there was no other
 _LONGEST = 100  # characters of the name of a folder
 _ADVICE = "Give another --output, or --overwrite to evaluate again."
 
@@ -178,4 +179,7 @@ def _has_results(folder: Path) -> bool:
 def _note(folder: Path) -> dict[str, Any]:
     """What :func:`write_asked` left; empty where there is no note."""
     note = folder / ASKED
-    return json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    if not note.exists():
+        return {}
+    found: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+    return {**found, "asked": {**_BEFORE, **found.get("asked", {})}}

@@ -86,7 +86,7 @@ def evaluate_many(
         _check_trained(evaluation, plan, models / method_folder(evaluation.name), budget)
     for evaluation in missing:
         done[evaluation.name] = _part(evaluation, asked[evaluation.name], output, models, contents)
-    return _write([done[name] for name in asked], output, evaluations[0].command)
+    return _write([done[name] for name in asked], output, evaluations[0])
 
 
 def _with_baselines(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
@@ -96,15 +96,15 @@ def _with_baselines(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     return [replace(one, baselines=one.baselines and one.name in wanted) for one in evaluations]
 
 
-def _write(parts: Sequence[Results], output: Path, command: str) -> Results:
-    """The files of all methods."""
+def _write(parts: Sequence[Results], output: Path, first: Evaluation) -> Results:
+    """The files of all methods, with the tables that are asked for now."""
     from monai_fss.apps.results.plots import draw
 
-    combined = combine(parts, command)
-    write_results(output, combined)
+    combined = combine(parts, first.command)
+    write_results(output, combined, first.spread)
     text = (output / "results.md").read_text(encoding="utf-8")
     write_text_atomic(output / "results.md", "\n".join([text, training_table(parts), against_first(parts)]))
-    draw(combined, [], output)
+    draw(combined, [], output, first.spread)
     return combined
 
 

@@ -41,7 +41,7 @@ def _rows(files: list[Path], reserved: Collection[str]) -> list[dict[str, str]]:
     known, comments = config_keys(files), {key: text for file in files for key, text in _comments(file).items()}
     rows = []
     for key, default in known.items():
-        found = range_of(key, default) or FREE.get(key)
+        found = range_of(key, default, known) or FREE.get(key)
         if found is not None and key not in reserved:
             shown = "(computed)" if isinstance(default, str) and default.startswith(("$", "@", "%")) else _yaml(default)
             rows.append({"setting": key, "default": shown, "may be": str(found), "comment": comments.get(key, "")})

@@ -91,7 +91,7 @@ def parse_settings(
                 raise UsageError(f"{option}{key}: has an option of its own. Use {(reserved or {})[key]}.")
             if key not in known:
                 raise UsageError(f"{option}{key}: no such setting of {_owner(files)}. {_nearest(key, known, files)}")
-            settings[key] = _in_range(key, _of_kind(key, value, known[key], option), known, option)
+            settings[key] = _in_range(key, _of_kind(key, value, known, option), known, option)
         except UsageError as error:
             problems += error.problems
     if problems:
@@ -144,15 +144,22 @@ def _parse(pair: str, known: Mapping[str, Any], option: str) -> tuple[str, Any]:
     return key, float(value) if typed and _SCIENTIFIC.fullmatch(value) else value
 
 
-def _of_kind(key: str, value: Any, default: Any, option: str) -> Any:
-    """Refuse a value of another kind than the plain default; an expression, such as ``$@steps // 2``, may be any.
+def _of_kind(key: str, value: Any, known: Mapping[str, Any], option: str) -> Any:
+    """Refuse a value of another kind than the plain default, unless the table of settings has it too; an expression,
+    such as ``$@steps // 2``, may be any.
 
     1e3 becomes 1000 where the bundle has a whole number: it may be a count.
     """
+    from monai_fss.engines.setting_checks import range_of
+
+    default = known[key]
     if default is None or (isinstance(default, str) and not _is_text(default)):
         return value
     kind, name = next((kind, name) for kind, name in _KINDS if isinstance(default, kind))
     if not isinstance(value, kind) or isinstance(value, bool) != isinstance(default, bool):
+        found = range_of(key, default, known)
+        if found is not None and found.fits(value):
+            return value
         raise UsageError(f"{option}{key}={value}: is not {name}. The bundle has {default}.")
     if isinstance(default, int) and isinstance(value, float):
         if value.is_integer():

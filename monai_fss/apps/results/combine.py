@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from monai_fss.apps.methods.method import Method
-from monai_fss.apps.results.compare import Comparison, Row, compare, not_compared
+from monai_fss.apps.results.compare import PAIR, Comparison, Row, compare, not_compared
 from monai_fss.metrics import holm
 from monai_fss.results.baselines import MASK_PASTE, UNTRAINED, is_baseline, untrained_name
 from monai_fss.results.entries import Entry, Results
@@ -19,6 +19,7 @@ from monai_fss.results.tables import MEAN, markdown_table
 __all__ = ["against_first", "combine", "training_table"]
 
 _OF_EACH = ("bundle", "labelled_slices", "model", "training_settings", "versions")
+_WEIGHTS = "untrained_network"  # which the baseline has
 _TRAINING = {"steps": "steps", "batch_size": "episodes per step", "self_supervision": "self-supervision"}
 
 
@@ -41,6 +42,8 @@ def combine(parts: Sequence[Results], command: str = "") -> Results:
     pasted = _first_with(MASK_PASTE, parts)
     entries += [] if pasted is None else _of(MASK_PASTE, pasted)
     settings: dict[str, Any] = dict(parts[0].settings)
+    if untrained is not None:  # results of earlier versions do not say it: they were random
+        settings[_WEIGHTS] = untrained.settings.get(_WEIGHTS, "random")
     for key in _OF_EACH:
         values = {str(part.settings["bundle"]): part.settings[key] for part in parts}
         same = len({json.dumps(value) for value in values.values()}) == 1
@@ -104,8 +107,8 @@ def _tests(compared: Sequence[Comparison]) -> list[str]:
         for i, (comparison, row) in enumerate(zip(compared, means, strict=True))
     ]
     note = (
-        "One-sided Wilcoxon signed-rank tests; a pair is one query, its mean over organs and runs. Holm: over the "
-        "methods, each direction."
+        f"One-sided Wilcoxon signed-rank tests. {PAIR}: its mean Dice over the organs, each averaged over runs (and "
+        "over folds, where it is a query in several). Holm: over the methods, each direction."
     )
     return [markdown_table(head, cells), note]
 

@@ -14,11 +14,15 @@ import numpy as np
 
 from monai_fss.metrics import Test, holm, wilcoxon_one_sided
 from monai_fss.results.entries import Entry, Results
-from monai_fss.results.tables import MEAN, markdown_table
+from monai_fss.results.spread import SPREADS
+from monai_fss.results.tables import MEAN, markdown_table, summarize
 
-__all__ = ["Comparison", "Row", "compare", "format_comparison", "not_compared"]
+__all__ = ["PAIR", "Comparison", "Row", "compare", "format_comparison", "format_means", "not_compared"]
 
 SAME_SETTINGS = ("dataset", "split", "protocol", "ways")
+_EP1_RULE = "ep1_rule"  # results of earlier versions do not say it: there was ADNet's alone
+PAIR = "A pair of the test is one query case, not one organ of it"
+"""What the tests count, in words; :func:`compare` says it exactly."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,13 @@ def compare(
 ) -> Comparison:
     """Test whether one evaluation is better than another on the same queries.
 
-    A pair is one query: each organ's Dice is averaged over the runs (and over folds, where a case is a query in
-    several), then over the organs. Only queries and organs of both results count; an organ that has no score in a
-    query on one side (absent, and rightly not predicted) is left out of that query on both sides. Each direction
-    is tested by a one-sided Wilcoxon signed-rank test, for the mean and for each organ, and its p values are corrected
-    by Holm's method over that family (all organs and the mean).
+    A pair is one query case: each organ's Dice is averaged over the runs (and over folds, where a case is a query in
+    several), and for the line "Mean" then over the organs; the test of an organ pairs its own. n is thus the number
+    of cases, whatever the number of organs, runs and slices. (ADNet's paper tests "the mean dice scores across all
+    runs" and does not say what its pairs are.) Only queries and organs of both results count; an organ that has no
+    score in a query on one side (absent, and rightly not predicted) is left out of that query on both sides. Each
+    direction is tested by a one-sided Wilcoxon signed-rank test, for the mean and for each organ, and its p values are
+    corrected by Holm's method over that family (all organs and the mean).
 
     Args:
         results_a: first result, A.
@@ -96,8 +102,8 @@ def compare(
         The tests and what was compared.
 
     Raises:
-        ValueError: where data set, split, protocol, ways, setting or its groups differ, a result does not have the
-            method, or the two have no query or organ in common.
+        ValueError: where data set, split, protocol or its rule, ways, setting or its groups differ, a result does not
+            have the method, or the two have no query or organ in common.
     """
     _check_settings(results_a.settings, results_b.settings)
     names = method_a or str(results_a.settings["bundle"]), method_b or str(results_b.settings["bundle"])
@@ -139,6 +145,7 @@ def format_comparison(comparison: Comparison) -> str:
     a, b = comparison.settings_a, comparison.settings_b
     lines = [f"# A: {comparison.method_a}, B: {comparison.method_b}", ""]
     lines += [f"- {key}: {a[key]}" for key in SAME_SETTINGS]
+    lines += [f"- ep1 rule: {a[_EP1_RULE]}"] if _EP1_RULE in a else []
     for key in ("runs", "labelled_slices"):
         lines.append(f"- {key.replace('_', ' ')}: {a[key]}" + (f" (A), {b[key]} (B)" if a[key] != b[key] else ""))
     lines.append(f"- queries compared: n = {len(comparison.queries)}")
@@ -148,10 +155,30 @@ def format_comparison(comparison: Comparison) -> str:
     table = markdown_table(head, [_cells(row) for row in comparison.rows])
     family = len(comparison.rows)
     note = (
-        "One-sided Wilcoxon signed-rank tests; a pair is one query, averaged over runs. "
-        f"Holm: corrected over the {family} tests of one direction (organs and mean)."
+        f"One-sided Wilcoxon signed-rank tests. {PAIR}: in the line of an organ its Dice of that organ, in the line "
+        f"{MEAN} its mean Dice over the organs, each averaged over runs (and over folds, where it is a query in "
+        f"several). Holm: corrected over the {family} tests of one direction (organs and mean)."
     )
     return "\n".join([*lines, "", table, "", note, ""])
+
+
+def format_means(results_a: Results, results_b: Results, comparison: Comparison, spread: str) -> str:
+    """The Dice of both by all of their queries, with deviations as in ``results.md`` of an evaluation, as Markdown.
+
+    Args:
+        results_a, results_b: what was compared.
+        comparison: what :py:func:`compare` returned of them.
+        spread: what the deviations are over, see :data:`monai_fss.results.SPREADS`.
+
+    Returns:
+        The text, with a final line break.
+    """
+    sides = (("A", results_a, comparison.method_a), ("B", results_b, comparison.method_b))
+    of = {f"{side}: {method}": summarize(found, spread=spread)[method] for side, found, method in sides}
+    organs = list(dict.fromkeys(organ for row in of.values() for organ in row if organ != MEAN))
+    rows = [[name, *(str(row.get(organ, "-")) for organ in (*organs, MEAN))] for name, row in of.items()]
+    title = "## Dice (%) of each by all of its queries"
+    return "\n\n".join([title, markdown_table(["Method", *organs, MEAN], rows), SPREADS[spread]]) + "\n"
 
 
 def not_compared(comparison: Comparison, a: str = "A", b: str = "B") -> dict[str, list[str]]:
@@ -180,6 +207,12 @@ def _check_settings(a: dict[str, Any], b: dict[str, Any]) -> None:
                 f"A and B: {key} is {a[key]!r} in A and {b[key]!r} in B, so their scores do not compare. "
                 f"Evaluate both with the same {key}."
             )
+    rules = [each.get(_EP1_RULE, "shown") for each in (a, b)]
+    if rules[0] != rules[1]:
+        raise ValueError(
+            f"A and B: the rule of EP1 is {rules[0]!r} in A and {rules[1]!r} in B, so their scores are of other slices."
+            " Evaluate both with the same --ep1-rule."
+        )
     if a.get("setting", 1) == 2 and _groups(a) != _groups(b):
         raise ValueError(
             f"A and B: groups is {a.get('groups')!r} in A and {b.get('groups')!r} in B, so their trainings did not "

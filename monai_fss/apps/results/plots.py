@@ -13,6 +13,7 @@ import numpy as np
 
 from monai_fss.data import atomic_path
 from monai_fss.results.entries import Results
+from monai_fss.results.spread import DEFAULT_SPREAD
 from monai_fss.results.tables import summarize
 from monai_fss.visualize import dice_bars, quality_scatter, threshold_curve, to_png
 
@@ -24,7 +25,9 @@ __all__ = ["OFFSETS", "draw"]
 OFFSETS = np.linspace(-6.0, 6.0, 49)  # to the learned threshold
 
 
-def draw(results: Results, curves: Sequence[tuple[float, np.ndarray]], output: Path) -> None:
+def draw(
+    results: Results, curves: Sequence[tuple[float, np.ndarray]], output: Path, spread: str = DEFAULT_SPREAD
+) -> None:
     """Write the pictures.
 
     ``dice.png`` has the Dice of each organ and method, ``threshold.png`` is Fig. 7 of the ADNet paper, ``quality.png``
@@ -36,12 +39,13 @@ def draw(results: Results, curves: Sequence[tuple[float, np.ndarray]], output: P
         curves: of each model, its learned threshold and the mean Dice at ``OFFSETS`` to it; none for a method without.
             They are drawn over the range of thresholds that all of them reach.
         output: folder.
+        spread: what the deviations are over, see :data:`monai_fss.results.SPREADS`.
     """
     if not results.entries:
         return
     settings = results.settings
     title = f"{settings['bundle']} on {settings['dataset']}, {settings['protocol'].upper()}"
-    _write(dice_bars(summarize(results), title), output / "dice.png")
+    _write(dice_bars(summarize(results, spread=spread), title), output / "dice.png")
     own = [entry for entry in results.entries if not math.isnan(entry.quality)]
     if len({entry.method for entry in own}) == 1:
         scores, dices = [entry.quality for entry in own], [entry.dice for entry in own]

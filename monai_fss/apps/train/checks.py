@@ -63,6 +63,10 @@ def check_stages(known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     if not isinstance(epoch, int) or epoch < 1:
         return
     for level in ("coarse", "fine"):
+        if merged.get(level, 0) is None:  # one network alone
+            if parts := [key for key in settings if key.startswith(f"{level}::")]:
+                raise UsageError(f"--set {parts[0]}: is of a network that {level}=null leaves out. Give one of them.")
+            continue
         steps = settings.get(f"{level}::steps", (merged.get(level) or {}).get("steps"))
         if not isinstance(steps, int) or steps < 1 or steps % epoch:
             raise UsageError(
@@ -129,7 +133,9 @@ def check_values(known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     Raises:
         UsageError: with every problem.
     """
-    _refuse(setting_problems(settings, known) or joint_problems({**known, **settings}))
+    parts = {key for key in known if any(key.startswith(f"{name}::") for name in settings)}  # of what is replaced whole
+    kept = {key: value for key, value in known.items() if key not in parts}
+    _refuse(setting_problems(settings, known) or joint_problems({**kept, **settings}))
 
 
 def classes_left_out(known: Mapping[str, Any], settings: Mapping[str, Any]) -> list[int] | None:

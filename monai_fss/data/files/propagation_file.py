@@ -24,7 +24,7 @@ KINDS = ("Propagation", "LocatedSegmenter")  # of save_propagation; of a whole m
 def save_propagation(
     path: str | Path,
     coarse: nn.Module,
-    fine: nn.Module,
+    fine: nn.Module | None,
     points: Mapping[str, torch.Tensor],
     settings: Mapping[str, Any],
 ) -> None:
@@ -32,11 +32,12 @@ def save_propagation(
 
     Args:
         path: the file.
-        coarse, fine: networks of both jumps.
+        coarse, fine: networks of both jumps; None for the fine one where there is one network alone.
         points: tensors by name, see :class:`monai_fss.inferers.SupportPoints`.
         settings: plain values that tell how scans are treated.
     """
-    parts = {"coarse": coarse.state_dict(), "fine": fine.state_dict(), "points": dict(points)}
+    nets = {"coarse": coarse.state_dict(), "fine": {} if fine is None else fine.state_dict()}
+    parts: dict[str, Mapping[str, Any]] = {**nets, "points": points}
     state = {f"{part}.{name}": value for part in PARTS for name, value in parts[part].items()}
     save_state(path, state, settings, "Propagation")
 
@@ -45,7 +46,8 @@ def read_propagation(path: str | Path) -> dict[str, dict[str, Any]]:
     """Read a file that holds both PRNets: a ``propagation.pt``, or a model file of the bundle "prnet".
 
     Returns:
-        "coarse" and "fine", their state dicts; "points", tensors by name; "settings", how scans are treated.
+        "coarse" and "fine", their state dicts, the latter empty where there is one network alone; "points", tensors by
+        name; "settings", how scans are treated.
 
     Raises:
         ScanError: the file is not of these kinds, or cannot be read (see :func:`read_model`).
@@ -80,7 +82,7 @@ def load_propagation(path: str | Path, network: Any) -> Any:
     parts = read_propagation(path)
     try:
         network.coarse.load_state_dict(parts["coarse"])
-        network.fine.load_state_dict(parts["fine"])
+        (network.fine or nn.Module()).load_state_dict(parts["fine"])
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ScanError(

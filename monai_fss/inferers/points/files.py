@@ -20,7 +20,7 @@ SETTINGS = ("coarse", "fine", "base", "pixdim", "window")
 
 
 def load_prnet(file: str | Path) -> tuple[LocatedSegmenter, dict[str, Any]]:
-    """Both networks and the labelled scan's points, without a network that segments.
+    """Both networks, or the only one, and the labelled scan's points, without a network that segments.
 
     Args:
         file: ``propagation.pt`` of a training of the bundle "prnet", or the ``model.pt`` that it ended with.
@@ -35,7 +35,8 @@ def load_prnet(file: str | Path) -> tuple[LocatedSegmenter, dict[str, Any]]:
     missing = [key for key in SETTINGS if key not in settings]
     if missing:
         raise ScanError(f"{file}: does not say its {', '.join(missing)}. Give a file that a training has written.")
-    coarse, fine = (PRNet.of_level(settings[level], settings["base"]) for level in ("coarse", "fine"))
+    coarse = PRNet.of_level(settings["coarse"], settings["base"])
+    fine = None if settings["fine"] is None else PRNet.of_level(settings["fine"], settings["base"])
     return load_propagation(file, LocatedSegmenter(nn.Identity(), coarse, fine)), settings
 
 
@@ -43,8 +44,8 @@ def prnet_transforms(settings: Mapping[str, Any], keys: Sequence[str] = ("image"
     """Read a scan and treat it as the bundle "prnet" does: orientation, voxel size, intensities of 0..1.
 
     Args:
-        settings: of the file, see :func:`load_prnet`: ``pixdim`` in mm, along each axis; ``window``, (low, high) in HU
-            for CT, None for 0 to the 99.5th percentile of each scan.
+        settings: of the file, see :func:`load_prnet`: ``pixdim`` in mm, one number or three; ``window``, (low, high) in
+            HU for CT, None for 0 to the 99.5th percentile of each scan.
         keys: items that are read, files before, (1, H, W, D) after: ``image`` and, where wanted, ``label``, which is
             resampled to the nearest voxel, by which small structures may be lost. Default: the image alone.
     """

@@ -25,12 +25,13 @@ class PointLocaliser:
     """Propagate points from a support to a query by PRNet (section 3.2), and compare what lies there (3.3, Eq. 5).
 
     From a few starts in the middle of the query, whose positions are averaged, every point is reached in one coarse
-    jump; the fine network, trained on pairs that lie close, jumps on from there, every time from where it came to. Both
-    may be one network, as the paper writes; its code has two. Then the way that each point went is averaged with those
-    of the points near it, which is not in the paper: errors of neighbouring points are largely independent, while
-    neighbouring anatomy moves alike. What is left is mostly common to neighbours, a few mm by which a network errs in a
-    scan; so every point is moved to where the scan looks most like the support around it (normalised cross-correlation
-    of intensities, nothing learnt; not in the paper), again averaged with its neighbours, those counting most that fit
+    jump; the fine network, trained on pairs that lie close, jumps on from there, every time from where it came to. The
+    paper has one network and one jump from one start anywhere (Eq. 4: ``starts=1, spread=1000, jumps=0, smooth=0,
+    matching=False``); its code has two networks. Then the way that each point went is averaged with those of the
+    points near it, which is not in the paper: errors of neighbouring points are largely independent, while neighbouring
+    anatomy moves alike. What is left is mostly common to neighbours, a few mm by which a network errs in a scan; so
+    every point is moved to where the scan looks most like the support around it (normalised cross-correlation of
+    intensities, nothing learnt; not in the paper), again averaged with its neighbours, those counting most that fit
     best.
 
     Scans may have any voxel size: each network sees them on a grid of its own one, ``network.spacing``. Patches lie at
@@ -40,26 +41,26 @@ class PointLocaliser:
     Args:
         coarse: network whose reach covers the body.
         fine: network of the later jumps, and of the features. Default: the coarse one.
-        starts: Default 8; the published code has 5, but one pass takes many more.
+        starts: Default 8; the paper has 1 and its code 5, but one pass takes many more.
         spread: how far the starts lie from the middle at most, in mm along each axis. Default 40; the published code
-            has 10 voxels.
+            has 10 voxels, the paper any place.
         threshold: least intensity of a start. Default 1e-4: not in the air.
-        jumps: of the fine network. Default 1, as in the paper: a second one, from where the first came to, takes a
-            quarter longer and found organs no better (head and neck CT).
+        jumps: after the coarse one. Default 1, as in the published code: a second one, from where the first came to,
+            takes a quarter longer and found organs no better (head and neck CT).
         smooth: sigma in mm of a Gaussian over the distances of the support's points, by which their ways are averaged,
             those of all labels together. Default 25, the size of what moves alike; 0 or None leaves them as they are.
         match_levels: how points are moved to where they fit best, see :class:`PointMatcher`; () leaves them where the
             networks found them. Default :data:`MATCH_LEVELS`: with them, on six scans of head and neck CT, the centres
             of brain stem and parotids were found to 4.5 mm (median), without to 13; on four of the abdomen those of
             liver, spleen and kidney to 9 instead of 38.
+        matching: False stands for ``match_levels=()``, in a configuration. Default: they count.
         unrated: label values of points that are not compared; their similarity is 1. Default: none. Comparing takes
             most of the time, and points of the background are kept however alike they are.
         batch: patches in one pass. Default 8: on a processor faster than more, whose memory is mapped anew every time.
         seed: of the starts.
 
     Raises:
-        ValueError: starts, jumps or batch of less than 1, a negative spread or smooth, or levels that do not
-            go.
+        ValueError: starts or batch of less than 1, negative jumps, spread or smooth, or levels that do not go.
     """
 
     def __init__(
@@ -72,12 +73,13 @@ class PointLocaliser:
         jumps: int = 1,
         smooth: float | None = 25.0,
         match_levels: Sequence[MatchLevel | Sequence[float]] = MATCH_LEVELS,
+        matching: bool = True,
         unrated: Collection[int] = (),
         batch: int = 8,
         seed: int = 0,
     ) -> None:
-        if min(starts, jumps, batch) < 1:
-            raise ValueError(f"starts {starts}, jumps {jumps} and batch {batch} must be at least 1.")
+        if min(starts, jumps + 1, batch) < 1:
+            raise ValueError(f"starts {starts} and batch {batch} must be at least 1, jumps {jumps} at least 0.")
         if min(spread, smooth or 0) < 0:
             raise ValueError(f"spread {spread} and smooth {smooth} must be at least 0 mm.")
         # On a processor convolutions of few channels are a sixth faster with the channels last.
@@ -88,7 +90,7 @@ class PointLocaliser:
         self.threshold = threshold
         self.jumps = jumps
         self.smooth = smooth
-        self.matcher = PointMatcher(match_levels)
+        self.matcher = PointMatcher(match_levels if matching else ())
         self.unrated = tuple(unrated)
         self.batch = batch
         self.seed = seed
@@ -178,7 +180,7 @@ class PointLocaliser:
         if len(rated):
             _, anatomical, pixel = self._features(grid, grid.nearest(mm[rated])[0])
             first = F.cosine_similarity(support.anatomical[rated], anatomical)
-            similarity[rated] = (first * F.cosine_similarity(support.pixel[rated], pixel)).numpy()
+            similarity[rated] = _both(first, F.cosine_similarity(support.pixel[rated], pixel)).numpy()
         return similarity
 
     def _grids(self, image: MetaTensor) -> tuple[PatchGrid, PatchGrid]:
@@ -223,6 +225,15 @@ class PointLocaliser:
             patches = grid.patches(centres[first : first + self.batch], network.patch_size)
             answers.append([answer.cpu() for answer in ask(patches.to(network.reach.device))])
         return tuple(torch.cat(answer) for answer in zip(*answers, strict=True))
+
+
+def _both(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """The product of two cosines (Eq. 5), negative where one of them is: unlike in both ways is not alike.
+
+    The published code's features are those after a ReLU, whose cosines are never negative.
+    """
+    product = (first * second).abs()
+    return torch.where(torch.minimum(first, second) < 0, -product, product)
 
 
 def _channels_last(network: PRNet) -> PRNet:

@@ -40,7 +40,8 @@ class LocatedInferer(Inferer):
             alone, by the same margin: windows are too small to tell left from right. Default: around all points.
         overlap: of the windows. Default 0.5, the published code's.
         batch: windows in one pass. Default 4.
-        localiser: further arguments of :class:`PointLocaliser`.
+        localiser: further arguments of :class:`PointLocaliser`. The background's points are compared only where they
+            count, with ``denoise_background`` of ``propagation`` and ``grown``.
         grown: weight, 0..1, of the mask that grows from the points that were found, see :func:`fuse_region_mask`; needs
             ``values``. Default 0: the network's word alone, as in the paper.
         propagation: further arguments of :class:`ScribblePropagation`, by which it grows.
@@ -128,7 +129,8 @@ class LocatedInferer(Inferer):
         return self._localiser(net)(SupportPoints.from_state(points), image)
 
     def _localiser(self, net: LocatedSegmenter) -> PointLocaliser:
-        return PointLocaliser(net.coarse, net.fine, unrated=self.without, **self.localiser)
+        compared = self.grown and self.propagation.get("denoise_background", False)
+        return PointLocaliser(net.coarse, net.fine, unrated=() if compared else self.without, **self.localiser)
 
 
 def _similarity(found: LocatedPoints) -> dict[int, float]:

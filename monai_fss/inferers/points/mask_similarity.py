@@ -69,10 +69,10 @@ class MaskSimilarity:
     """How alike a mask's insides are to those of the labelled one, by PRNet's features: a label-free quality.
 
     Of the points that it has propagated, PRNet keeps those whose surroundings look alike in both scans: cos(f2) cos(f4)
-    of the fine network's features (dual-level feature denoising, Lei et al., arXiv:2111.10773, section 3.3, Eq. 5).
-    What propagated them does not matter, so any method's mask can be checked: the :func:`mask_landmarks` of the
-    labelled mask and of the new one are compared. It says whether the mask lies on the organ, not how well it is cut
-    out.
+    of the features of the fine network, or of the only one (dual-level feature denoising, Lei et al., arXiv:2111.10773,
+    section 3.3, Eq. 5). What propagated them does not matter, so any method's mask can be checked: the
+    :func:`mask_landmarks` of the labelled mask and of the new one are compared. It says whether the mask lies on the
+    organ, not how well it is cut out.
 
     The scans are read as PRNet was trained on them, whatever the method sees. Landmarks are those of the masks' own
     voxels, and are carried to the scans by the affines: no organ is too small.
@@ -98,7 +98,8 @@ class MaskSimilarity:
         count: int = 5,
     ) -> None:
         network, settings = load_prnet(file)
-        self.localiser = PointLocaliser(network.fine.to(device), match_levels=())
+        seeing = network.coarse if network.fine is None else network.fine  # whose features are compared
+        self.localiser = PointLocaliser(seeing.to(device), match_levels=())
         self.read = prnet_transforms(settings)
         self.values = values
         self.count = count

@@ -76,8 +76,8 @@ class LocatedPoints:
         voxels: int (N, 3), in the query as it was given, within it.
         mm: (N, 3), the same, not rounded, along the axes of its array from the centre of voxel 0.
         values: (N,), label value of each.
-        similarity: (N,), cos(f2) cos(f4) of the support's point and the one found (Eq. 5), -1..1: those
-            above tau count.
+        similarity: (N,), cos(f2) cos(f4) of the support's point and the one found (Eq. 5), -1..1, negative where either
+            cosine is: those above tau count.
     """
 
     voxels: np.ndarray

@@ -30,7 +30,8 @@ class ALPNet(PANet):
     stride and the size of the slice (the published code has 4 x 4 and 2 x 2 pixels of a 32 x 32 feature map, of a slice
     of 256 x 256 pixels of 1.25 mm: 40 and 20 mm). Cells of all shots form one bank, the global prototype is the mean
     over the shots. Where a background covers no cell (the published code passes such an episode over), its global
-    prototype stands in. The rest is as in :class:`PANet`.
+    prototype stands in. As in the published code, an episode whose predicted query mask is empty is aligned all the
+    same: with a foreground similarity of 0 and the cells of the background. The rest is as in :class:`PANet`.
 
     Args:
         encoder: maps images (B, C, H, W) to features (B, D, h, w), D = ``encoder.out_channels``.
@@ -47,6 +48,8 @@ class ALPNet(PANet):
     The condition is ``prototypes`` (W, 2, P, D), background first and padded to the largest number, and ``valid``
     (W, 2, P), which says what is not padding. It does not depend on the network's mode.
     """
+
+    aligns_empty = True
 
     def __init__(
         self,
@@ -68,13 +71,18 @@ class ALPNet(PANet):
 
     @torch.jit.ignore
     def pool(
-        self, features: torch.Tensor, mask: torch.Tensor, size: Sequence[int], episode: bool = False
+        self,
+        features: torch.Tensor,
+        mask: torch.Tensor,
+        size: Sequence[int],
+        episode: bool = False,
+        padding: bool = True,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Prototypes (N, 2, P, D), background first, and which are valid (N, 2, P); see :meth:`PANet.pool`."""
         large = cells_of(list(size), self.train_cell)
         grid = large if episode else cells_of(list(size), self.cell)
         sides = [
-            adaptive_local_prototypes(features, outside(mask), grid, self.threshold, always_global=False),
+            adaptive_local_prototypes(features, outside(mask, padding), grid, self.threshold, always_global=False),
             adaptive_local_prototypes(features, mask, grid, self.threshold, always_global=True, least_grid=large),
         ]
         most = max(valid.shape[1] for _, valid in sides)

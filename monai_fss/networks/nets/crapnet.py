@@ -45,7 +45,8 @@ class CRAPNet(FewShotNet):
     - Shots are refined one by one, and the query by each of them: its mean over the shots is classified. Local
       prototypes of all shots form one bank, the class prototype is the mean over the shots.
     - The alignment (Eq. 19) takes the predicted mask (p > 0.5, without gradient) with the query's features as support
-      and goes through the blocks again with the roles exchanged.
+      and goes through the blocks again with the roles exchanged; where it is empty, with a background alone and a
+      foreground similarity of 0, as in SSL-ALPNet's code.
 
     The features of the support depend on the query, so :meth:`condition` stores feature maps and masks, and each query
     goes through the blocks with each labelled slice. Logits as in :class:`ADNet`: the background 0, a way log(p /
@@ -136,13 +137,19 @@ class CRAPNet(FewShotNet):
         return torch.cat([torch.zeros_like(score[:, :1]), score], dim=1)
 
     def _score(
-        self, query: torch.Tensor, cells: torch.Tensor, support: torch.Tensor, masks: torch.Tensor
+        self,
+        query: torch.Tensor,
+        cells: torch.Tensor,
+        support: torch.Tensor,
+        masks: torch.Tensor,
+        padding: bool = True,
     ) -> torch.Tensor:
         """Foreground minus background score (B, 1, h, w) of queries (B, D, h, w), each with its own support.
 
-        ``cells`` are those of the queries (B, D, g, g), ``support`` is (B, S, D, G, G), ``masks`` (B, S, 1, G, G).
+        ``cells`` are those of the queries (B, D, g, g), ``support`` is (B, S, D, G, G), ``masks`` (B, S, 1, G, G). A
+        shot with an empty mask is padding, or all background.
         """
-        valid = masks.flatten(2).sum(2) > 0  # (B, S): the others are padding
+        valid = _counted(masks, padding)
         refined: list[torch.Tensor] = []
         added = torch.zeros_like(cells)
         for shot in range(support.shape[1]):
@@ -154,12 +161,12 @@ class CRAPNet(FewShotNet):
         if self.refined:
             added = added / valid.sum(1).clamp(min=1)[:, None, None, None]
             query = query + F.interpolate(added, size=query.shape[2:], mode="bilinear", align_corners=False)
-        prototypes, known = self._prototypes(torch.stack(refined, dim=1), support, masks)
+        prototypes, known = self._prototypes(torch.stack(refined, dim=1), support, masks, padding)
         scores = softmax_similarity(query, prototypes, known, self.alpha)  # Eq. 16, and inside the brackets of Eq. 17
         return scores[:, 1:] - scores[:, :1]
 
     def _prototypes(
-        self, z_s: torch.Tensor, x_s: torch.Tensor, masks: torch.Tensor
+        self, z_s: torch.Tensor, x_s: torch.Tensor, masks: torch.Tensor, padding: bool = True
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Banks of prototypes (B, 2, P, D), background first, and which of them count (B, 2, P)."""
         batch, shots = z_s.shape[:2]
@@ -167,7 +174,7 @@ class CRAPNet(FewShotNet):
         local = reassemble_down(z_s.flatten(0, 1), kernels, self.reassembly.factor)  # Eq. 14
         local = local.flatten(2).transpose(1, 2).reshape(batch, -1, z_s.shape[2])
         share = reassemble_down(masks.flatten(0, 1), kernels.detach(), self.reassembly.factor).reshape(batch, shots, -1)
-        labelled = masks.flatten(2).sum(2, keepdim=True) > 0
+        labelled = _counted(masks, padding).unsqueeze(2)
         background = (labelled & (1 - share > self.threshold)).flatten(1)
         foreground = (labelled & (share > self.threshold)).flatten(1)
         outside = (1 - masks) * labelled[..., None, None]
@@ -176,7 +183,7 @@ class CRAPNet(FewShotNet):
         banks = [torch.cat([local, _mean(whole, mask).unsqueeze(1)], dim=1) for mask in (outside, masks)]  # Eq. 15
         known = [
             torch.cat([background, spare], dim=1),
-            torch.cat([foreground, labelled.any(1)], dim=1),
+            torch.cat([foreground, masks.flatten(1).sum(1, keepdim=True) > 0], dim=1),
         ]
         return torch.stack(banks, dim=1), torch.stack(known, dim=1)
 
@@ -186,7 +193,7 @@ class CRAPNet(FewShotNet):
 
         Returns:
             a dict of ``logits`` (B, 2, H, W), ``aligned_logits`` (B, S, 2, H, W) of the support shots segmented by the
-            query's predicted mask, ``aligned`` (B,) bool: whether the query's mask held anything, ``support_label``.
+            query's predicted mask, ``aligned`` (B,) bool, all True: an empty mask is aligned too; ``support_label``.
         """
         batch, shots = support_image.shape[:2]
         # One batch of supports and queries, so that batch statistics, where an encoder has them, are common to both.
@@ -198,12 +205,12 @@ class CRAPNet(FewShotNet):
         score = self._score(query, cells, of_support.unflatten(0, (batch, shots)), masks)
         predicted = (score > 0).to(query.dtype).detach()
         # Eq. 19: the query and its predicted mask segment the support shots.
-        reverse = [x.repeat_interleave(shots, dim=0)[:, None] for x in (cells, self._cells(predicted, own))]
-        aligned = self._logits(self._score(support, of_support, *reverse), size)
+        other, mask = (x.repeat_interleave(shots, dim=0)[:, None] for x in (cells, self._cells(predicted, own)))
+        aligned = self._logits(self._score(support, of_support, other, mask, padding=False), size)
         return {
             "logits": self._logits(score, list(image.shape[2:])),
             "aligned_logits": aligned.unflatten(0, (batch, shots)),
-            "aligned": predicted.flatten(1).sum(1) > 0,
+            "aligned": torch.ones(batch, dtype=torch.bool, device=image.device),
             "support_label": support_label,
         }
 
@@ -213,3 +220,9 @@ def _mean(features: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     area = masks.flatten(2).sum(2)
     pooled = (features * masks).flatten(3).sum(3) / area.clamp(min=1e-5).unsqueeze(2)
     return pooled.sum(1) / (area > 0).sum(1, keepdim=True).clamp(min=1)
+
+
+def _counted(masks: torch.Tensor, padding: bool) -> torch.Tensor:
+    """(B, S): which shots count, of soft masks (B, S, 1, G, G); where ``padding``, those with a mask."""
+    held = masks.flatten(2).sum(2) > 0
+    return held if padding else torch.ones_like(held)

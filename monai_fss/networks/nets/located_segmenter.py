@@ -28,7 +28,8 @@ class LocatedSegmenter(nn.Module):
 
     Args:
         segmenter: (B, C, H, W, D) -> logits (B, 1 + W, H, W, D), background first.
-        coarse, fine: networks of the coarse and the fine jumps; they are not trained any more.
+        coarse, fine: networks of the coarse and the fine jumps; they are not trained any more. Default of ``fine``: the
+            coarse one is all that there is, as in the paper (its code has two).
         bfloat16: whether the segmenter is trained in bfloat16, see :class:`PRNet`. Default: where that is fast.
 
     Attributes:
@@ -37,11 +38,13 @@ class LocatedSegmenter(nn.Module):
 
     free_prefix = PREFIX
 
-    def __init__(self, segmenter: nn.Module, coarse: PRNet, fine: PRNet, bfloat16: bool | None = None) -> None:
+    def __init__(
+        self, segmenter: nn.Module, coarse: PRNet, fine: PRNet | None = None, bfloat16: bool | None = None
+    ) -> None:
         super().__init__()
         self.segmenter = segmenter
         self.coarse = coarse.requires_grad_(False)
-        self.fine = fine.requires_grad_(False)
+        self.fine = None if fine is None else fine.requires_grad_(False)
         self.in_bfloat16 = fast_bfloat16() if bfloat16 is None else bfloat16
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

@@ -40,8 +40,14 @@ class PANet(FewShotNet):
     The condition is ``prototypes`` (W, 2, P, D), background first, and ``valid`` (W, 2, P): here P = 1. A subclass
     pools more prototypes by its own :meth:`pool`.
 
+    Attributes:
+        aligns_empty: whether an episode whose predicted query mask is empty is aligned, with a background alone (and a
+            foreground similarity of 0). PANet's published code passes it over.
+
     Shapes: B batch, W ways, S shots, C channels, D features, P prototypes.
     """
+
+    aligns_empty = False
 
     def __init__(self, encoder: nn.Module, alpha: float = 20.0, ways: int = 1) -> None:
         super().__init__()
@@ -54,17 +60,23 @@ class PANet(FewShotNet):
 
     @torch.jit.ignore
     def pool(
-        self, features: torch.Tensor, mask: torch.Tensor, size: Sequence[int], episode: bool = False
+        self,
+        features: torch.Tensor,
+        mask: torch.Tensor,
+        size: Sequence[int],
+        episode: bool = False,
+        padding: bool = True,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Prototypes (N, 2, P, D), background first, and which are valid (N, 2, P).
 
         Args:
             features: (N, S, D, h, w).
-            mask: (N, S, 1, H', W'), binary, of any size. A shot with an empty mask is padding, its background too.
+            mask: (N, S, 1, H', W'), binary, of any size.
             size: (H, W) of the images, by which a subclass may divide the features.
             episode: within an episode of training, where a subclass may divide them otherwise.
+            padding: whether a shot with an empty mask is padding (default), or all background.
         """
-        sides = [outside(mask), mask]
+        sides = [outside(mask, padding), mask]
         prototypes = torch.stack([support_prototypes(features, side) for side in sides], 1)
         valid = torch.stack([side.flatten(1).sum(1) > 0 for side in sides], 1)
         return prototypes[:, :, None], valid[:, :, None]
@@ -104,7 +116,8 @@ class PANet(FewShotNet):
 
         Returns:
             a dict of ``logits`` (B, 2, H, W), ``aligned_logits`` (B, S, 2, H, W) of the support shots segmented by the
-            query's predicted mask, ``aligned`` (B,) bool: whether that mask held anything, and ``support_label``.
+            query's predicted mask, ``aligned`` (B,) bool: whether that mask held anything or need not
+            (:attr:`aligns_empty`), and ``support_label``.
         """
         batch, shots = support_image.shape[:2]
         # One batch of supports and queries, so that batch statistics, where an encoder has them, are common to both.
@@ -115,12 +128,12 @@ class PANet(FewShotNet):
         prototypes, valid = self.pool(support.unflatten(0, (batch, shots)), support_label, size, episode=True)
         score = self.score(query, prototypes[:, None], valid[:, None])
         predicted = (score > 0).to(query.dtype).detach()
-        prototypes, valid = self.pool(query[:, None], predicted[:, None], image.shape[2:], episode=True)
+        prototypes, valid = self.pool(query[:, None], predicted[:, None], image.shape[2:], True, not self.aligns_empty)
         aligned = self._logits(self._align(prototypes, valid, support, shots), size)
         return {
             "logits": self._logits(score, list(image.shape[2:])),
             "aligned_logits": aligned.reshape(batch, shots, 2, *size),
-            "aligned": predicted.flatten(1).sum(1) > 0,
+            "aligned": (predicted.flatten(1).sum(1) > 0) | self.aligns_empty,
             "support_label": support_label,
         }
 
@@ -130,7 +143,7 @@ class PANet(FewShotNet):
         return self.score(support, prototypes, valid)
 
 
-def outside(mask: torch.Tensor) -> torch.Tensor:
-    """Background of each shot (N, S, 1, H, W); a shot with an empty mask is padding and has none."""
+def outside(mask: torch.Tensor, padding: bool = True) -> torch.Tensor:
+    """Background of each shot (N, S, 1, H, W); where ``padding``, a shot with an empty mask has none."""
     mask = mask > 0
-    return (~mask & mask.flatten(2).any(2)[..., None, None, None]).float()
+    return (~mask & mask.flatten(2).any(2)[..., None, None, None] if padding else ~mask).float()

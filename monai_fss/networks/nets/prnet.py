@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from monai.networks.blocks import Convolution
+from monai.utils import ensure_tuple_rep
 from torch import nn
 
 from ..blocks import fast_bfloat16
@@ -101,11 +102,11 @@ class PRNet(nn.Module):
 
     @classmethod
     def of_level(cls, level: Mapping[str, Any], base: int = 16, bfloat16: bool | None = None) -> PRNet:
-        """The network of one level, coarse or fine, for scans of one voxel size along each axis.
+        """The network of one level, coarse or fine.
 
         Args:
-            level: ``pixdim``, mm of a voxel; ``patch_size`` and ``reach``, as above. Other settings, of how it is
-                trained, do not matter.
+            level: ``pixdim``, mm of a voxel, one number for all axes or three, (H, W, slices); ``patch_size`` and
+                ``reach``, as above. Other settings, of how it is trained, do not matter.
             base, bfloat16: as above.
 
         Raises:
@@ -115,7 +116,7 @@ class PRNet(nn.Module):
         missing = [key for key in ("pixdim", "patch_size", "reach") if key not in known]
         if missing:
             raise ValueError(f"a level of PRNet is a mapping that has {', '.join(missing)} too, got {level}.")
-        spacing = [level["pixdim"]] * 3
+        spacing = ensure_tuple_rep(level["pixdim"], 3)
         return cls(level["patch_size"], base, level["reach"], spacing=spacing, bfloat16=bfloat16)
 
     def forward(self, patches: torch.Tensor, rebuilt: int = -1) -> PatchFeatures:

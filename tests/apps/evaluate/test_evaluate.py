@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from monai_fss.apps.cli import main
+from monai_fss.results import SPREADS
 from monai_fss.results.entries import Entry, Results
 from monai_fss.results.files import read_results
 
@@ -85,6 +86,7 @@ def test_results_name_how_they_were_made(both: Path, protocol: str, slices: int)
         "folds": [0, 1],
         "support": ["case_02", "case_04"],
         "seed": 0,
+        "untrained_network": "random",
     }
     assert {key: settings[key] for key in expected} == expected
     assert settings["training_settings"]["steps"] == 2
@@ -101,7 +103,7 @@ def canonical(path: Path) -> np.ndarray:
     return np.asarray(nib.as_closest_canonical(nib.Nifti1Image.from_filename(path)).dataobj)
 
 
-def paste(support: np.ndarray, query: np.ndarray, parts: int) -> np.ndarray:
+def paste(support: np.ndarray, query: np.ndarray, parts: int, rule: str = "shown") -> np.ndarray:
     """The middle slice of each part of the support, on every query slice of that part (EP1; EP2: on all slices)."""
     mask = np.zeros(query.shape, bool)
     shown = [z for z in range(support.shape[2]) if support[..., z].any()]
@@ -110,6 +112,11 @@ def paste(support: np.ndarray, query: np.ndarray, parts: int) -> np.ndarray:
         return np.repeat(support[..., shown[len(shown) // 2], None], query.shape[2], axis=2)
     for part in range(parts):
         source = support[..., shown[(2 * part + 1) * len(shown) // (2 * parts)]]
+        if rule == "range":
+            first, last = wanted[0], wanted[-1]
+            own = [z for z in range(first, last + 1) if min(int((z - first) // ((last - first) / parts)), 2) == part]
+            mask[..., own] = source[..., None]
+            continue
         for place, z in enumerate(wanted):
             if int(part * len(wanted) / parts) <= place < int((part + 1) * len(wanted) / parts):
                 mask[..., z] = source
@@ -126,6 +133,25 @@ def test_mask_paste_is_what_pasting_by_hand_gives(both: Path, phantom_set: Path,
             mask = paste(support == value, truth, parts)
             dice = 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
             assert found[case, value].dice == pytest.approx(dice, abs=1e-9), (case, value)
+
+
+def test_alpnets_rule_of_ep1_and_deviations_over_patients(both: Path, phantom_set: Path, tmp_path: Path) -> None:
+    more = ("--protocol", "ep1", "--ep1-rule", "range", "--models", str(both / "models"), "--spread", "patients")
+    assert main(words(phantom_set, tmp_path / "out", *more)) == 0
+    results = read_results(tmp_path / "out")
+    assert results.settings["ep1_rule"] == "range" and read_results(both / "ep1").settings["ep1_rule"] == "shown"
+    assert "ep1_rule" not in read_results(both / "ep2").settings
+    assert SPREADS["patients"] in (tmp_path / "out" / "results.md").read_text(encoding="utf-8")
+    found, differing = of(results, "mask paste"), 0
+    for support_case, case in (("case_02", "case_01"), ("case_04", "case_03")):
+        support, query = (canonical(phantom_set / "labels" / f"{name}.nii.gz") for name in (support_case, case))
+        for value in range(1, ORGANS + 1):
+            truth = query == value
+            mask = paste(support == value, truth, 3, "range")
+            dice = 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
+            assert found[case, value].dice == pytest.approx(dice, abs=1e-9), (case, value)
+            differing += not np.array_equal(mask, paste(support == value, truth, 3))
+    assert differing > 0, "the rules are told apart"
 
 
 def test_a_finished_evaluation_is_not_overwritten(
@@ -200,6 +226,10 @@ def test_bad_data_and_folds_are_refused_before_anything_is_trained(
         (["--model", "m.pt", "--runs", "3"], "--runs 3: repeats trainings, but --model is given."),
         (["--model", "m.pt", "--set", "steps=50"], "--set: changes a training, but --model is given."),
         (["--model", "m.pt", "--models", "m"], "--model, --models: contradict each other."),
+        (
+            ["--ep1-rule", "range"],
+            "--ep1-rule range: divides the slices that ep1 is told. Leave it out, or give --prot",
+        ),
         (["--protocol", "ep1", "--support-slices", "3"], "--support-slices: is of ep2; ep1 uses three slices."),
     ],
 )

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import pytest
 
 from monai_fss.apps.cli import main
 from monai_fss.apps.errors import UsageError
+from monai_fss.apps.evaluate import checks
 from monai_fss.apps.evaluate import several as many
+from monai_fss.apps.evaluate.checks import check_evaluation
 from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.methods.method import Method
 
 Asked = Callable[..., dict[str, dict[str, Any]]]
 
@@ -85,6 +89,21 @@ def test_settings_that_leave_nothing_of_a_recipe_are_refused(
     assert main(["evaluate", "--data", "d", "--output", str(tmp_path / "out"), "--bundle", *words]) == 2
     said = capsys.readouterr().err
     assert says in said and f"Leave --set or {words[0] if ':' in words[0] else words[1]} out." in said
+
+
+@pytest.mark.parametrize("own", [{"ep1_rule": "mine"}, {"spread": "cases"}])
+def test_rules_and_definitions_that_there_are_not(own: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"(ep1-rule mine|spread cases): is not known. Give one of (shown|folds), "):
+        check_evaluation(Evaluation(Method("panet"), data="d", protocol="ep1", **own))
+
+
+def test_a_rule_that_a_bundle_of_before_would_not_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Evaluation(Method("panet"), data="d", protocol="ep1", ep1_rule="range")
+    check_evaluation(asked)
+    monkeypatch.setattr(checks, "config_keys", lambda files: {"protocol": "ep2"})
+    with pytest.raises(UsageError, match="ep1-rule range: panet's configs/evaluate.yaml has no ep1_rule, so it would"):
+        check_evaluation(asked)
+    check_evaluation(replace(asked, ep1_rule="shown"))
 
 
 def test_a_recipe_of_which_something_is_left_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.results.plots import draw
 from monai_fss.data import InputWarning
+from monai_fss.results import SPREADS
 from monai_fss.results.entries import Entry, Results
 from monai_fss.results.files import read_results, write_results
 
@@ -87,6 +88,23 @@ def test_a_note_of_an_earlier_version_is_said_to_be_one(phantom_set: Path, tmp_p
         f"{tmp_path / 'panet'}: holds another evaluation, or one of an earlier version: its evaluation.json says "
         "nothing of budget. Give another --output, or --overwrite to evaluate again."
     )
+
+
+def test_the_rule_of_ep1_is_asked_for_and_the_definition_of_deviations_is_not(
+    phantom_set: Path, tmp_path: Path, made: list[str]
+) -> None:
+    several(phantom_set, tmp_path, "adnet", "panet", protocol="ep1")
+    for name in ("adnet", "panet"):  # notes of before there was a rule
+        file = tmp_path / name / "evaluation.json"
+        note = json.loads(file.read_text(encoding="utf-8"))
+        assert note["asked"].pop("ep1_rule") == "shown" and "spread" not in note["asked"]
+        file.write_text(json.dumps(note))
+    several(phantom_set, tmp_path, "adnet", "panet", "crapnet", protocol="ep1", spread="patients")
+    assert made == ["adnet", "panet", "crapnet"]
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert SPREADS["patients"] in text and SPREADS["folds"] not in text
+    with pytest.raises(UsageError, match=r"holds another evaluation \(ep1_rule was shown, now range\)"):
+        several(phantom_set, tmp_path, "adnet", "panet", "crapnet", protocol="ep1", ep1_rule="range")
 
 
 def test_results_of_other_scans_are_refused_and_those_of_a_moved_data_set_are_not(

@@ -180,6 +180,37 @@ def test_refused_pairs(pair: str, says: str, config: list[Path]) -> None:
     assert says in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("pair", "value"),
+    [
+        ("pixdim=[1,1,3]", [1, 1, 3]),
+        ("pixdim=2", 2),
+        ("fine::pixdim=[1,1,3]", [1, 1, 3]),
+        ("fine=null", None),
+        ("tolerance=null", None),
+        ("fine={pixdim: 2.0}", {"pixdim": 2.0}),
+    ],
+)
+def test_another_kind_is_taken_where_the_table_of_settings_has_it(pair: str, value: Any) -> None:
+    assert parse_settings([pair], Method("prnet").files) == {pair.partition("=")[0]: value}
+
+
+@pytest.mark.parametrize(
+    ("bundle", "pair", "says"),
+    [
+        ("adnet", "pixdim=[1,1,3]", "--set pixdim=[1, 1, 3]: is not a number. The bundle has 2.5."),
+        ("prnet", "pixdim=[1,3]", "--set pixdim=[1, 3]: is not a number. The bundle has 3.0."),
+        ("prnet", "fine=3", "--set fine=3: is not a mapping."),
+        ("prnet", "coarse=null", "--set coarse=None: is not a mapping."),
+        ("prnet", "base=null", "--set base=None: is not a number."),
+    ],
+)
+def test_and_nowhere_else(bundle: str, pair: str, says: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_settings([pair], Method(bundle).files)
+    assert says in str(refused.value)
+
+
 def test_all_problems_come_together(config: list[Path]) -> None:
     with pytest.raises(UsageError) as refused:
         parse_settings(["stepz=1", "steps=5", "steps=6", "amp=true"], config, {"amp": "--amp"})

@@ -56,6 +56,12 @@ def test_baselines_are_of_the_first_method_that_has_them_and_say_of_which() -> N
     assert [entry.method for entry in alone.entries] == ["adnet", "atlas", "untrained adnet", "mask paste"]
     assert round(alone.entries[-1].dice, 2) == 0.68 and alone.settings["command"] == "adnet"
     assert alone.settings["training_settings"] == {"adnet": {"steps": 2}, "atlas": {}}
+    parts = [part(name, 0.5) for name in ("atlas", "adnet", "panet")]
+    for one, weights in zip(parts, ("none", "known.pth", "random"), strict=True):
+        one.settings["untrained_network"] = weights
+    assert combine(parts).settings["untrained_network"] == "known.pth", "of the one that is shown"
+    del parts[1].settings["untrained_network"]  # of an earlier version
+    assert combine(parts).settings["untrained_network"] == "random"
     prior = combine([part("adnet", 0.7, "adnet + atlas"), part("panet", 0.9, "panet + atlas")])
     assert prior.entries[2].method == "untrained adnet + atlas"
 
@@ -98,6 +104,7 @@ def test_p_values_are_those_of_wilcoxon_corrected_over_the_methods() -> None:
     assert rows["one"][1:5] == ["+4.50", "8", f"{first:.4f}", f"{min(1, 2 * first):.4f}"]
     assert rows["two"][3:5] == [f"{second:.4f}", f"{max(second, 2 * first):.4f}"]
     assert "left out" not in text
+    assert "A pair of the test is one query case, not one organ of it: its mean Dice over the organs, each" in text
 
 
 def test_what_is_not_compared_is_said() -> None:

@@ -124,6 +124,16 @@ def test_different_settings_are_refused(key: str, value: Any, shown: str) -> Non
         compare(five(0.02), five(0.02, **{key: value}))
 
 
+def test_another_rule_of_ep1_is_refused() -> None:
+    a, b = five(0.02, ep1_rule="shown"), five(0.02, ep1_rule="range")
+    with pytest.raises(ValueError, match="the rule of EP1 is 'shown' in A and 'range' in B.*the same --ep1-rule"):
+        compare(a, b)
+    with pytest.raises(ValueError, match="the rule of EP1 is 'shown' in A and 'range' in B"):
+        compare(five(0.02), b)  # results of before there was another one
+    compare(five(0.02), a)
+    assert "- ep1 rule: range\n" in format_comparison(compare(b, b))
+
+
 NAMES = [["liver", "spleen"], ["right_kidney", "left_kidney"]]
 
 
@@ -162,3 +172,4 @@ def test_text() -> None:
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells == ["liver", "64.00", "58.00", "+6.00", "5", "5", "0.0312", "0.0938", "1.0000", "1.0000"]
     assert "corrected over the 3 tests of one direction" in text
+    assert "A pair of the test is one query case, not one organ of it: in the line of an organ its Dice" in text

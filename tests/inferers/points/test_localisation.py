@@ -107,7 +107,7 @@ def test_a_second_network_makes_the_later_jumps_and_the_features() -> None:
     before, localiser = coarse.features, unmatched(coarse, fine)
     found = localiser(localiser.support(SUPPORT, POINTS, [1, 2, 3]), query)
     assert found.voxels.tolist() == (POINTS + [4, -3, 3]).tolist()
-    np.testing.assert_allclose(found.similarity, np.cos(0.6 * np.pi) ** 2, atol=1e-4)
+    np.testing.assert_allclose(found.similarity, -(np.cos(0.6 * np.pi) ** 2), atol=1e-4)
     assert coarse.features == before and fine.features == 6
 
 
@@ -253,10 +253,10 @@ def test_patches_have_zeros_beyond_the_scan() -> None:
 
 
 def test_arguments_are_checked() -> None:
-    with pytest.raises(ValueError, match="starts 0, jumps 1 and batch 8 must be at least 1"):
+    with pytest.raises(ValueError, match="starts 0 and batch 8 must be at least 1, jumps 1 at least 0"):
         unmatched(Known(), starts=0)
-    with pytest.raises(ValueError, match="starts 8, jumps 0 and batch 8 must be at least 1"):
-        unmatched(Known(), jumps=0)
+    with pytest.raises(ValueError, match="starts 8 and batch 8 must be at least 1, jumps -1 at least 0"):
+        unmatched(Known(), jumps=-1)
     with pytest.raises(ValueError, match="spread 40.0 and smooth -1 must be at least 0 mm"):
         unmatched(Known(), smooth=-1)
     with pytest.raises(ValueError, match=r"\(24, 2, 3, 10\) is \(radius, search, spacing, smooth\) in mm"):
