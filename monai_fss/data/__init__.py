@@ -54,7 +54,7 @@ from monai_fss.data.reading.once import reading_once
 from monai_fss.data.reading.scans import Label, Scan, check_label, check_scan, check_support
 from monai_fss.data.reading.volume import read_scan
 from monai_fss.data.reading.voxels import count_values
-from monai_fss.data.scribbles import class_names, is_written, pseudo_items, scribble_item, scribble_values
+from monai_fss.data.scribbles import class_names, drawn_pieces, is_written, pseudo_items, scribble_item, scribble_values
 from monai_fss.data.setting_2 import left_out_classes, slice_runs
 from monai_fss.data.splits import Fold, make_folds
 from monai_fss.data.verbatim import verbatim
@@ -125,6 +125,7 @@ __all__ = [
     "check_support",
     "check_training",
     "class_names",
+    "drawn_pieces",
     "coded_name",
     "count_values",
     "dicom_seg_problems",

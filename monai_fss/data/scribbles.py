@@ -18,7 +18,7 @@ from monai_fss.data.reading.scans import check_label
 from monai_fss.data.reading.volume import read_scan
 from monai_fss.data.reading.voxels import count_values
 
-__all__ = ["class_names", "is_written", "pseudo_items", "scribble_item", "scribble_values"]
+__all__ = ["class_names", "drawn_pieces", "is_written", "pseudo_items", "scribble_item", "scribble_values"]
 
 
 SIMULATED = 255
@@ -91,6 +91,25 @@ def is_written(image: str | Path, folder: str | Path) -> bool:
         return False
     with table.open(encoding="utf-8", newline="") as stream:
         return any(row["case"] == name for row in csv.DictReader(stream))
+
+
+def drawn_pieces(pseudo: str | Path, case: str, values: Sequence[int]) -> list[int]:
+    """In how many pieces the scan with the scribbles shows each class: both kidneys under one value are two.
+
+    Scribbles are lines in some slices; what grew from them says which of these belong together.
+
+    Args:
+        pseudo: folder of the pseudo-masks.
+        case: name of the scan with the scribbles.
+        values: label values.
+
+    Returns:
+        one number for each of them, 1 where nothing grew, see :func:`monai_fss.transforms.count_pieces`.
+    """
+    from monai_fss.transforms.largest_component import count_pieces  # needs PyTorch
+
+    counted = count_pieces([read_scan(Path(pseudo) / f"{case}.nii.gz")[0][None]])
+    return [counted.get(value, 1) for value in values]
 
 
 def pseudo_items(

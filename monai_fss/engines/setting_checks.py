@@ -150,25 +150,11 @@ def _floor_problems(values: Mapping[str, Any]) -> list[str]:
     return [f"floor={floor}: is more than delta={delta}, from which it falls. Set both."]
 
 
-def _decoder_problems(values: Mapping[str, Any]) -> list[str]:
-    """Of one PRNet alone whose decoder would stay as it is, though its features are compared."""
-    coarse = values.get("coarse")
-    if "fine" not in values or values["fine"] is not None or not isinstance(coarse, Mapping):
-        return []
-    if values.get("coarse::rebuilt", coarse.get("rebuilt", 1)):  # inference does not know it
-        return []
-    return ["fine=null: leaves one network, whose features coarse::rebuilt=0 does not train. Set both."]
-
-
 def _window_problems(values: Mapping[str, Any]) -> list[str]:
     """Of windows that a U-Net cannot halve as often as it does, from half resolution on (``label_dir`` tells it)."""
     size, channels = values.get("roi_size"), values.get("channels")
-    if (
-        "label_dir" not in values
-        or "neighbourhoods" in values
-        or not isinstance(size, (list, tuple))
-        or not isinstance(channels, (list, tuple))
-    ):
+    other = "label_dir" not in values or "neighbourhoods" in values  # OrganNet fills its windows up
+    if other or not isinstance(size, (list, tuple)) or not isinstance(channels, (list, tuple)):
         return []
     factor, typed = 2 ** len(channels), _typed(size)
     if len(channels) < 3:
@@ -180,6 +166,16 @@ def _window_problems(values: Mapping[str, Any]) -> list[str]:
             f"roi_size={typed}: leaves one voxel on the last of {len(channels)} levels. Give {2 * factor} or more once."
         ]
     return []
+
+
+def _decoder_problems(values: Mapping[str, Any]) -> list[str]:
+    """Of one PRNet alone whose decoder would stay as it is, though its features are compared."""
+    coarse = values.get("coarse")
+    if "fine" not in values or values["fine"] is not None or not isinstance(coarse, Mapping):
+        return []
+    if values.get("coarse::rebuilt", coarse.get("rebuilt", 1)):  # inference does not know it
+        return []
+    return ["fine=null: leaves one network, whose features coarse::rebuilt=0 does not train. Set both."]
 
 
 def leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

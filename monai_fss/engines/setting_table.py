@@ -142,7 +142,7 @@ _PRNET: dict[str, Range] = {
 _SUPERVISED: dict[str, Range] = {
     "fraction": Number(above=0, most=1),
     "ignore": _or_null(COUNT),
-    "pieces": Listed(COUNT),
+    "pieces": _or_null(Listed(COUNT)),
     "scans": _or_null(COUNT),
 }
 _ORGANNET: dict[str, Range] = {

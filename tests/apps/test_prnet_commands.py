@@ -51,6 +51,7 @@ def test_every_stage_leaves_what_the_next_one_needs(run: Path, phantom_set: Path
     assert all(row["kept"] == row["points"] for row in rows), "tau is below every similarity"
     settings = read_model(run / "model.pt")["settings"]
     assert settings["values"] == [1, 4] and settings["class_names"] == ["liver", "spleen"]
+    assert settings["pieces"] == [1, 1]
     assert settings["background"] == 255
 
 

@@ -44,7 +44,7 @@ def test_a_stage_by_itself_does_what_the_training_has_it_do(key: str) -> None:
 
 def test_inference_has_the_settings_of_the_training_for_its_own() -> None:
     own, used = parsed("train"), parsed("inference")
-    for key in set(used["settings"]) - {"coarse", "fine", "window", "values", "class_names", "background"}:
+    for key in set(used["settings"]) - {"coarse", "fine", "window", "values", "class_names", "background", "pieces"}:
         assert used[key] == own[key], key
     for level in ("coarse", "fine"):
         assert used[level] == {key: own[level][key] for key in ("pixdim", "patch_size", "reach")}

@@ -15,6 +15,7 @@ from monai_fss.data import (
     InputWarning,
     ScanError,
     class_names,
+    drawn_pieces,
     is_written,
     pseudo_items,
     scribble_item,
@@ -115,3 +116,12 @@ def test_a_pseudo_mask_is_done_with_its_rows(tmp_path: Path) -> None:
     assert not is_written(tmp_path / "a.nii.gz", tmp_path / "out")
     (tmp_path / "out" / "propagation.csv").write_text("case,label\nb,1\na,1\n", encoding="utf-8")
     assert is_written(tmp_path / "a.nii.gz", tmp_path / "out")
+
+
+def test_pieces_are_those_that_grew_from_the_scribbles(tmp_path: Path) -> None:
+    """Both kidneys under one value, an organ with a speck beside it, and a class of which nothing grew."""
+    grown = np.zeros((20, 10, 6), np.uint8)
+    grown[1:4, 2:8, 1:5] = grown[15:18, 2:7, 1:5] = 1
+    grown[8:12, 2:8, 1:5], grown[6, 9, 0] = 2, 2
+    save(tmp_path / "case_01.nii.gz", grown)
+    assert drawn_pieces(tmp_path, "case_01", [1, 2, 3]) == [2, 1, 1]

@@ -134,16 +134,6 @@ def test_values_that_do_not_go_together_are_told(values: dict[str, Any], says: s
     assert len(problems) == 1 and says in problems[0]
 
 
-def test_what_prnet_takes_besides_its_own_kind() -> None:
-    known = settings_in("prnet")
-    values = {"pixdim": [1, 1, 3], "fine": None, "tolerance": None, "coarse": {"pixdim": [1, 1, 3]}}
-    assert setting_problems(values, known) == [] == setting_problems({**values, "roi_size": [8, 8, 8]})
-    assert joint_problems({**known, "fine": None, "coarse::rebuilt": 4}) == []
-    assert len(joint_problems({**known, "fine": None})) == 1
-    inference = settings_in("prnet", "inference")
-    assert joint_problems({**inference, "fine": None}) == [], "which does not know what was rebuilt"
-
-
 @pytest.mark.parametrize(
     ("values", "says"),
     [
@@ -159,6 +149,16 @@ def test_windows_that_a_u_net_cannot_halve_are_told(values: dict[str, Any], says
     problems = joint_problems({**settings_in("unet_3d"), **values})
     assert len(problems) == 1 and says in problems[0]
     assert joint_problems({**settings_in("prnet"), "roi_size": [40, 40, 40]}) == [], "another network"
+
+
+def test_what_prnet_takes_besides_its_own_kind() -> None:
+    known = settings_in("prnet")
+    values = {"pixdim": [1, 1, 3], "fine": None, "tolerance": None, "coarse": {"pixdim": [1, 1, 3]}}
+    assert setting_problems(values, known) == [] == setting_problems({**values, "roi_size": [8, 8, 8]})
+    assert joint_problems({**known, "fine": None, "coarse::rebuilt": 4}) == []
+    assert len(joint_problems({**known, "fine": None})) == 1
+    inference = settings_in("prnet", "inference")
+    assert joint_problems({**inference, "fine": None}) == [], "which does not know what was rebuilt"
 
 
 def test_a_bundle_that_means_something_else_by_a_key_is_left_alone() -> None:

@@ -25,7 +25,7 @@ class SupervisedUNet(nn.Module):
     Args:
         ways: classes besides the background.
         channels: of the levels, the first of which has half of the image's resolution and each further one half of the
-            one before. Default (32, 64, 128, 256), 5.6 million weights; the sides of an image are multiples of 16 then.
+            one before. Default (24, 48, 96, 192), 3.2 million weights; the sides of an image are multiples of 16 then.
         bfloat16: whether it is trained in bfloat16. Default None: where that is fast, see
             :func:`monai_fss.networks.blocks.fast_bfloat16`. In use it works in single precision.
 
@@ -35,7 +35,7 @@ class SupervisedUNet(nn.Module):
 
     output_prefix = "body.output_block."
 
-    def __init__(self, ways: int, channels: Sequence[int] = (32, 64, 128, 256), bfloat16: bool | None = None) -> None:
+    def __init__(self, ways: int, channels: Sequence[int] = (24, 48, 96, 192), bfloat16: bool | None = None) -> None:
         super().__init__()
         levels = len(channels)
         self.body = DynUNet(
