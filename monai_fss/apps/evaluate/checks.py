@@ -40,6 +40,8 @@ def check_evaluation(evaluation: Evaluation) -> None:
         problems += _learnt(evaluation)
     if not method.is_trained:
         problems += _untrainable(evaluation)
+    elif method.registers:
+        problems += _registered(evaluation)
     elif evaluation.protocol == "ep1" and evaluation.support_slices != "middle":
         problems.append("--support-slices: is of ep2; ep1 uses three slices. Leave it out, or give --protocol ep2.")
     if problems:
@@ -113,6 +115,17 @@ def _learnt(evaluation: Evaluation) -> list[str]:
         problems.append(
             f"--quality, --prior: need a labelled scan beside the model, and {name} takes none. Leave it out."
         )
+    return problems
+
+
+def _registered(evaluation: Evaluation) -> list[str]:
+    """What does not go with a network that is shown whole labelled scans, registered."""
+    name = evaluation.method.bundle
+    problems = []
+    if evaluation.prior is not None:
+        problems.append(f"--prior {evaluation.prior}: {name} registers the labelled scan itself. Leave it out.")
+    if evaluation.support_slices != "middle":
+        problems.append(f"--support-slices {evaluation.support_slices}: {name} uses all slices. Leave it out.")
     return problems
 
 

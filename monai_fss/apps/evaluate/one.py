@@ -77,7 +77,7 @@ def evaluate(
 
 def _warn_memory(evaluation: Evaluation, plan: Plan) -> None:
     settings, method = evaluation.known, evaluation.method
-    registers = not method.is_trained or evaluation.prior is not None
+    registers = method.registers or evaluation.prior is not None
     dims = 2 if method.needs_support else 3
     for _, fold in plan.folds:
         queries, supports = ([plan.scans[name] for name in names] for names in (fold.queries, fold.support))
@@ -141,7 +141,7 @@ def _settings(evaluation: Evaluation, plan: Plan, notes: list[str]) -> dict[str,
 
 
 def _labelled_slices(evaluation: Evaluation) -> int | str:
-    if evaluation.prior or not evaluation.method.is_trained:
+    if evaluation.prior or evaluation.method.registers:
         return "all"
     if not evaluation.method.needs_support:
         return "all" if evaluation.method.is_supervised else "scribbles"

@@ -105,10 +105,15 @@ class Method:
         """Whether it learns from the labels of all its training scans, and not from one scan's scribbles as PRNet."""
         return self.is_trained and "label_dir" in config_keys(self.files[:1])
 
+    @cached_property
+    def registers(self) -> bool:
+        """Whether it registers the labelled scans, whole, to each scan: it takes no choice of their slices."""
+        return self.needs_support and "support_slices" not in config_keys([self.inference_file])
+
     @property
     def is_few_shot(self) -> bool:
         """Whether it is a network that is conditioned on labelled slices or volumes."""
-        return self.is_trained and self.needs_support
+        return self.is_trained and self.needs_support and not self.registers
 
     @property
     def inference_file(self) -> Path:

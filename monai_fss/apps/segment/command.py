@@ -143,7 +143,7 @@ def _slices(method: Method, text: str | None) -> dict[str, Any]:
     """The setting of --support-slices; registration uses whole labelled scans."""
     if not method.needs_support:
         return {}
-    if method.is_trained:
+    if not method.registers:
         return {"support_slices": support_slices(text or "middle")}
     if text not in (None, "all"):
         raise UsageError(f"--support-slices {text}: {method.bundle} uses all slices of a labelled scan. Leave it out.")

@@ -69,12 +69,11 @@ def prior_setting(method: Method, prior: str | None) -> dict[str, Any]:
     """The setting of ``--prior``.
 
     Raises:
-        UsageError: the method is registration itself, or takes no labelled scan.
+        UsageError: the method is registration itself, has it already, or takes no labelled scan.
     """
-    if prior and not method.is_trained:
-        raise UsageError(
-            f"--prior {prior}: joins a trained model; {method.bundle} alone is registration. Leave it out."
-        )
+    if prior and method.registers:
+        why = "registers the labelled scan itself" if method.is_trained else "alone is registration"
+        raise UsageError(f"--prior {prior}: joins a trained model; {method.bundle} {why}. Leave it out.")
     if prior and not method.needs_support:
         raise UsageError(f"--prior {prior}: registers a labelled scan, and {method.bundle} takes none. Leave it out.")
     return {"prior": prior} if prior else {}

@@ -195,7 +195,7 @@ def _run(parser: ConfigParser) -> Mapping[str, Exception]:
 
 
 def _warn_memory(method: Method, parser: ConfigParser, inputs: Inputs, todo: Sequence[str]) -> None:
-    registers = not method.is_trained or parser.get("prior") is not None
+    registers = method.registers or parser.get("prior") is not None
     dims = 2 if inputs.supports else 3
     scans = [inputs.queries[case] for case in todo]
     ways = len(inputs.values if method.needs_support else parser["values"])
