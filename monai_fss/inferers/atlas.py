@@ -161,7 +161,7 @@ class Atlas:
         grid = self.grid(query)
         probabilities, unseen = decide(resample(query, grid).as_tensor()[0].numpy(), grid, placed)
         missing = [value for value, own in zip(self.values, unseen, strict=True) if own]
-        outside = {value: why_unseen(value, self.scans, grid) for value in missing}
+        outside = {value: why_unseen(value, placed, grid) for value in missing}
         probabilities[unseen] = 0
         smooth = antialiased(torch.from_numpy(probabilities), grid, Grid.of(image))
         result = self._left_out(MetaTensor(smooth, affine=torch.from_numpy(grid.affine)), outside, image)

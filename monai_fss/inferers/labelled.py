@@ -18,6 +18,7 @@ from monai_fss.registration.field import DisplacementField
 from monai_fss.registration.grid import Grid
 from monai_fss.registration.masks import resample_masks
 from monai_fss.registration.reduced import reduced
+from monai_fss.registration.resample import moving_indices
 from monai_fss.transforms import label_boxes
 
 from .scans import scan_name
@@ -27,8 +28,8 @@ __all__ = ["LabelledScan", "seen", "warn_thin", "why_unseen"]
 OUTSIDE = (
     "the organ lies outside the scan, as far as registration shows. Check that both show the same part of the body"
 )
-SMALL = 2
-"""Voxels of the grid that an organ must fill to be seen on it for certain."""
+SMALL = 27
+"""Voxels of the grid, three along each axis, that an organ fills which is seen on it for certain."""
 SPARSE = 0.6
 """An organ is drawn in more than this share of the slices between its first and its last one."""
 
@@ -55,6 +56,17 @@ class LabelledScan:
         voxels = int((np.asarray(self.label[0])[self.boxes[value]] == value).sum())
         return voxels * float(torch.prod(self.label.pixdim))
 
+    def lies_in(self, value: int, grid: Grid, field: DisplacementField | None = None) -> bool:
+        """Whether a voxel of a grid, moved by a field, comes to lie in the box of a value, or beside it."""
+        if value not in self.boxes:
+            return False
+        own = Grid.of(self.label)
+        beside = float((grid.spacing / own.spacing.min()).max())  # the box may lie between two voxels of the grid
+        low = torch.tensor([s.start - beside for s in self.boxes[value]])
+        high = torch.tensor([s.stop - 1 + beside for s in self.boxes[value]])
+        moved = moving_indices(grid, own, field, torch.device("cpu"))
+        return any(bool(((index > low) & (index < high)).all(-1).any()) for _, index in moved)
+
     def thin(self, values: Sequence[int]) -> list[int]:
         """Those of the values that are drawn in one slice of several, or with slices left out in between."""
         found = []
@@ -76,11 +88,17 @@ def seen(image: MetaTensor) -> MetaTensor:
     return reduced(cast(MetaTensor, image[:1]))
 
 
-def why_unseen(value: int, scans: Sequence[LabelledScan], grid: Grid) -> str:
-    """Whether an organ of labelled scans is too small for the grid that it was looked for on, or lies beyond the
-    query."""
-    mm3 = max(scan.mm3(value) for scan in scans)
-    if mm3 >= SMALL * float(np.prod(grid.spacing)):
+def why_unseen(value: int, placed: Sequence[tuple[LabelledScan, DisplacementField]], grid: Grid) -> str:
+    """Why no voxel of an organ was found on a grid: it lies beyond the query, or is too small for the grid.
+
+    Args:
+        value: of the organ.
+        placed: labelled scans with their registrations, at least one.
+        grid: on which it was looked for.
+    """
+    mm3 = max(scan.mm3(value) for scan, _ in placed)
+    small = mm3 < SMALL * float(np.prod(grid.spacing))
+    if not small or not any(scan.lies_in(value, grid, field) for scan, field in placed):
         return OUTSIDE
     spacing = " x ".join(f"{mm:.3g}" for mm in grid.spacing)
     return (

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 
 from monai_fss.data import InputWarning
 from monai_fss.inferers import Atlas
-from monai_fss.inferers.atlas import OUTSIDE
-from monai_fss.inferers.labelled import LabelledScan
-from monai_fss.registration import Grid
+from monai_fss.inferers.labelled import OUTSIDE, LabelledScan, why_unseen
+from monai_fss.registration import DisplacementField, Grid
 
 AFFINE = torch.diag(torch.tensor([2.0, 3.0, 4.0, 1.0], dtype=torch.float64))
 
@@ -38,10 +38,21 @@ def test_labels_that_are_drawn_in_single_slices_are_said() -> None:
     with pytest.warns(
         InputWarning, match=r"known: label value\(s\) 2, 3, 4 are drawn in one slice, or with slices left"
     ):
-        atlas = Atlas([scan()])
+        Atlas([scan()])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Atlas([scan()], [1])
-    fine, coarse = (Grid((20, 20, 20), torch.diag(torch.tensor([mm, mm, mm, 1.0])).numpy()) for mm in (2.0, 3.0))
-    assert atlas._why_unseen(4, fine) == OUTSIDE, "24 mm3 are three voxels of 8"
-    assert atlas._why_unseen(4, coarse).startswith("its 24 mm3 are too few for the grid of 3 x 3 x 3 mm")
+
+
+def test_an_organ_that_is_not_found_is_too_small_or_lies_elsewhere() -> None:
+    """One voxel of 24 mm3 within the grid, moved out of it, and an organ that is too large not to be seen."""
+    known = LabelledScan.of(scan())
+    grid = Grid((20, 20, 20), torch.diag(torch.tensor([3.0, 3.0, 3.0, 1.0])).numpy())
+    here, away = np.eye(4), np.eye(4)
+    away[:3, 3] = 200
+    fields = [DisplacementField.from_affine(matrix, grid) for matrix in (here, away)]
+    assert [known.lies_in(4, grid, field) for field in fields] == [True, False] and not known.lies_in(7, grid)
+    said = [why_unseen(4, [(known, field)], grid) for field in fields]
+    assert said[0].startswith("its 24 mm3 are too few for the grid of 3 x 3 x 3 mm") and said[1] == OUTSIDE
+    assert why_unseen(4, [(known, fields[1]), (known, fields[0])], grid) == said[0], "one of two finds it"
+    assert why_unseen(1, [(known, fields[0])], grid) == OUTSIDE, "1,296 mm3 would fill 48 voxels"
