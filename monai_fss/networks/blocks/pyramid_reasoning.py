@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 __all__ = ["PyramidReasoning", "neighbourhood_attention", "neighbourhood_weights"]
 
@@ -54,20 +55,11 @@ def neighbourhood_attention(
     pad = [reach, reach + beyond[2], reach, reach + beyond[1], reach, reach + beyond[0]]
     around = F.pad(torch.cat([key, value], 1), pad)
     far = _too_far(size, cube, query)
-    edge = cube + 2 * reach
-    rows = max(1, at_once // (far.numel() * cubes[2]))
-    parts: list[torch.Tensor] = []
-    for batch in range(query.shape[0]):
-        for i in range(0, cubes[0] * cube, cube):
-            for j in range(0, cubes[1], rows):
-                stop = min(j + rows, cubes[1]) * cube
-                own = query[batch, :, i : i + cube, j * cube : stop]
-                seen = around[batch, :, i : i + edge, j * cube : stop + 2 * reach]
-                if torch.jit.is_scripting():
-                    parts.append(_slab(own, seen, far, cube))
-                else:
-                    parts.append(_recomputed(own, seen, far, cube))
-    whole = torch.cat(parts).reshape([query.shape[0]] + cubes + [cube, cube, cube, value.shape[1]])
+    if torch.jit.is_scripting():
+        slabs = _all_slabs(query, around, far, cube, at_once)
+    else:
+        slabs = _Recomputed.apply(query, around, far, cube, at_once)
+    whole = slabs.reshape([query.shape[0]] + cubes + [cube, cube, cube, value.shape[1]])
     whole = whole.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
     return whole[:, :, : shape[0], : shape[1], : shape[2]]
 
@@ -101,12 +93,59 @@ def _too_far(size: int, cube: int, like: torch.Tensor) -> torch.Tensor:
     return torch.zeros(every.shape, dtype=like.dtype, device=like.device).masked_fill(~every, -float("inf"))
 
 
-def _recomputed(query: torch.Tensor, around: torch.Tensor, far: torch.Tensor, cube: int) -> torch.Tensor:
-    """:func:`_slab`, of which nothing is kept for the gradients: it is computed anew for them."""
-    if torch.is_grad_enabled() and (query.requires_grad or around.requires_grad):
-        again: torch.Tensor = checkpoint(_slab, query, around, far, cube, use_reentrant=False, preserve_rng_state=False)
-        return again
-    return _slab(query, around, far, cube)
+def _places(shape: list[int], pairs: int, cube: int, at_once: int) -> list[list[int]]:
+    """Batch, first voxel along the first axis, first and last along the second one, of each slab of cubes."""
+    rows = max(1, at_once // (pairs * (shape[4] // cube))) * cube
+    places: list[list[int]] = []
+    for batch in range(shape[0]):
+        for i in range(0, shape[2], cube):
+            for j in range(0, shape[3], rows):
+                places.append([batch, i, j, min(j + rows, shape[3])])
+    return places
+
+
+def _all_slabs(query: torch.Tensor, around: torch.Tensor, far: torch.Tensor, cube: int, at_once: int) -> torch.Tensor:
+    """(cubes, cube^3, V), of query (B, M, H, W, D), a multiple of the cubes, and what is around it."""
+    wider = around.shape[2] - query.shape[2]
+    voxels = query.shape[0] * query.shape[2] * query.shape[3] * query.shape[4]
+    # In one piece: parts that stay between temporaries that go would tear the memory into holes.
+    result = query.new_empty([voxels // far.shape[0], far.shape[0], around.shape[1] - query.shape[1]])
+    first = 0
+    for batch, i, j, stop in _places(list(query.shape), far.numel(), cube, at_once):
+        own = query[batch, :, i : i + cube, j:stop]
+        part = _slab(own, around[batch, :, i : i + cube + wider, j : stop + wider], far, cube)
+        result[first : first + part.shape[0]] = part
+        first += part.shape[0]
+    return result
+
+
+class _Recomputed(torch.autograd.Function):
+    """:func:`_all_slabs`, of which the inputs alone are kept: the gradients of each slab are computed from them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: torch.Tensor, around: torch.Tensor, far: torch.Tensor, cube: int, at_once: int
+    ) -> torch.Tensor:
+        ctx.save_for_backward(query, around, far)
+        ctx.cube, ctx.at_once = cube, at_once
+        return _all_slabs(query, around, far, cube, at_once)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None, None]:
+        query, around, far = ctx.saved_tensors
+        cube, wider, first = ctx.cube, around.shape[2] - query.shape[2], 0
+        of_query, of_around = torch.zeros_like(query), torch.zeros_like(around)
+        for batch, i, j, stop in _places(list(query.shape), far.numel(), cube, ctx.at_once):
+            here = (batch, slice(None), slice(i, i + cube), slice(j, stop))
+            there = (batch, slice(None), slice(i, i + cube + wider), slice(j, stop + wider))
+            with torch.enable_grad():
+                own, seen = query[here].detach().requires_grad_(), around[there].detach().requires_grad_()
+                part = _slab(own, seen, far, cube)
+            found = torch.autograd.grad(part, (own, seen), grads[0][first : first + len(part)])
+            of_query[here] += found[0]
+            of_around[there] += found[1]
+            first += len(part)
+        return of_query, of_around, None, None, None
 
 
 def _slab(query: torch.Tensor, around: torch.Tensor, far: torch.Tensor, cube: int) -> torch.Tensor:
