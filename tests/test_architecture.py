@@ -200,13 +200,13 @@ def test_importing_the_package_loads_neither_torch_nor_monai() -> None:
 
 def test_the_rules_see_what_they_should() -> None:
     source = (
-        "from ..blocks import prototype\nfrom . import few_shot\nimport monai_fss.data.episodes\n"
+        "from ..blocks import prototype\nfrom . import few_shot\nimport monai_fss.data.episodes.series\n"
         "def f():\n    from monai_fss import apps\n    return import_module('monai_fss.data.files.writer')\n"
     )
     found = [name for _, name in imported_modules(ROOT / "networks" / "nets" / "adnet.py", ast.parse(source))]
     assert sorted(found) == [
         "apps",
-        "data.episodes",
+        "data.episodes.series",
         "data.files.writer",
         "networks.blocks.prototype",
         "networks.nets.few_shot",

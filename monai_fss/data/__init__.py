@@ -61,17 +61,17 @@ from monai_fss.data.verbatim import verbatim
 from monai_fss.digests import sha256_of
 
 if TYPE_CHECKING:
-    from monai_fss.data.episodes import EpisodeDataset, EpisodeLoader, EpisodeSampler, episode_indices
+    from monai_fss.data.episodes.organs import OrganEpisodes, pair_items
+    from monai_fss.data.episodes.series import EpisodeDataset, EpisodeLoader, EpisodeSampler, episode_indices
+    from monai_fss.data.episodes.supervoxels import PreparedScans, SupervoxelEpisodes
     from monai_fss.data.files.cache import ContentCache
     from monai_fss.data.files.models import latest_checkpoint, load_model, read_model, restore, save_best, save_model
     from monai_fss.data.files.propagation_file import load_propagation, read_propagation, save_propagation
     from monai_fss.data.files.start import start_from
     from monai_fss.data.files.writer import AtomicNibabelWriter, CaseLayout, write_probabilities
     from monai_fss.data.noisy_labels import LoadNoisyLabel, NoisyLabels
-    from monai_fss.data.organ_episodes import OrganEpisodes, pair_items
     from monai_fss.data.prepare import PrepareSlices, PrepareVolumes
     from monai_fss.data.reading.load import LoadScan, LoadScand
-    from monai_fss.data.supervoxel_episodes import PreparedScans, SupervoxelEpisodes
 
 __all__ = [
     "SCAN_SUFFIXES",
@@ -190,20 +190,20 @@ _LATER = {
     "AtomicNibabelWriter": "monai_fss.data.files.writer",
     "CaseLayout": "monai_fss.data.files.writer",
     "ContentCache": "monai_fss.data.files.cache",
-    "EpisodeDataset": "monai_fss.data.episodes",
-    "EpisodeLoader": "monai_fss.data.episodes",
-    "EpisodeSampler": "monai_fss.data.episodes",
+    "EpisodeDataset": "monai_fss.data.episodes.series",
+    "EpisodeLoader": "monai_fss.data.episodes.series",
+    "EpisodeSampler": "monai_fss.data.episodes.series",
     "LoadNoisyLabel": "monai_fss.data.noisy_labels",
     "LoadScan": "monai_fss.data.reading.load",
     "LoadScand": "monai_fss.data.reading.load",
     "NoisyLabels": "monai_fss.data.noisy_labels",
     "PrepareSlices": "monai_fss.data.prepare",
     "PrepareVolumes": "monai_fss.data.prepare",
-    "OrganEpisodes": "monai_fss.data.organ_episodes",
-    "pair_items": "monai_fss.data.organ_episodes",
-    "PreparedScans": "monai_fss.data.supervoxel_episodes",
-    "SupervoxelEpisodes": "monai_fss.data.supervoxel_episodes",
-    "episode_indices": "monai_fss.data.episodes",
+    "OrganEpisodes": "monai_fss.data.episodes.organs",
+    "pair_items": "monai_fss.data.episodes.organs",
+    "PreparedScans": "monai_fss.data.episodes.supervoxels",
+    "SupervoxelEpisodes": "monai_fss.data.episodes.supervoxels",
+    "episode_indices": "monai_fss.data.episodes.series",
     "latest_checkpoint": "monai_fss.data.files.models",
     "load_model": "monai_fss.data.files.models",
     "load_propagation": "monai_fss.data.files.propagation_file",

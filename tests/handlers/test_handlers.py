@@ -14,7 +14,7 @@ from monai.transforms import Compose, Randomizable, Transform
 from torch import nn
 from torch.utils.data import DataLoader
 
-from monai_fss.data.episodes import EpisodeDataset, EpisodeSampler
+from monai_fss.data.episodes.series import EpisodeDataset, EpisodeSampler
 from monai_fss.handlers.progress import TrainingProgress
 from monai_fss.handlers.reseed import Reseed
 

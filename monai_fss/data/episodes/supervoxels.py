@@ -22,7 +22,7 @@ from monai.transforms import (
 )
 from torch.utils.data import Subset
 
-from monai_fss.data.episodes import EpisodeDataset, episode_indices
+from monai_fss.data.episodes.series import EpisodeDataset, episode_indices
 from monai_fss.transforms import SampleEpisode, ScanPadd, SliceRanged
 
 __all__ = ["PreparedScans", "SupervoxelEpisodes"]

@@ -12,7 +12,7 @@ import torch
 from monai.transforms import Compose, Randomizable, RandShiftIntensity, Transform
 from torch.utils.data import DataLoader
 
-from monai_fss.data.episodes import EpisodeDataset, EpisodeSampler
+from monai_fss.data.episodes.series import EpisodeDataset, EpisodeSampler
 
 
 class Draw(Randomizable, Transform):

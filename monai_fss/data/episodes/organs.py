@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from monai.transforms import Compose
 
-from monai_fss.data.episodes import EpisodeDataset
+from monai_fss.data.episodes.series import EpisodeDataset
+from monai_fss.data.episodes.supervoxels import PreparedScans
 from monai_fss.data.problems import ScanError
-from monai_fss.data.supervoxel_episodes import PreparedScans
 
 __all__ = ["OrganEpisodes", "pair_items"]
 
