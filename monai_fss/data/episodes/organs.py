@@ -80,8 +80,9 @@ class OrganEpisodes(EpisodeDataset):
         cache_num: int = 64,
         seed: int = 0,
     ) -> None:
-        self.pairs: Any = PreparedScans(data, prepare, cache_dir, cache_num)
-        super().__init__(self.pairs, transform, length, seed)
+        pairs: Any = PreparedScans(data, prepare, cache_dir, cache_num)
+        super().__init__(pairs, transform, length, seed)
+        self.pairs = pairs
         self.values = [int(value) for value in values]
         shown: dict[int, list[int]] = {value: [] for value in self.values}
         for index in range(len(self.pairs)):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -248,5 +249,5 @@ def _like(shared: nn.ModuleList, channels: int, own: int, wide: Sequence[int]) -
     """An encoder of the same weights, but for its first convolution where it takes other channels."""
     if channels == own:
         return shared
-    first = nn.Sequential(_convolution(channels, wide[0], 3), *list(shared[0])[1:])
+    first = nn.Sequential(_convolution(channels, wide[0], 3), *list(cast(nn.Sequential, shared[0]))[1:])
     return nn.ModuleList([first, *list(shared)[1:]])
