@@ -259,7 +259,7 @@ def test_conditioned_network_scripts_and_gives_the_same_logits(
     trained_bundle: Path, model: Path, tmp_path: Path
 ) -> None:
     if trained_bundle.name not in FEW_SHOT:
-        pytest.skip(f"{trained_bundle.name} is not conditioned: it has learnt what to segment")
+        pytest.skip(f"{trained_bundle.name} is not conditioned on labelled slices or volumes")
     network = network_of(trained_bundle, model)
     inputs = json.loads((trained_bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))[
         "network_data_format"

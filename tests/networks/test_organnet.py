@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -59,6 +61,14 @@ def test_several_anchors_are_averaged_in_probability_and_empty_ones_do_not_count
     torch.testing.assert_close(net.condition(anchors, masks)(image)[:, 1], expected, rtol=1e-4, atol=1e-4)
 
 
+def test_an_anchor_that_does_not_fit_is_refused() -> None:
+    one = torch.ones(1, 1, 1, 8, 8, 8)
+    with pytest.raises(ValueError, match=r"has 1 channel\(s\) for each anchor, and the network takes 2"):
+        small(mask_channels=2).condition(one, one)
+    with pytest.raises(ValueError, match=r"empty for way\(s\) \[0\] of 1"):
+        small().condition(one, 0 * one)
+
+
 @torch.no_grad()
 def test_what_the_anchor_shows_decides() -> None:
     """Without its mask, and without what its image shows, the answer is another one."""
@@ -85,3 +95,13 @@ def test_every_weight_learns_and_the_loss_is_dice_plus_cross_entropy() -> None:
     dice = 1 - (2 * (p * truth).sum(1) + 1e-5) / (p.sum(1) + truth.sum(1) + 1e-5)
     entropy = -torch.log(torch.where(truth > 0, p, 1 - p)).mean()
     assert loss.item() == pytest.approx((dice.mean() + entropy).item(), rel=1e-4)
+
+
+@torch.no_grad()
+def test_a_conditioned_network_scripts_and_gives_the_same(tmp_path: Path) -> None:
+    net = small(sharing="all").eval()
+    anchors, masks = torch.randn(2, 2, 1, 9, 8, 7), (torch.rand(2, 2, 1, 9, 8, 7) > 0.5).float()
+    net.condition(anchors, masks)
+    torch.jit.script(net).save(str(tmp_path / "model.ts"))
+    query = torch.randn(2, 1, 9, 8, 7)
+    torch.testing.assert_close(torch.jit.load(str(tmp_path / "model.ts"))(query), net(query), rtol=0, atol=1e-5)

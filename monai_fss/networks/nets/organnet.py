@@ -126,6 +126,7 @@ class OrganNet(FewShotNet):
         if sharing not in SHARINGS:
             raise ValueError(f"sharing must be one of {', '.join(SHARINGS)}, got '{sharing}'.")
         self.in_channels = image_channels
+        self.mask_channels = mask_channels
         self.depth = len(channels)
         self.step = 2 ** (len(channels) - 1)
         wide = list(channels)
@@ -215,7 +216,15 @@ class OrganNet(FewShotNet):
             support_image: (W, S, C, H, W, D).
             support_label: (W, S, K, H, W, D); the first channel is the mask, 0..1. A shot whose mask is empty
                 is padding.
+
+        Raises:
+            ValueError: shapes that do not belong together, an empty way, or another number of channels than K.
         """
+        if support_label.shape[2] != self.mask_channels:
+            raise ValueError(
+                f"support_label has {support_label.shape[2]} channel(s) for each anchor, and the network takes "
+                f"{self.mask_channels}. Give the mask, and beside it what anchor_mask says."
+            )
         check_support(support_image, support_label[:, :, :1])
         with torch.no_grad():
             # The first anchor of a way is always asked: one without a mask must not be the first.
