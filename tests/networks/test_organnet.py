@@ -67,6 +67,8 @@ def test_an_anchor_that_does_not_fit_is_refused() -> None:
         small(mask_channels=2).condition(one, one)
     with pytest.raises(ValueError, match=r"empty for way\(s\) \[0\] of 1"):
         small().condition(one, 0 * one)
+    with pytest.raises(ValueError, match=r"the anchor has \[8, 8, 8\] voxels and the image \[8, 8, 9\]"):
+        small().condition(one, one)(torch.zeros(1, 1, 8, 8, 9))
 
 
 @torch.no_grad()

@@ -25,8 +25,8 @@ def neighbourhood_attention(
     """Mean of the values around each voxel, weighted by the softmax of the inner products of query and key.
 
     OrganNet's Eqs. 1 to 5: exact, as im2col would compute it, but of some cubes of voxels at a time, whose
-    neighbourhoods are multiplied as matrices. Memory grows with neither the neighbourhood nor the volume: where
-    gradients are wanted, weights are computed anew for them.
+    neighbourhoods are multiplied as matrices. What is held besides the inputs, the result and their gradients grows
+    with neither the neighbourhood nor the volume: weights are computed anew for the gradients.
 
     Args:
         query: (B, M, H, W, D).

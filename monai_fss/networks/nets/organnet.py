@@ -168,10 +168,13 @@ class OrganNet(FewShotNet):
             if shot == 0 or bool(torch.any(masks[shot, 0] > 0)):
                 anchor, mask = anchors[shot].unsqueeze(0), masks[shot].unsqueeze(0)
                 size = [image.shape[0], -1] + list(image.shape[2:])
-                if anchor.shape[2:] != image.shape[2:]:  # not conditioned: nothing is known of any organ
-                    anchor, mask = (
-                        torch.zeros_like(image),
-                        torch.zeros_like(image[:, :1]).expand(-1, mask.shape[1], -1, -1, -1),
+                if list(anchor.shape[2:]) == [1, 1, 1]:  # not conditioned: nothing is known of any organ
+                    anchor = torch.zeros_like(image)
+                    mask = torch.zeros_like(image[:, :1]).expand(-1, mask.shape[1], -1, -1, -1)
+                if anchor.shape[2:] != image.shape[2:]:
+                    raise ValueError(
+                        f"the anchor has {list(anchor.shape[2:])} voxels and the image {list(image.shape[2:])}. "
+                        "Register the anchor to the image first: both lie on one grid."
                     )
                 logits.append(self._reason(image, anchor.expand(size), mask.expand(size)))
         if len(logits) == 1:
