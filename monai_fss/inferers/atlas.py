@@ -113,12 +113,7 @@ class Atlas:
         """In how many pieces the labelled scans show each value, see :func:`monai_fss.transforms.count_pieces`."""
         return count_pieces(scan.label for scan in self.scans)
 
-    def __call__(
-        self,
-        image: MetaTensor,
-        evidence: MetaTensor | None = None,
-        prefetch: bool = False,
-    ) -> MetaTensor:
+    def __call__(self, image: MetaTensor, evidence: MetaTensor | None = None, prefetch: bool = False) -> MetaTensor:
         """Segment a scan.
 
         Args:

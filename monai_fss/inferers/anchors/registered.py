@@ -15,7 +15,7 @@ from monai.transforms import Transform
 from monai_fss.data import ContentCache
 from monai_fss.inferers.atlas import Atlas, Placed
 from monai_fss.inferers.labelled import LabelledScan
-from monai_fss.registration.grid import Grid
+from monai_fss.registration.grid import Grid, scale_of
 from monai_fss.registration.refinement import AppearanceRefinement
 from monai_fss.registration.resample import resample
 
@@ -49,7 +49,7 @@ def anchors_on_grid(
     for scan, moved in placed:
         images.append(resample(scan.image, grid, moved).as_tensor())
         own = scan.masks(values, grid, moved)
-        both = [own] if refinement is None else [own, refinement(fixed, own, grid.spacing.tolist())]
+        both = [own] if refinement is None else [own, refinement(fixed, own, (grid.spacing / scale_of(grid)).tolist())]
         masks.append(torch.from_numpy(np.stack(both, 1)))
     return torch.stack(images), torch.stack(masks)
 
