@@ -102,8 +102,8 @@ def why_unseen(value: int, placed: Sequence[tuple[LabelledScan, DisplacementFiel
         return OUTSIDE
     spacing = " x ".join(f"{mm:.3g}" for mm in grid.spacing)
     return (
-        f"its {mm3:.3g} mm3 are too few for the grid of {spacing} mm that it was looked for on. Give a finer one, "
-        "such as --set spacing=[1,1,1]"
+        f"its {mm3:.3g} mm3 are too few for the grid of {spacing} mm that it was looked for on. The atlas takes "
+        "a finer one: --set spacing=[1,1,1]"
     )
 
 

@@ -51,9 +51,17 @@ def check_learnt(root: Path, cases: Sequence[str] | None, merged: Mapping[str, A
 
     Raises:
         ScanError: see :func:`monai_fss.data.learnt_scans`.
+        UsageError: a training on pairs has fewer than two scans.
     """
     keys = ("label_dir", "labels", "ignore", "fraction", "scans", "val_queries", "seed")
-    print(f"learns from {learnt_scans(root, cases, **{key: merged[key] for key in keys if key in merged})}", flush=True)
+    learnt = learnt_scans(root, cases, **{key: merged[key] for key in keys if key in merged})
+    if "anchors" in merged and len(learnt.training) < 2:
+        raise UsageError(
+            f"fraction {merged['fraction']}: leaves {len(learnt.training)} labelled scan to learn from, and a target "
+            "and an anchor are two. Label more, or raise fraction or lower val_queries."
+        )
+    without = ", ".join(map(str, merged.get("test_classes") or ())) if merged.get("setting") == 2 else ""
+    print(f"learns from {learnt}{f'; without labels {without}' if without else ''}", flush=True)
 
 
 def check_stages(known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
