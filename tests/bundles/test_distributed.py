@@ -81,8 +81,8 @@ def test_two_processes_equal_one_with_the_same_global_batch(
     tmp_path: Path,
 ) -> None:
     given = (bundle, repository / "bundles" / bundle / "configs", phantom_set, small)
-    # One process first, whose registrations the two find. These episodes have no voxels at the kink of an activation, where
-    # rounding decides of all that lie outside the body at once, and Adam no steps that rounding decides.
+    # One process first, whose registrations the two find. These episodes have no voxels at the kink of an activation,
+    # where rounding decides of all that lie outside the body at once, and Adam no steps that rounding decides.
     kept = {"cache_dir": str(tmp_path / "cache"), "seed": 1, "optimizer::eps": 1e-5} if Method(bundle).registers else {}
     alone = words_of(*given, tmp_path / "one", "train", batch_size=2, device="$torch.device('cpu')", **kept)
     assert run_here(alone, repository) == 0
