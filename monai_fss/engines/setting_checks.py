@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from monai_fss.engines.ranges import Listed, Name, Range
-from monai_fss.engines.setting_table import OF_VOLUMES, PIXELS, SETTINGS
+from monai_fss.engines.setting_table import OF_ONE_SIZE, OF_VOLUMES, PIXELS, SETTINGS
 from monai_fss.networks.nets.factory import ENCODERS, SMALLEST
 
 __all__ = [
@@ -37,7 +37,8 @@ def range_of(key: str, default: Any = None, known: Collection[str] = ()) -> Rang
     """
     if key == "encoder" and default in ENCODERS:  # of slices or of volumes, as the bundle's network is
         return Name(tuple(name for name, dims in ENCODERS.items() if dims == ENCODERS[default]))
-    found = (OF_VOLUMES if "roi_size" in known and key in OF_VOLUMES else SETTINGS).get(key)
+    volumes = "roi_size" in known and not OF_ONE_SIZE & {*known}
+    found = (OF_VOLUMES if volumes and key in OF_VOLUMES else SETTINGS).get(key)
     if key == "size" and isinstance(default, list):
         found = Listed(PIXELS, len(default))
     plain = default is not None and not (isinstance(default, str) and default.startswith(("$", "@", "%")))

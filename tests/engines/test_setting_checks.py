@@ -161,6 +161,25 @@ def test_what_prnet_takes_besides_its_own_kind() -> None:
     assert joint_problems({**inference, "fine": None}) == [], "which does not know what was rebuilt"
 
 
+@pytest.mark.parametrize(
+    ("bundle", "file", "fits"),
+    [
+        ("prnet", "train", True),
+        ("prnet", "inference", True),
+        ("unet_3d", "train", True),
+        ("unet_3d", "inference", True),
+        ("organnet", "train", False),
+        ("organnet", "inference", False),
+        ("adnet_3d", "train", False),
+        ("adnet_3d", "inference", False),
+    ],
+)
+def test_voxels_have_three_sizes_where_slices_are_resampled(bundle: str, file: str, fits: bool) -> None:
+    problems = setting_problems({"pixdim": [1, 1, 3]}, settings_in(bundle, file))
+    assert (problems == []) == fits and all("pixdim=[1,1,3]: is not a number" in text for text in problems)
+    assert setting_problems({"pixdim": 2}, settings_in(bundle, file)) == []
+
+
 def test_a_bundle_that_means_something_else_by_a_key_is_left_alone() -> None:
     assert setting_problems({"encoder": "mine", "tau": 7}, {"encoder": "ours", "tau": 5}) == []
 

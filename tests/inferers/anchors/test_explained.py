@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from known_atlas import Known
 from monai.data import MetaTensor
 from torch import nn
 
 from monai_fss.data import ScanError
-from monai_fss.inferers import Atlas, Explanation, OrganNetInferer, explain_voxel
+from monai_fss.inferers import Explanation, OrganNetInferer, explain_voxel
 from monai_fss.networks.nets import OrganNet
-from monai_fss.registration import DisplacementField
 
 SHAPE, MM = (20, 18, 16), 5.0
 PERIOD = 8  # voxels after which values come again: more than the neighbourhoods
@@ -32,15 +32,6 @@ def scan(shift: int) -> dict[str, MetaTensor]:
     affine = torch.diag(torch.tensor([MM, MM, MM, 1.0], dtype=torch.float64))
     image = (0.2 + 0.7 * number[None] / PERIOD**3).astype(np.float32)
     return {"image": MetaTensor(image, affine=affine), "label": MetaTensor(label, affine=affine)}
-
-
-class Known(Atlas):
-    """An atlas whose registrations are known: what lies at x in the query lies at x - 10 mm in the labelled scan."""
-
-    def field(self, fixed: MetaTensor, moving: MetaTensor, settings: Any = None) -> DisplacementField:
-        matrix = np.eye(4)
-        matrix[0, 3] = -10.0
-        return DisplacementField.from_affine(matrix, self.grid(fixed))
 
 
 class Codes(nn.Module):
