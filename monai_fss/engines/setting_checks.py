@@ -84,6 +84,7 @@ def joint_problems(values: Mapping[str, Any]) -> list[str]:
         _floor_problems,
         _decoder_problems,
         _window_problems,
+        _neighbourhood_problems,
     )
     return [problem for check in checks for problem in check(values)]
 
@@ -166,6 +167,18 @@ def _window_problems(values: Mapping[str, Any]) -> list[str]:
         return [
             f"roi_size={typed}: leaves one voxel on the last of {len(channels)} levels. Give {2 * factor} or more once."
         ]
+    return []
+
+
+def _neighbourhood_problems(values: Mapping[str, Any]) -> list[str]:
+    """Of neighbourhoods that have no middle, or no level."""
+    sizes, channels = values.get("neighbourhoods"), values.get("channels")
+    if not isinstance(sizes, (list, tuple)) or not isinstance(channels, (list, tuple)):
+        return []
+    if any(size % 2 == 0 for size in sizes):
+        return [f"neighbourhoods={_typed(sizes)}: have no middle where they are even. Give 1, 3, 5, 7, ..."]
+    if len(sizes) > len(channels):
+        return [f"neighbourhoods={_typed(sizes)}: are {len(sizes)} for {len(channels)} levels of channels. Set both."]
     return []
 
 

@@ -151,6 +151,13 @@ def test_windows_that_a_u_net_cannot_halve_are_told(values: dict[str, Any], says
     assert joint_problems({**settings_in("prnet"), "roi_size": [40, 40, 40]}) == [], "another network"
 
 
+def test_neighbourhoods_have_a_middle_and_a_level() -> None:
+    own = settings_in("organnet")
+    assert joint_problems(own) == [] == joint_problems({**own, "neighbourhoods": [7]})
+    assert "[1,4]: have no middle" in joint_problems({**own, "neighbourhoods": [1, 4]})[0]
+    assert "[1,1,1]: are 3 for 2 levels" in joint_problems({**own, "neighbourhoods": [1, 1, 1], "channels": [4, 8]})[0]
+
+
 def test_what_prnet_takes_besides_its_own_kind() -> None:
     known = settings_in("prnet")
     values = {"pixdim": [1, 1, 3], "fine": None, "tolerance": None, "coarse": {"pixdim": [1, 1, 3]}}
