@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,34 +90,35 @@ def one_thread() -> Any:
 
 
 @pytest.fixture(scope="session")
-def _registrations() -> dict[tuple[Any, ...], Any]:
-    return {}
+def _registrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where they are kept in this run of the tests, by all of its processes."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "registrations"
 
 
-@pytest.fixture
-def registered_once(_registrations: dict[tuple[Any, ...], Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The atlas asks for a registration with the same voxels and settings once in all tests: they take seconds."""
-    from hashlib import sha256
+@pytest.fixture(scope="module")
+def registered_once(_registrations: Path) -> Iterator[None]:
+    """The atlas asks for a registration with the same voxels and settings once in all tests: they take seconds.
 
+    They are kept by content in a folder, which processes that are forked from a test share.
+    """
+    import torch
+
+    from monai_fss.data import ContentCache
     from monai_fss.inferers import atlas
+    from monai_fss.registration import DisplacementField
 
-    real = atlas.register
+    cache, register, side_ratio = ContentCache(_registrations), atlas.register, atlas.side_ratio
 
-    def digest(scan: Any) -> str:
-        return sha256(scan.numpy().tobytes() + scan.affine.numpy().tobytes()).hexdigest()
+    def registered(fixed: Any, moving: Any, **settings: Any) -> Any:
+        found = cache("register", lambda: register(fixed, moving, **settings).tensors(), [fixed, moving], settings)
+        return DisplacementField(**found)
 
-    def register(fixed: Any, moving: Any, **settings: Any) -> Any:
-        key = (digest(fixed), digest(moving), repr(sorted(settings.items())))
-        if key not in _registrations:
-            _registrations[key] = real(fixed, moving, **settings)
-        return _registrations[key]
+    def sides(fixed: Any, moving: Any) -> float:
+        found = cache("sides", lambda: {"ratio": torch.tensor(side_ratio(fixed, moving)).double()}, [fixed, moving])
+        return float(found["ratio"])
 
-    def side_ratio(fixed: Any, moving: Any) -> float:
-        key = (digest(fixed), digest(moving), "sides")
-        if key not in _registrations:
-            _registrations[key] = real_ratio(fixed, moving)
-        return float(_registrations[key])
-
-    real_ratio = atlas.side_ratio
-    monkeypatch.setattr(atlas, "register", register)
-    monkeypatch.setattr(atlas, "side_ratio", side_ratio)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(atlas, "register", registered)
+        patch.setattr(atlas, "side_ratio", sides)
+        yield

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from monai.data import MetaTensor
 
-__all__ = ["COLUMNS", "Suggestion", "add_arguments", "run", "suggest"]
+__all__ = ["COLUMNS", "Suggestion", "add_arguments", "run", "scaled_scan", "suggest"]
 
 COLUMNS = ("rank", "case", "why", "mean_distance", "nearest_chosen", "coverage_mean", "coverage_worst")
 FIRST, NEXT = "closest to the average", "worst covered so far"
@@ -148,7 +148,9 @@ def _distances(cases: Sequence[Case], modality: str) -> np.ndarray:
     from monai_fss.registration.body import RegistrationError
     from monai_fss.registration.scan_distances import median_body, pairwise_distances, signature, thumbnail
 
-    images = [thumbnail(_scaled(case, modality)) for case in tqdm(cases, "reading", unit="scan", disable=None)]
+    images = [
+        thumbnail(scaled_scan(case.image, modality)) for case in tqdm(cases, "reading", unit="scan", disable=None)
+    ]
     centre = median_body(images)
     signatures: list[torch.Tensor] = []
     for index, case in enumerate(tqdm(cases, "registering", unit="scan", disable=None)):
@@ -162,13 +164,13 @@ def _distances(cases: Sequence[Case], modality: str) -> np.ndarray:
     return pairwise_distances(signatures)
 
 
-def _scaled(case: Case, modality: str) -> MetaTensor:
-    """A scan with its intensities scaled to 0..1 as in training."""
+def scaled_scan(path: Path, modality: str) -> MetaTensor:
+    """A scan (1, H, W, D) with its intensities scaled to 0..1 as in training: CT by soft tissue."""
     from monai.transforms import ScaleIntensityRange, ScaleIntensityRangePercentiles
 
     from monai_fss.data import LoadScan
 
-    image = LoadScan()(case.image)
+    image = LoadScan()(path)
     if modality.upper() == "CT":
         low, high = SOFT_TISSUE
         return cast("MetaTensor", ScaleIntensityRange(a_min=low, a_max=high, b_min=0, b_max=1, clip=True)(image))

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from monai_fss.engines.ranges import Listed, Name, Range
-from monai_fss.engines.setting_table import OF_VOLUMES, PIXELS, SETTINGS
+from monai_fss.engines.setting_table import OF_ONE_SIZE, OF_VOLUMES, PIXELS, SETTINGS
 from monai_fss.networks.nets.factory import ENCODERS, SMALLEST
 
 __all__ = [
@@ -37,7 +37,8 @@ def range_of(key: str, default: Any = None, known: Collection[str] = ()) -> Rang
     """
     if key == "encoder" and default in ENCODERS:  # of slices or of volumes, as the bundle's network is
         return Name(tuple(name for name, dims in ENCODERS.items() if dims == ENCODERS[default]))
-    found = (OF_VOLUMES if "roi_size" in known and key in OF_VOLUMES else SETTINGS).get(key)
+    volumes = "roi_size" in known and not OF_ONE_SIZE & {*known}
+    found = (OF_VOLUMES if volumes and key in OF_VOLUMES else SETTINGS).get(key)
     if key == "size" and isinstance(default, list):
         found = Listed(PIXELS, len(default))
     plain = default is not None and not (isinstance(default, str) and default.startswith(("$", "@", "%")))
@@ -83,6 +84,7 @@ def joint_problems(values: Mapping[str, Any]) -> list[str]:
         _floor_problems,
         _decoder_problems,
         _window_problems,
+        _neighbourhood_problems,
     )
     return [problem for check in checks for problem in check(values)]
 
@@ -165,6 +167,18 @@ def _window_problems(values: Mapping[str, Any]) -> list[str]:
         return [
             f"roi_size={typed}: leaves one voxel on the last of {len(channels)} levels. Give {2 * factor} or more once."
         ]
+    return []
+
+
+def _neighbourhood_problems(values: Mapping[str, Any]) -> list[str]:
+    """Of neighbourhoods that have no middle, or no level."""
+    sizes, channels = values.get("neighbourhoods"), values.get("channels")
+    if not isinstance(sizes, (list, tuple)) or not isinstance(channels, (list, tuple)):
+        return []
+    if any(size % 2 == 0 for size in sizes):
+        return [f"neighbourhoods={_typed(sizes)}: have no middle where they are even. Give 1, 3, 5, 7, ..."]
+    if len(sizes) > len(channels):
+        return [f"neighbourhoods={_typed(sizes)}: are {len(sizes)} for {len(channels)} levels of channels. Set both."]
     return []
 
 

@@ -13,7 +13,7 @@ from monai_fss.networks.nets.organnet import SHARINGS
 from monai_fss.registration.register import PRESETS
 from monai_fss.transforms.supervoxels import SELF_SUPERVISIONS
 
-__all__ = ["FREE", "OF_VOLUMES", "PIXELS", "SETTINGS"]
+__all__ = ["FREE", "OF_ONE_SIZE", "OF_VOLUMES", "PIXELS", "SETTINGS"]
 
 NUMBER, POSITIVE, NOT_NEGATIVE, SHARE = Number(), Number(above=0), Number(least=0), Number(least=0, most=1)
 COUNT, COUNT_OR_NONE = Number(least=1, whole=True), Number(least=0, whole=True)
@@ -199,6 +199,8 @@ SETTINGS: dict[str, Range] = {
 """Key, with ``::`` between levels, to what it may be. A bundle that has a key has it with this meaning."""
 OF_VOLUMES: dict[str, Range] = {"pixdim": GRID}
 """What goes before in a bundle that has ``roi_size``: it works on volumes, and slices are brought to a distance too."""
+OF_ONE_SIZE = {"support_slices", "anchor_mask"}
+"""Settings by which such a bundle is known that does not: slices keep their distance, or voxels are cubes."""
 
 _PLACES = ("bundle_root", "cache_dir", "checkpoint_dir", "dataset_dir", "label_dir", "log_dir", "model", "output_dir")
 FREE: dict[str, Range] = {

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from monai_fss.inferers.anchors.explained import Explanation, Related, explain_voxel
 from monai_fss.inferers.anchors.organnet import OrganNetInferer
 from monai_fss.inferers.anchors.registered import AnchorPair
 from monai_fss.inferers.points.files import load_prnet, prnet_transforms
@@ -34,6 +35,7 @@ __all__ = [
     "AtlasReverseAccuracy",
     "EP1Inferer",
     "EP1_RULES",
+    "Explanation",
     "FewShotInferer",
     "FewShotVolumeInferer",
     "LocatedInferer",
@@ -48,6 +50,7 @@ __all__ = [
     "PointMatcher",
     "PriorInferer",
     "QueryLabels",
+    "Related",
     "ReverseAccuracy",
     "SaveMasks",
     "SaveProbabilitiesd",
@@ -62,6 +65,7 @@ __all__ = [
     "chunks",
     "class_confidence",
     "conditioned",
+    "explain_voxel",
     "found_in",
     "load_prnet",
     "mask_landmarks",

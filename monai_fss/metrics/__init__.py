@@ -7,7 +7,7 @@ from __future__ import annotations
 from .baselines import affine_moved_mask, best_threshold_mask
 from .dice import STATES, Score, mean_dice, score, strict_dice
 from .quality_ranking import Agreement, Auroc, auroc, within_group_spearman
-from .selection import Choice, coverage, farthest_first, medoid
+from .selection import Choice, coverage, farthest_first, medoid, nearest_to_average
 from .statistics import Test, holm, wilcoxon_one_sided
 from .surface import assd, hd95, surface_distances
 
@@ -28,6 +28,7 @@ __all__ = [
     "holm",
     "mean_dice",
     "medoid",
+    "nearest_to_average",
     "score",
     "strict_dice",
     "surface_distances",

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Choice", "coverage", "farthest_first", "medoid"]
+__all__ = ["Choice", "coverage", "farthest_first", "medoid", "nearest_to_average"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,25 @@ def medoid(distances: np.ndarray) -> int:
         ValueError: where this is no matrix of distances.
     """
     return int(np.argmin(_checked(distances).mean(axis=1)))
+
+
+def nearest_to_average(masks: Sequence[np.ndarray]) -> int:
+    """The mask that has the greatest soft Dice, 2 sum(m a) / (sum(m) + sum(a)), with the mean a of all masks.
+
+    Args:
+        masks: of one shape, not negative, in one frame.
+
+    Returns:
+        Its index; the first of equal ones.
+
+    Raises:
+        ValueError: there is none, or all are empty.
+    """
+    if not masks or not any(mask.any() for mask in masks):
+        raise ValueError(f"masks: {len(masks)} of them, and none has a voxel. Give masks of one organ.")
+    average = np.mean([mask.astype(float) for mask in masks], axis=0)
+    scores = [2 * float((mask * average).sum()) / float(mask.sum(dtype=float) + average.sum()) for mask in masks]
+    return int(np.argmax(np.round(scores, 12)))
 
 
 def coverage(distances: np.ndarray, chosen: Iterable[int]) -> np.ndarray:

@@ -22,7 +22,8 @@ was 0.985 to 1.174; a scan that is mirrored has about the inverse."""
 def mirrored(image: MetaTensor) -> MetaTensor:
     """A scan as it would be with left and right exchanged: the same voxels, the first world axis reversed."""
     mirror = torch.diag(torch.tensor([-1.0, 1, 1, 1], dtype=torch.float64))
-    return MetaTensor(image.as_tensor(), affine=mirror @ torch.as_tensor(image.affine).double(), meta=dict(image.meta))
+    meta = {key: value for key, value in image.meta.items() if key != "affine"}
+    return MetaTensor(image.as_tensor(), affine=mirror @ torch.as_tensor(image.affine).double(), meta=meta)
 
 
 def side_ratio(fixed: MetaTensor, moving: MetaTensor) -> float:

@@ -8,6 +8,18 @@ from .overlays import overlay, to_png
 from .plots import dice_bars, threshold_curve
 from .propagation_panels import propagation_panels
 from .quality_plot import quality_scatter
+from .relations import RelatedPanel, Shown, related_panels
 from .slices import COLOURS
 
-__all__ = ["COLOURS", "dice_bars", "overlay", "propagation_panels", "quality_scatter", "threshold_curve", "to_png"]
+__all__ = [
+    "COLOURS",
+    "RelatedPanel",
+    "Shown",
+    "dice_bars",
+    "overlay",
+    "propagation_panels",
+    "quality_scatter",
+    "related_panels",
+    "threshold_curve",
+    "to_png",
+]

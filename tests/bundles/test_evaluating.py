@@ -24,7 +24,7 @@ from monai_fss.apps.train.workflow import train
 from monai_fss.results import read_results
 
 Small = Callable[[str], dict[str, Any]]
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread", "registered_once")]
 
 
 def evaluating(bundle: Path, data: Path, output: Path, **more: Any) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
-from recipe_checks import parsed
+from recipe_checks import parsed, rates
 
 from monai_fss.__main__ import main
 from monai_fss.apps.errors import UsageError
@@ -34,15 +34,6 @@ def stage(name: str, recipe: ConfigParser, **more: Any) -> ConfigParser:
     handed = {key: recipe.get_parsed_content(key) for key in recipe["propagating"] if key in parser.config}
     parser.update(parser_values({**handed, **more}))
     return parser
-
-
-def rates(optimizer: Any, schedule: Any, steps: int) -> list[float]:
-    seen = []
-    for _ in range(steps):
-        seen.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    return seen
 
 
 def test_its_network_is_one_of_the_papers_size() -> None:

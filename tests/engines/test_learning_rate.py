@@ -6,28 +6,23 @@ from __future__ import annotations
 
 import pytest
 import torch
+from recipe_checks import rates
 
 from monai_fss.engines import falling_rate
 
 
-def rates(steps: int, *more: int) -> list[float]:
-    """Of each step."""
+def falling(steps: int, *more: int) -> list[float]:
+    """The rate of each step."""
     optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=0.001)
-    schedule = falling_rate(optimizer, steps, *more)
-    seen = []
-    for _ in range(steps):
-        seen.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    return seen
+    return rates(optimizer, falling_rate(optimizer, steps, *more), steps)
 
 
 def test_it_falls_to_0_by_default() -> None:
-    assert rates(8) == pytest.approx([0.001 * (1 - step / 8) ** 0.9 for step in range(8)])
+    assert falling(8) == pytest.approx([0.001 * (1 - step / 8) ** 0.9 for step in range(8)])
 
 
 def test_it_falls_by_a_tenth_every_few_epochs() -> None:
-    assert rates(14, 3, 2) == pytest.approx([0.001] * 6 + [0.0009] * 6 + [0.00081] * 2)
+    assert falling(14, 3, 2) == pytest.approx([0.001] * 6 + [0.0009] * 6 + [0.00081] * 2)
 
 
 @pytest.mark.parametrize("numbers", [(0, 1, None), (4, 0, None), (4, 1, 0)])

@@ -151,6 +151,13 @@ def test_windows_that_a_u_net_cannot_halve_are_told(values: dict[str, Any], says
     assert joint_problems({**settings_in("prnet"), "roi_size": [40, 40, 40]}) == [], "another network"
 
 
+def test_neighbourhoods_have_a_middle_and_a_level() -> None:
+    own = settings_in("organnet")
+    assert joint_problems(own) == [] == joint_problems({**own, "neighbourhoods": [7]})
+    assert "[1,4]: have no middle" in joint_problems({**own, "neighbourhoods": [1, 4]})[0]
+    assert "[1,1,1]: are 3 for 2 levels" in joint_problems({**own, "neighbourhoods": [1, 1, 1], "channels": [4, 8]})[0]
+
+
 def test_what_prnet_takes_besides_its_own_kind() -> None:
     known = settings_in("prnet")
     values = {"pixdim": [1, 1, 3], "fine": None, "tolerance": None, "coarse": {"pixdim": [1, 1, 3]}}
@@ -159,6 +166,25 @@ def test_what_prnet_takes_besides_its_own_kind() -> None:
     assert len(joint_problems({**known, "fine": None})) == 1
     inference = settings_in("prnet", "inference")
     assert joint_problems({**inference, "fine": None}) == [], "which does not know what was rebuilt"
+
+
+@pytest.mark.parametrize(
+    ("bundle", "file", "fits"),
+    [
+        ("prnet", "train", True),
+        ("prnet", "inference", True),
+        ("unet_3d", "train", True),
+        ("unet_3d", "inference", True),
+        ("organnet", "train", False),
+        ("organnet", "inference", False),
+        ("adnet_3d", "train", False),
+        ("adnet_3d", "inference", False),
+    ],
+)
+def test_voxels_have_three_sizes_where_slices_are_resampled(bundle: str, file: str, fits: bool) -> None:
+    problems = setting_problems({"pixdim": [1, 1, 3]}, settings_in(bundle, file))
+    assert (problems == []) == fits and all("pixdim=[1,1,3]: is not a number" in text for text in problems)
+    assert setting_problems({"pixdim": 2}, settings_in(bundle, file)) == []
 
 
 def test_a_bundle_that_means_something_else_by_a_key_is_left_alone() -> None:

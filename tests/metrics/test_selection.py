@@ -10,7 +10,7 @@ import math
 import numpy as np
 import pytest
 
-from monai_fss.metrics import coverage, farthest_first, medoid
+from monai_fss.metrics import coverage, farthest_first, medoid, nearest_to_average
 
 LINE = np.array([0.0, 1.0, 2.0, 4.0, 10.0])
 
@@ -86,3 +86,16 @@ def test_errors() -> None:
         farthest_first(good, chosen=[5])
     with pytest.raises(ValueError, match=r"chosen: \[\] are not"):
         coverage(good, [])
+
+
+def test_the_mask_nearest_to_the_average_has_the_greatest_soft_dice() -> None:
+    """Rows of 10 voxels: [0, 4), [2, 6), [5, 9). Of the means the second has most: 4 of its 12 sums are shared."""
+    masks = [np.array([first <= i < first + 4 for i in range(10)], np.uint8) * 255 for first in (0, 2, 5)]
+    mean = np.mean(masks, axis=0) / 255
+    dice = [2 * (mask / 255 * mean).sum() / (4 + mean.sum()) for mask in masks]
+    np.testing.assert_allclose(dice, np.array([4 + 2, 4 + 2 + 1, 4 + 1]) / 12)
+    assert nearest_to_average(masks) == 1 and nearest_to_average(masks[::2]) == 0, "the first of equal ones"
+    large = [np.ones(10), *masks]
+    assert nearest_to_average(large) == 2, "size counts: all of it is not the average"
+    with pytest.raises(ValueError, match="2 of them, and none has a voxel"):
+        nearest_to_average([np.zeros(3), np.zeros(3)])

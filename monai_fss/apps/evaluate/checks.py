@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from monai_fss.apps.errors import UsageError
+from monai_fss.apps.evaluate.anchors import ANCHOR_RULES
 from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.methods.bundles import config_keys
 from monai_fss.apps.methods.settings import device_setting
@@ -34,6 +35,7 @@ def check_evaluation(evaluation: Evaluation) -> None:
         problems.append(f"--bundle {evaluation.name}: changes a training, but --model is given. Leave the recipe out.")
     problems += _recipe(evaluation)
     problems += _names(evaluation)
+    problems += _anchors(evaluation)
     if evaluation.setting == 2 and evaluation.model is not None:
         problems.append("--setting 2: trains without the test classes, but --model is given. Leave one of them out.")
     if method.is_trained and not method.needs_support:
@@ -78,6 +80,22 @@ def _names(evaluation: Evaluation) -> list[str]:
         )
     if evaluation.spread not in SPREADS:
         problems.append(f"--spread {evaluation.spread}: is not known. Give one of {', '.join(SPREADS)}.")
+    return problems
+
+
+def _anchors(evaluation: Evaluation) -> list[str]:
+    """A rule for labelled scans that cannot be followed."""
+    rule, option = evaluation.anchor_rule, f"--anchor-rule {evaluation.anchor_rule}"
+    if rule not in ANCHOR_RULES:
+        return [f"{option}: is not known. Give one of {', '.join(ANCHOR_RULES)}."]
+    problems = []
+    if rule != "split" and not evaluation.method.needs_support:
+        name = evaluation.method.bundle
+        problems.append(f"{option}: chooses the labelled scan of a test, and {name} takes none. Leave it out.")
+    if rule == "oracle" and evaluation.supports > 1:
+        problems.append(f"{option}: is one scan for each organ, not {evaluation.supports} (--supports). Leave one out.")
+    if rule == "oracle" and evaluation.ways == "compete":
+        problems.append(f"{option}: each organ has a scan of its own, so they cannot compete (--ways). Leave one out.")
     return problems
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from monai_fss.apps.arguments import add_bundle_arguments, label_values, support_slices
 from monai_fss.apps.errors import UsageError
+from monai_fss.apps.evaluate.anchors import ANCHOR_RULES
 from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.methods.settings import parse_settings
@@ -81,6 +82,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fold", type=int, help="evaluate this fold only (the first is 0)")
     parser.add_argument("--supports", type=int, default=1, help="labelled scans per fold (default: 1)")
+    parser.add_argument(
+        "--anchor-rule",
+        choices=tuple(ANCHOR_RULES),
+        default="split",
+        help="which scan is labelled: split: the split's (default); suggested: the most typical one that is no query, "
+        "by images alone, as `suggest` has it, be it a training case or not; oracle: organ by organ, the query nearest "
+        "to the average of the queries' labels (OrganNet's paper), not scored itself: a bound, as it knows these",
+    )
     parser.add_argument(
         "--support-slices", help="labelled slices in ep2: middle (default, the paper's), a number, or all; atlas: all"
     )
@@ -156,6 +165,7 @@ def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
             settings=settings,
             command=" ".join(["monai-fss", *sys.argv[1:]]),
             spread=args.spread,
+            anchor_rule=args.anchor_rule,
         )
         for method, settings in zip(methods, _settings(args.set, methods), strict=True)
     ]

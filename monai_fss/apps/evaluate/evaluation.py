@@ -30,6 +30,8 @@ class Evaluation:
         groups: label values that setting 2 leaves out together, all of them scored. Default: CRAPNet's, whole, of which
             those that are scored are tested.
         labels: label values that are scored. Default: all.
+        anchor_rule: which labelled scans are shown at test, see :data:`.anchors.ANCHOR_RULES`. Default: "split", those
+            of the split.
         supports: labelled scans of each fold, see :func:`monai_fss.data.make_folds`.
         support_slices: labelled slices of EP2.
         model: a model file for all folds; None: train one for each fold and run on the fold's training cases.
@@ -68,6 +70,7 @@ class Evaluation:
     settings: dict[str, Any] = field(default_factory=dict)
     command: str = ""
     spread: str = "folds"
+    anchor_rule: str = "split"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", {**self.settings, **self.method.values})

@@ -64,7 +64,8 @@ class FoldTrial:
     @property
     def method(self) -> str:
         """Its name in the tables."""
-        return " + ".join(filter(None, [self.evaluation.name, self.evaluation.prior]))
+        name = " + ".join(filter(None, [self.evaluation.name, self.evaluation.prior]))
+        return f"{name} (oracle anchor)" if self.evaluation.anchor_rule == "oracle" else name
 
     def entries(self, fold: int, run: int) -> list[Entry]:
         """The method's scores; in the first run those of the baselines too, where they are wanted."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_fss.apps.evaluate.anchors import ANCHOR_RULES
 from monai_fss.apps.evaluate.budget import check_budget, within_budget
 from monai_fss.apps.evaluate.checks import check_evaluation
 from monai_fss.apps.evaluate.evaluation import Evaluation
@@ -99,16 +100,16 @@ def _trials(
         if trained:
             without = plan.left_out(fold, group)
             model = fold_model(evaluation, plan.data, fold, number, run, models, without)
-        tested, shown = plan.tested(group), plan.shown_in(fold.support)
-        names = {value: name for value, name in tested.items() if value in shown}
-        test = FoldTrial(
-            evaluation, FoldItems.of(plan.data, fold), names, model, registrations, plan.scans[fold.support[0]]
-        )
-        entries += test.entries(number, run)
-        curves += test.curve()
-        notes += [
-            f"fold {number}: {name} is not in its support" for value, name in tested.items() if value not in shown
-        ]
+        tested: dict[int, str] = plan.tested(group)
+        done: set[int] = set()
+        for part, names in plan.parts(number, fold, group):
+            files, support = FoldItems.of(plan.data, part), plan.scans[part.support[0]]
+            test = FoldTrial(evaluation, files, names, model, registrations, support)
+            entries += test.entries(number, run)
+            curves += test.curve()
+            done |= names.keys()
+        missing = [name for value, name in tested.items() if value not in done]
+        notes += [f"fold {number}: {name} is not in its support" for name in missing]
     return entries, curves, sorted(set(notes))
 
 
@@ -126,10 +127,11 @@ def _settings(evaluation: Evaluation, plan: Plan, notes: list[str]) -> dict[str,
         "ways": evaluation.ways,
         "runs": evaluation.runs,
         "labelled_scans": "/".join(map(str, sorted({len(fold.support) for _, fold in plan.folds}))),
+        **_anchor_note(evaluation),
         "labelled_slices": _labelled_slices(evaluation),
         "prior": f"{evaluation.prior}, weight of the network {evaluation.prior_weight}" if evaluation.prior else "none",
         "folds": [number for number, _ in plan.folds],
-        "support": [", ".join(fold.support) for _, fold in plan.folds],
+        "support": plan.supports(),
         "seed": evaluation.seed,
         "model": evaluation.model or _model_note(evaluation),
         "untrained_network": _untrained_note(evaluation),
@@ -138,6 +140,11 @@ def _settings(evaluation: Evaluation, plan: Plan, notes: list[str]) -> dict[str,
         "versions": versions(),
         "notes": notes,
     }
+
+
+def _anchor_note(evaluation: Evaluation) -> dict[str, str]:
+    rule = evaluation.anchor_rule
+    return {} if rule == "split" else {"anchor_rule": ANCHOR_RULES[rule]}
 
 
 def _labelled_slices(evaluation: Evaluation) -> int | str:

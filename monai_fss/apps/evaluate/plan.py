@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from monai_fss.apps.errors import UsageError
+from monai_fss.apps.evaluate.anchors import oracle_anchors, suggested_supports
 from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.evaluate.groups import training_groups
 from monai_fss.data import DatasetFolder, Fold, Label, Scan, ScanError, make_folds
@@ -29,6 +30,8 @@ class Plan:
         folds: with their numbers.
         shown: label values of each labelled case.
         scans: what is known of each case's image.
+        anchors: of each fold by its number, label value to the case that shows this organ, where each has its own (the
+            oracle); the support of the fold is all of them then.
     """
 
     data: DatasetFolder
@@ -38,6 +41,7 @@ class Plan:
     folds: Sequence[tuple[int, Fold]]
     shown: Mapping[str, frozenset[int]]
     scans: Mapping[str, Scan] = field(default_factory=dict)
+    anchors: Mapping[int, Mapping[int, str]] = field(default_factory=dict)
 
     def tested(self, group: Sequence[int]) -> dict[int, str]:
         """The classes that are tested with the training of a group, by label value: those that are scored."""
@@ -46,6 +50,32 @@ class Plan:
     def testable(self, fold: Fold, group: Sequence[int]) -> bool:
         """Whether the support of a fold shows one of them. If not, there is nothing to train for."""
         return bool(self.shown_in(fold.support) & self.tested(group).keys())
+
+    def parts(self, number: int, fold: Fold, group: Sequence[int]) -> list[tuple[Fold, dict[int, str]]]:
+        """The tests of a fold and group: the classes that are shown, by label value, with what shows them.
+
+        It is the fold itself, unless organs have anchors of their own, which are not scored themselves.
+        """
+        tested, shown = self.tested(group), self.shown_in(fold.support)
+        if number not in self.anchors:
+            return [(fold, {value: name for value, name in tested.items() if value in shown})]
+        found: dict[str, dict[int, str]] = {}
+        for value in [value for value in tested if value in self.anchors[number]]:
+            found.setdefault(self.anchors[number][value], {})[value] = tested[value]
+        others = {case: tuple(query for query in fold.queries if query != case) for case in found}
+        return [(Fold(fold.train, (case,), others[case]), names) for case, names in found.items()]
+
+    def supports(self) -> list[str]:
+        """The labelled scans of each fold, in words."""
+        return [self._support(number, fold) for number, fold in self.folds]
+
+    def _support(self, number: int, fold: Fold) -> str:
+        if number not in self.anchors:
+            return ", ".join(fold.support)
+        organs = {
+            case: [self.names[v] for v, own in self.anchors[number].items() if own == case] for case in fold.support
+        }
+        return ", ".join(f"{case} ({', '.join(names)})" for case, names in organs.items())
 
     def left_out(self, fold: Fold, group: Sequence[int]) -> tuple[int, ...]:
         """The label values of a group that the training scans of a fold show: the others leave no slice out."""
@@ -94,16 +124,35 @@ def make_plan(evaluation: Evaluation) -> Plan:
     names = {value: name for name, value in data.names_for(occurring).items()}
     groups = training_groups(evaluation, scored, names)
     folds = _folds(evaluation, data)
-    _check_supports([labels[name] for _, fold in folds for name in fold.support])
     shown = {name: frozenset(label.counts) for name, label in labels.items()}
+    folds, anchors = _with_anchors(evaluation.anchor_rule, data, folds, scored, shown)
+    _check_supports([labels[name] for _, fold in folds for name in fold.support])
     scans = {summary.name: summary.scan for summary in summaries}
-    plan = Plan(data, scored, names, groups, folds, shown, scans)
+    plan = Plan(data, scored, names, groups, folds, shown, scans, anchors)
     if not any(plan.testable(fold, group) for _, fold in folds for group in groups):
         raise UsageError(
             f"--split {evaluation.split}: no support of a fold shows {', '.join(scored.values())}. Choose another "
             "split, or other --labels."
         )
     return plan
+
+
+def _with_anchors(
+    rule: str,
+    data: DatasetFolder,
+    folds: Sequence[tuple[int, Fold]],
+    scored: Mapping[int, str],
+    shown: Mapping[str, frozenset[int]],
+) -> tuple[list[tuple[int, Fold]], dict[int, dict[int, str]]]:
+    """The folds with the labelled scans that a rule chooses; with the oracle, that of each organ by fold too."""
+    if rule == "suggested":
+        chosen = [(n, fold, suggested_supports(data, fold, len(fold.support))) for n, fold in folds]
+        return [(n, replace(fold, support=support)) for n, fold, support in chosen], {}
+    if rule == "oracle":
+        anchors = {n: oracle_anchors(data, fold.queries, scored, shown) for n, fold in folds}
+        cases = {n: tuple(dict.fromkeys(own.values())) for n, own in anchors.items()}
+        return [(n, replace(fold, support=cases[n])) for n, fold in folds], anchors
+    return list(folds), {}
 
 
 def _scored(evaluation: Evaluation, data: DatasetFolder, values: Sequence[int]) -> dict[int, str]:

@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monai_fss.apps.errors import UsageError
 from monai_fss.apps.methods.method import Method
-from monai_fss.data import ScanError
+from monai_fss.data import ScanError, read_model
 from monai_fss.engines.workflows import parser_values
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
-__all__ = ["inference_parser"]
+__all__ = ["inference_parser", "trained_settings"]
 
 
 def inference_parser(
@@ -53,3 +54,17 @@ def inference_parser(
         )
     parser.update(parser_values({**trained, **settings}))
     return parser
+
+
+def trained_settings(model: str | Path, method: Method) -> dict[str, Any]:
+    """The settings that a model was trained with.
+
+    Raises:
+        UsageError: it is of another bundle.
+        ScanError: the file cannot be read.
+    """
+    content = read_model(model)
+    if content["bundle"] not in (None, method.bundle):
+        raise UsageError(f"--model {model}: is of {content['bundle']}, not of {method.bundle}. Leave --bundle out.")
+    settings: dict[str, Any] = content["settings"]
+    return settings

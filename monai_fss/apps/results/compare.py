@@ -146,6 +146,8 @@ def format_comparison(comparison: Comparison) -> str:
     lines = [f"# A: {comparison.method_a}, B: {comparison.method_b}", ""]
     lines += [f"- {key}: {a[key]}" for key in SAME_SETTINGS]
     lines += [f"- ep1 rule: {a[_EP1_RULE]}"] if _EP1_RULE in a else []
+    rules = [settings.get("anchor_rule", "the split's own support") for settings in (a, b)]
+    lines += [f"- anchor rule: {rules[0]} (A), {rules[1]} (B)"] if rules[0] != rules[1] else []
     for key in ("runs", "labelled_slices"):
         lines.append(f"- {key.replace('_', ' ')}: {a[key]}" + (f" (A), {b[key]} (B)" if a[key] != b[key] else ""))
     lines.append(f"- queries compared: n = {len(comparison.queries)}")

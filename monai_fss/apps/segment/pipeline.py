@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monai_fss.apps.errors import UsageError
 from monai_fss.apps.memory import warn_memory
 from monai_fss.apps.methods.bundles import config_keys
 from monai_fss.apps.methods.ct_window import guessed_window
-from monai_fss.apps.methods.inference import inference_parser
+from monai_fss.apps.methods.inference import inference_parser, trained_settings
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.segment.dicom import dicom_problems, write_dicom_masks
 from monai_fss.apps.segment.folder import check_inputs_stay, depends_on, pending
@@ -30,7 +29,6 @@ from monai_fss.data import (
     look_at_inputs,
     modality_of,
     query_items,
-    read_model,
     reading_once,
     remove_stale,
     start_run,
@@ -117,7 +115,7 @@ def segment(
     pairs = [str(f) for f in support_image], [str(f) for f in support_label]
     _refuse([f"--set {problem}" for problem in setting_problems(settings or {}, config_keys([method.inference_file]))])
     settings = {**_names(pairs[1]), **(settings or {})}
-    trained = _trained(model, method) if model else {}
+    trained = trained_settings(model, method) if model else {}
     supported = method.needs_support
     inputs = look_at_inputs(*pairs, labels, images, supported)
     refused = inputs.problems + prnet_problems(settings.get("prnet"))
@@ -205,15 +203,6 @@ def _warn_memory(method: Method, parser: ConfigParser, inputs: Inputs, todo: Seq
 def _names(support_label: Sequence[str]) -> dict[str, Any]:
     names = label_names(support_label)
     return {"names": names} if names else {}
-
-
-def _trained(model: str | Path, method: Method) -> dict[str, Any]:
-    """The settings that a model was trained with; a model of another bundle is refused."""
-    content = read_model(model)
-    if content["bundle"] not in (None, method.bundle):
-        raise UsageError(f"--model {model}: is of {content['bundle']}, not of {method.bundle}. Leave --bundle out.")
-    settings: dict[str, Any] = content["settings"]
-    return settings
 
 
 def _refuse(problems: list[str]) -> None:

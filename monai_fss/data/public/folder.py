@@ -71,7 +71,8 @@ def write_public_set(
     read: Callable[[SourceCase], LabelledScan],
     output: str | Path,
     labels: Mapping[str, int],
-    folds: int,
+    folds: int | Sequence[Sequence[str]],
+    splits: Mapping[str, Sequence[Mapping[str, Sequence[str]]]] | None = None,
 ) -> Path:
     """
     Convert all cases into ``images/``, ``labels/`` and ``dataset.json``.
@@ -85,7 +86,9 @@ def write_public_set(
         read: reads and converts one case, or raises ``ScanError``.
         output: where to; must not exist or be empty.
         labels: organ name to value, of the organs that are in the labels.
-        folds: number of folds.
+        folds: number of folds, or the names of the cases of each.
+        splits: further files, name to rounds of a cross-validation, see :func:`monai_fss.data.make_folds`. Default:
+            none.
 
     Returns:
         the folder.
@@ -98,21 +101,24 @@ def write_public_set(
         InputWarning: there are fewer or more cases than the public set has: its folds are not the papers' then.
     """
     output = Path(output).absolute()
-    _check(public, cases, output, folds)
+    _check(public, cases, output, folds if isinstance(folds, int) else len(folds))
     unfinished = output.with_name(f"{STALE_PREFIX}{output.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         _write_cases(cases, read, unfinished)
         names = [case.name for case in cases]
+        parts = np.array_split(names, folds) if isinstance(folds, int) else folds
         content = {
             "name": public.name,
             "description": public.description,
             "modality": public.modality,
             "labels": dict(labels),
-            "folds": [[str(name) for name in fold] for fold in np.array_split(names, folds)],
+            "folds": [[str(name) for name in fold] for fold in parts],
             "cases": names,
         }
         write_json(unfinished / DATASET_FILE, content)
+        for name, rounds in (splits or {}).items():
+            write_json(unfinished / name, {"folds": [{part: list(own) for part, own in one.items()} for one in rounds]})
         if output.is_dir():
             output.rmdir()
         unfinished.rename(output)

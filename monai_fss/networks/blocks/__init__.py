@@ -13,14 +13,12 @@ from .prototype import cosine_similarity, masked_average_pooling, support_protot
 from .pyramid_reasoning import PyramidReasoning, neighbourhood_attention, neighbourhood_weights
 
 __all__ = [
-    "neighbourhood_weights",
-    "neighbourhood_attention",
-    "PyramidReasoning",
+    "VOLUME_WINDOW",
     "CarafeDownsample",
     "CarafeUpsample",
     "CycleResemblanceAttention",
     "CycleResemblanceBlock",
-    "VOLUME_WINDOW",
+    "PyramidReasoning",
     "adaptive_local_prototypes",
     "at_least_single",
     "cells_of",
@@ -31,6 +29,8 @@ __all__ = [
     "grid_prototypes",
     "label_windows",
     "masked_average_pooling",
+    "neighbourhood_attention",
+    "neighbourhood_weights",
     "reassemble_down",
     "reassemble_up",
     "softmax_similarity",

@@ -28,7 +28,7 @@ from monai_fss.transforms import SliceOrientationd
 
 Small = Callable[[str], dict[str, Any]]
 LABELS = "1,4"
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread", "registered_once")]
 
 
 @pytest.fixture

@@ -4,17 +4,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
+from known_atlas import Known
 from monai.data import MetaTensor
 
 from monai_fss.inferers import AnchorPair, Atlas, OrganNetInferer, found_in
 from monai_fss.inferers.anchors.registered import anchors_on_grid
 from monai_fss.networks.nets import OrganNet
-from monai_fss.registration import DisplacementField, Grid
+from monai_fss.registration import Grid
 
 SHAPE = (20, 16, 12)
 
@@ -28,15 +27,6 @@ def scan(shift: int = 0) -> dict[str, MetaTensor]:
         image[box], label[box] = tone, value
     affine = torch.diag(torch.tensor([5.0, 5.0, 5.0, 1.0], dtype=torch.float64))
     return {"image": MetaTensor(image, affine=affine), "label": MetaTensor(label, affine=affine)}
-
-
-class Known(Atlas):
-    """An atlas whose registrations are known: two voxels along the first axis."""
-
-    def field(self, fixed: MetaTensor, moving: MetaTensor, settings: Any = None) -> DisplacementField:
-        matrix = np.eye(4)
-        matrix[0, 3] = -10.0
-        return DisplacementField.from_affine(matrix, self.grid(fixed))
 
 
 def known(*scans: dict[str, MetaTensor]) -> Known:
