@@ -14,6 +14,7 @@ from monai_fss.apps.suggest import known_signature, scaled_scan
 
 if TYPE_CHECKING:
     import torch
+
     from monai_fss.data import ContentCache
 
 __all__ = ["choose_support", "most_alike"]
