@@ -1,0 +1,256 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""A real MONAI Label server with the app, five synthetic studies, and the requests that 3D Slicer and OHIF send.
+
+make label    # makes the environment that these tests run in, and runs them
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from label_server import QUICK, LabelServer
+
+from monai_fss.apps import cli
+from monai_fss.data import DatasetFolder, write_phantom_dataset
+from monai_fss.data.reading.volume import read_scan
+from monai_fss.metrics import strict_dice
+
+pytest.importorskip("monailabel", reason="needs MONAI Label, in an environment of its own: make label")
+pytestmark = [pytest.mark.label, pytest.mark.slow, pytest.mark.timeout(900)]
+QUERIES = ["case_02", "case_03", "case_04", "case_05"]
+
+
+@dataclass
+class Scene:
+    """A server with one labelled study, and what was answered before there was one."""
+
+    server: LabelServer
+    data: DatasetFolder
+    before: Any
+    saved: Any
+    answers: dict[str, Any] = field(default_factory=dict)
+
+    def mask(self, case: str, params: dict[str, Any], model: str = "atlas") -> np.ndarray:
+        answer = self.server.infer(model, case, params, "image")
+        assert answer.status_code == 200, answer.text
+        return voxels(answer.content, self.server.app.parent)
+
+    def label(self, case: str) -> Path:
+        label = self.data.cases[case].label
+        assert label is not None
+        return label
+
+
+def voxels(content: bytes, folder: Path, ending: str = ".nii.gz") -> np.ndarray:
+    file = folder / f"answer{ending}"
+    file.write_bytes(content)
+    return read_scan(file)[0]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("label")
+    write_phantom_dataset(folder / "data", n_cases=5, shape=(64, 64, 24), spacing=(5, 5, 9), variation=0.6)
+    data = DatasetFolder.read(folder / "data")
+    shutil.copytree(folder / "data" / "images", folder / "studies")
+    whole = (folder / "studies" / "case_02.nii.gz").read_bytes()
+    (folder / "studies" / "broken.nii.gz").write_bytes(whole[:3000])
+    assert cli.main(["label-app", str(folder / "app")]) == 0
+    server = LabelServer(folder / "app", folder / "studies", environment, "--conf", "zoo_source", "ngc")
+    try:
+        before = server.infer("atlas", "case_02", QUICK)
+        label = data.cases["case_01"].label
+        assert label is not None
+        yield Scene(server, data, before, server.save_label("case_01", label, data.labels))
+    finally:
+        server.kill()
+
+
+def test_it_answers_soon_and_says_what_it_has(scene: Scene) -> None:
+    assert scene.server.seconds < 60, "15 s on two free processors"
+    info = scene.server.get("/info/").json()
+    assert list(info["models"])[0] == "atlas" and info["models"]["scribbles"]["type"] == "scribbles"
+    assert info["models"]["atlas"]["labels"] == scene.data.labels and info["labels"] == list(scene.data.labels)
+    assert {"adnet", "prnet", "unet_3d"} <= info["trainers"].keys()
+    assert list(info["strategies"]) == ["suggest", "worst_quality"]
+
+
+def test_without_a_label_it_says_what_to_do(scene: Scene) -> None:
+    assert scene.before.status_code == 400
+    assert scene.before.json()["detail"] == (
+        "no study of the datastore has a label with the tag 'final': there is nothing to segment by. Label one study "
+        "and submit its label."
+    )
+    assert scene.saved.json() == {"problems": [], "image": "case_01", "label": "case_01"}
+
+
+def test_one_labelled_study_segments_the_others(scene: Scene) -> None:
+    scores = []
+    for case in QUERIES:
+        mask, truth = scene.mask(case, QUICK), read_scan(scene.label(case))[0]
+        scores += [strict_dice(mask == value, truth == value) for value in scene.data.labels.values()]
+    print(f"mean Dice of {len(scores)} organs: {np.mean(scores):.3f}")
+    assert np.mean(scores) >= 0.85
+
+
+def test_masks_equal_those_of_the_command(scene: Scene, tmp_path: Path) -> None:
+    data = scene.data.root
+    words = ["segment", "--support-image", str(data / "images" / "case_01.nii.gz"), "--images"]
+    words += [str(data / "images" / "case_03.nii.gz"), "--output", str(tmp_path / "out"), "--no-quality"]
+    words += ["--support-label", str(data / "labels" / "case_01.nii.gz"), "--no-overlays"]
+    assert cli.main([*words, "--set", "preset=fast", "spacing=[6,6,9]", "starts=1"]) == 0
+    known = nib.Nifti1Image.from_filename(tmp_path / "out" / "case_03.nii.gz")
+    answer = scene.server.infer("atlas", "case_03", QUICK, "image")
+    file = tmp_path / "answer.nii.gz"
+    file.write_bytes(answer.content)
+    mask = nib.Nifti1Image.from_filename(file)
+    np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(known.dataobj))
+    assert mask.header.binaryblock == known.header.binaryblock
+
+
+def test_names_quality_and_support_stand_in_the_json(scene: Scene) -> None:
+    params = scene.server.infer("atlas", "case_02", {**QUICK, "quality": True}).json()
+    assert params["label_names"] == scene.data.labels and params["support"] == ["case_01"]
+    assert [organ["name"] for organ in params["organs"]] == list(scene.data.labels)
+    assert all(0 < organ["quality"] <= 1 and organ["volume_ml"] > 0 for organ in params["organs"])
+    assert params["worst_quality"] == min(organ["quality"] for organ in params["organs"])
+    assert params["left_out"] == {}
+
+
+def test_what_slicer_sends_comes_back_as_it_reads_it(scene: Scene, tmp_path: Path) -> None:
+    """Values 1, 2, ... by the order of the names, as NRRD; a study that is uploaded, too."""
+    sent = {**QUICK, "organs": "spleen,liver", "result_extension": ".nrrd", "result_dtype": "uint8", "client_id": "me"}
+    answer = scene.server.infer("atlas", "case_03", sent, "")
+    kind, _, rest = answer.headers["content-type"].partition("; boundary=")
+    parts = answer.content.split(f"--{rest}".encode())
+    assert kind == "multipart/form-data" and len(parts) == 4
+    params = json.loads(parts[1].partition(b"\r\n\r\n")[2])
+    assert params["label_names"] == {"liver": 1, "spleen": 2}
+    (tmp_path / "mask.nrrd").write_bytes(parts[2].partition(b"\r\n\r\n")[2][:-2])
+    mask, affine = read_scan(tmp_path / "mask.nrrd")
+    own, where = read_scan(scene.server.studies / "case_03.nii.gz")
+    np.testing.assert_allclose(affine, where, atol=1e-4)
+    whole = scene.mask("case_03", QUICK)
+    assert mask.shape == own.shape and set(np.unique(mask)) == {0, 1, 2}
+    assert strict_dice(mask == 1, whole == 1) > 0.99 and strict_dice(mask == 2, whole == 4) > 0.99
+    again = scene.server.infer("atlas", "", QUICK, "image", file=scene.data.cases["case_03"].image)
+    np.testing.assert_array_equal(voxels(again.content, tmp_path), whole)
+
+
+def test_what_ohif_sends_keeps_the_values_of_info(scene: Scene, tmp_path: Path) -> None:
+    sent = {**QUICK, "result_extension": ".nrrd", "result_dtype": "uint8", "result_compress": False}
+    answer = scene.server.infer("atlas", "case_03", {**sent, "restore_label_idx": False}, "image")
+    mask = voxels(answer.content, tmp_path, ".nrrd")
+    np.testing.assert_array_equal(mask, scene.mask("case_03", QUICK))
+
+
+@pytest.mark.parametrize(
+    ("model", "image", "params", "told"),
+    [
+        ("atlas", "case_99", {}, "study 'case_99': is not in the datastore, which holds broken, case_01"),
+        ("atlas", "case_02", {"organs": "liver,brain"}, "organs brain: not known here. Known organs: liver, "),
+        ("atlas", "case_02", {"support": "case_02"}, "support case_02: has no label with the tag 'final'."),
+        ("atlas", "case_01", {}, "no study of the datastore besides this one has a label with the tag 'final'"),
+        ("atlas", "case_02", {"set": "spacin=3"}, "Did you mean spacing?"),
+        ("atlas", "case_02", {"device": "tpu"}, "device 'tpu': is not known. Give cpu or cuda."),
+        ("atlas", "case_02", {"result_extension": ".jpg"}, "result_extension '.jpg': is not known."),
+        ("alpnet", "case_02", {}, "model 'alpnet': is not here. There are atlas"),
+    ],
+)
+def test_what_is_refused_is_400_with_the_sentence(
+    scene: Scene, model: str, image: str, params: dict[str, Any], told: str
+) -> None:
+    answer = scene.server.infer(model, image, params)
+    assert answer.status_code == 400 and told in answer.json()["detail"]
+
+
+def test_a_broken_scan_is_refused(scene: Scene) -> None:
+    for study, sent in (("broken", {}), ("", {"file": scene.server.studies / "broken.nii.gz"})):
+        answer = scene.server.infer("atlas", study, QUICK, **sent)
+        assert answer.status_code == 400 and "file is damaged" in answer.json()["detail"], answer.text
+
+
+def test_active_learning_proposes(scene: Scene) -> None:
+    proposed = scene.server.post("/activelearning/suggest", {"client_id": "me"})
+    assert proposed.status_code == 200 and proposed.json()["id"] in QUERIES
+    assert proposed.json()["why"] == "worst covered so far" and "broken.nii.gz" in proposed.json()["passed_over"][0]
+    scene.server.infer("atlas", "case_02", {**QUICK, "quality": True})
+    review = scene.server.post("/activelearning/worst_quality")
+    assert review.status_code == 200 and review.json()["id"] == "case_02" and 0 <= review.json()["worst_quality"] <= 1
+
+
+def test_training_starts_reports_ends_and_its_model_answers(scene: Scene) -> None:
+    small = "steps_per_epoch=1,size=[64,64],pixdim=5,supervoxel_ml=40,batch_size=1,val_queries=0,tensorboard=false"
+    refused = scene.server.post("/train/adnet", {"set": "stepz=3"}, run_sync=True)
+    assert refused.status_code == 400 and "stepz" in refused.json()["detail"]
+    started = scene.server.post("/train/adnet", {"steps": 3, "device": "cpu", "set": small})
+    assert started.status_code == 200 and started.json()["status"] in ("SUBMITTED", "RUNNING")
+    deadline = time.monotonic() + 600
+    while (status := scene.server.get("/train/").json())["status"] in ("SUBMITTED", "RUNNING"):
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert status["status"] == "DONE", status
+    stats = scene.server.get("/info/").json()["train_stats"]["adnet"]
+    assert (stats["epoch"], stats["total_epochs"]) == (3, 3) and stats["total_time"] > 0
+    trained = json.loads((scene.server.app / "model" / "adnet" / "trained.json").read_text())
+    assert trained["studies"] == ["case_01", *QUERIES] and trained["steps"] == 3
+    assert "broken.nii.gz" in trained["passed_over"][0]
+    answer = scene.server.infer("adnet", "case_02", {"device": "cpu"})
+    assert answer.status_code == 200 and answer.json()["method"] == "adnet"
+    assert answer.json()["label_names"] == scene.data.labels
+
+
+def test_a_hundred_requests_eight_at_a_time(scene: Scene) -> None:
+    ask = [(case, {**QUICK, "organs": organ}) for organ in ("", "liver", "spleen") for case in QUERIES]
+    for case, params in ask[:8]:
+        scene.server.infer("atlas", case, params)
+    before = scene.server.memory()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda number: scene.server.infer("atlas", *ask[number % len(ask)]), range(100)))
+    after = scene.server.memory()
+    print(f"memory before {before / 1e6:.0f} MB, after 100 requests {after / 1e6:.0f} MB")
+    assert [answer.status_code for answer in answers] == [200] * 100
+    assert after < before + 100e6
+
+
+def test_a_killed_server_starts_again_and_has_lost_nothing(scene: Scene) -> None:
+    before = scene.mask("case_02", QUICK)
+    scene.server.kill()
+    scene.server.start()
+    began = time.monotonic()
+    np.testing.assert_array_equal(scene.mask("case_02", QUICK), before)
+    seconds = time.monotonic() - began
+    print(f"/info/ after {scene.server.seconds:.1f} s, first answer, registered before, after {seconds:.1f} s")
+    assert scene.server.get("/info/").json()["datastore"]["completed"] == 1
+
+
+def test_a_second_label_changes_the_result(scene: Scene) -> None:
+    """Numbered in another order, as another segmentation of 3D Slicer would be: organs are told by their names."""
+    before = scene.mask("case_02", QUICK)
+    label, affine = read_scan(scene.label("case_03"))
+    turned = np.zeros_like(label)
+    names = list(scene.data.labels)
+    for place, name in enumerate(reversed(names), 1):
+        turned[label == scene.data.labels[name]] = place
+    file = scene.server.app.parent / "turned.nii.gz"
+    nib.save(nib.Nifti1Image(turned, affine), file)
+    scene.server.save_label("case_03", file, {name: place for place, name in enumerate(reversed(names), 1)})
+    after = scene.mask("case_02", QUICK)
+    truth = read_scan(scene.label("case_02"))[0]
+    scores = [strict_dice(after == value, truth == value) for value in scene.data.labels.values()]
+    assert (after != before).any() and np.mean(scores) > 0.85
+    assert scene.server.infer("atlas", "case_02", QUICK).json()["support"] == ["case_01", "case_03"]
+    one = scene.server.infer("atlas", "case_02", {**QUICK, "most_alike": 1}).json()["support"]
+    assert one in (["case_01"], ["case_03"])
+    np.testing.assert_array_equal(scene.mask("case_02", {**QUICK, "support": "case_01"}), before)
