@@ -78,7 +78,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str])
 
 
 def test_it_answers_soon_and_says_what_it_has(scene: Scene) -> None:
-    assert scene.server.seconds < 60, "15 s on two free processors"
+    print(f"/info/ after {scene.server.seconds:.1f} s, {scene.server.cpu_seconds:.1f} s of a processor")
+    assert scene.server.cpu_seconds < 15
     info = scene.server.get("/info/").json()
     assert list(info["models"])[0] == "atlas" and info["models"]["scribbles"]["type"] == "scribbles"
     assert info["models"]["atlas"]["labels"] == scene.data.labels and info["labels"] == list(scene.data.labels)

