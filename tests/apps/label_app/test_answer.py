@@ -101,7 +101,7 @@ def test_what_a_run_warns_of_and_refuses_is_handed_on(
 
 def test_renumbered_labels_are_dropped_and_made_again(studies: list[Study], trained: Path, tmp_path: Path) -> None:
     other = {"label_info": [{"name": name, "idx": 5 - place} for place, name in enumerate("abcde")]}
-    turned = Study("case_02", studies[1].image, studies[0].label, other)
+    turned = Study("case_01", studies[0].image, studies[0].label, other)
     declared = {name: place for place, name in enumerate("abcde", 1)}
     place, first = Workplace(tmp_path / "cache", declared), Study("z", studies[2].image)
     wish = wanted({"device": "cpu", "quality": False}, Segmenter("mine", Method("adnet"), trained / "model.pt"))
