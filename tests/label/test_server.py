@@ -8,6 +8,7 @@ make label    # makes the environment that these tests run in, and runs them
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import time
 from collections.abc import Iterator
@@ -19,12 +20,14 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from installed_bundles import small_training
 from label_server import QUICK, LabelServer
 
 from monai_fss.apps import cli
 from monai_fss.data import DatasetFolder, write_phantom_dataset
 from monai_fss.data.reading.volume import read_scan
 from monai_fss.metrics import strict_dice
+from monai_fss.transforms.scribbles_from_mask import scribbles_from_mask
 
 pytest.importorskip("monailabel", reason="needs MONAI Label, in an environment of its own: make label")
 pytestmark = [pytest.mark.label, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -56,6 +59,15 @@ def voxels(content: bytes, folder: Path, ending: str = ".nii.gz") -> np.ndarray:
     file = folder / f"answer{ending}"
     file.write_bytes(content)
     return read_scan(file)[0]
+
+
+def wait(scene: Scene, path: str) -> dict[str, Any]:
+    """Until a task in the background has ended; its status."""
+    deadline = time.monotonic() + 800
+    while (status := scene.server.get(path).json())["status"] in ("SUBMITTED", "RUNNING"):
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    return dict(status)
 
 
 @pytest.fixture(scope="module")
@@ -197,10 +209,7 @@ def test_training_starts_reports_ends_and_its_model_answers(scene: Scene) -> Non
     assert refused.status_code == 400 and "stepz" in refused.json()["detail"]
     started = scene.server.post("/train/adnet", {"steps": 3, "device": "cpu", "set": small})
     assert started.status_code == 200 and started.json()["status"] in ("SUBMITTED", "RUNNING")
-    deadline = time.monotonic() + 600
-    while (status := scene.server.get("/train/").json())["status"] in ("SUBMITTED", "RUNNING"):
-        assert time.monotonic() < deadline
-        time.sleep(1)
+    status = wait(scene, "/train/")
     assert status["status"] == "DONE", status
     stats = scene.server.get("/info/").json()["train_stats"]["adnet"]
     assert (stats["epoch"], stats["total_epochs"]) == (3, 3) and stats["total_time"] > 0
@@ -210,6 +219,63 @@ def test_training_starts_reports_ends_and_its_model_answers(scene: Scene) -> Non
     answer = scene.server.infer("adnet", "case_02", {"device": "cpu"})
     assert answer.status_code == 200 and answer.json()["method"] == "adnet"
     assert answer.json()["label_names"] == scene.data.labels
+
+
+def test_all_at_once_are_segmented_and_kept_for_review(scene: Scene) -> None:
+    started = scene.server.post("/batch/infer/atlas", {**QUICK, "quality": True}, images="unlabeled")
+    assert started.status_code == 200
+    wait(scene, "/batch/infer/")
+    objects = scene.server.get("/datastore/", output="all").json()["objects"]
+    assert sorted(name for name, known in objects.items() if "original" in known["labels"]) == QUERIES
+    kept = objects["case_04"]["labels"]["original"]["info"]
+    assert kept["params"]["label_names"] == scene.data.labels, "3D Slicer names the segments by it"
+    rated = {case: objects[case]["image"]["info"]["monai_fss_quality"]["worst_quality"] for case in QUERIES}
+    assert scene.server.post("/activelearning/worst_quality").json()["id"] == min(rated, key=lambda case: rated[case])
+
+
+def test_scribbles_become_a_mask_and_train_prnet(scene: Scene, tmp_path: Path) -> None:
+    """As 3D Slicer sends them: all segments in one file, those of the scribbles last."""
+    truth, affine = read_scan(scene.label("case_04"))
+    answers = []
+    for name in ("liver", "spleen"):
+        value = scene.data.labels[name]
+        drawn = scribbles_from_mask((truth == value).astype(np.uint8), (5, 5, 9), 5, 2)
+        file = tmp_path / f"{name}.nii.gz"
+        nib.save(nib.Nifti1Image(np.where(drawn == 2, 7, np.where(drawn == 1, 6, 0)).astype(np.uint8), affine), file)
+        names = [*scene.data.labels, "foreground_scribbles", "background_scribbles"]
+        listed = [{"name": segment, "id": number} for number, segment in enumerate(names, 1)]
+        sent = {"roi": [], "label_info": listed, "selected_label_name": name, "result_extension": ".nrrd", "keep": True}
+        answers.append(scene.server.infer("scribbles", "case_04", sent, "image", label=file))
+        assert answers[-1].status_code == 200, answers[-1].text
+        grown = voxels(answers[-1].content, tmp_path, ".nrrd")
+        assert set(np.unique(grown)) == {0, 1} and strict_dice(grown == 1, truth == value) > 0.85
+    kept = read_scan(scene.server.studies / "labels" / "scribbles" / "case_04.nii.gz")[0]
+    assert set(np.unique(kept)) == {0, 1, 4, 255}
+    refused = scene.server.infer("scribbles", "case_04", {})
+    assert refused.status_code == 400 and "no file of them was sent" in refused.json()["detail"]
+    small = {key: value for key, value in small_training("prnet").items() if key not in ("support", "labels", "steps")}
+    sets = [f"{key}={json.dumps(value)}" for key, value in small.items()]
+    started = scene.server.post("/train/prnet", {"steps": 2, "device": "cpu", "set": sets})
+    assert started.status_code == 200
+    assert wait(scene, "/train/")["status"] == "DONE"
+    answer = scene.server.infer("prnet", "case_02", {"device": "cpu", "quality": False})
+    assert answer.status_code == 200 and answer.json()["label_names"] == {"liver": 1, "spleen": 4}
+
+
+def test_the_example_labels_one_study_and_receives_the_rest(
+    scene: Scene, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = runpy.run_path(str(repository / "examples" / "label_client.py"))
+    names = ",".join(f"{name}={value}" for name, value in scene.data.labels.items())
+    shutil.copy(scene.server.studies / "broken.nii.gz", tmp_path)
+    (scene.server.studies / "broken.nii.gz").unlink()
+    while "broken" in scene.server.get("/datastore/", output="all").json()["objects"]:
+        time.sleep(0.5)
+    example["main"](scene.server.url, "case_01", str(scene.label("case_01")), names, str(tmp_path / "masks"))
+    head, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert head == ["study", "organ", "ml", "quality"] and len(rows) >= 5
+    for case in {row[0] for row in rows}:
+        assert set(np.unique(read_scan(tmp_path / "masks" / f"{case}.nii.gz")[0])) <= {0, *scene.data.labels.values()}
 
 
 def test_a_hundred_requests_eight_at_a_time(scene: Scene) -> None:
