@@ -228,9 +228,18 @@ class FewShotApp(MONAILabelApp):
             return super().infer({**request, STUDY: study, STUDIES: studies}, datastore)
 
     def batch_infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
-        """Segment many; without a graphics card MONAI Label would look for one to share them out to."""
+        """Segment many; one that is refused does not stop the others. Without a graphics card MONAI Label would look
+        for one to share them out to."""
         with in_words():
-            return super().batch_infer({"multi_gpu": torch.cuda.is_available(), **request}, datastore)
+            asked = {"multi_gpu": torch.cuda.is_available(), **request}
+            return self._batch_infer(asked, datastore or self.datastore(), self._infer_or_say)
+
+    def _infer_or_say(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        try:
+            return self.infer(request, datastore)
+        except HTTPException as error:
+            print(f"{request['image']}: not segmented: {error.detail}", flush=True)
+            return {"label": None, "file": None, "params": {"refused": error.detail}}
 
     def train(self, request: dict[str, Any]) -> dict[str, Any]:
         """Train: in a process of its own, whose last line is the reason where it is refused."""
