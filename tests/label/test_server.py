@@ -188,6 +188,11 @@ def test_what_is_refused_is_400_with_the_sentence(
     assert answer.status_code == 400 and told in answer.json()["detail"]
 
 
+def test_a_label_of_no_study_is_refused(scene: Scene) -> None:
+    answer = scene.server.save_label("case_99", scene.label("case_02"), scene.data.labels)
+    assert answer.status_code == 400 and answer.json()["detail"] == "Image case_99 not found"
+
+
 def test_a_broken_scan_is_refused(scene: Scene) -> None:
     for study, sent in (("broken", {}), ("", {"file": scene.server.studies / "broken.nii.gz"})):
         answer = scene.server.infer("atlas", study, QUICK, **sent)

@@ -179,6 +179,18 @@ class FewShotApp(MONAILabelApp):
         text = "Few-shot segmentation: label one study and submit it, the others are segmented by it"
         super().__init__(app_dir, studies, dict(conf), "monai_fss", text, __version__)
 
+    def init_datastore(self) -> Datastore:
+        """MONAI Label's own, whose refusal of a label (of a study that there is not) is told in words."""
+        store = super().init_datastore()
+        save = store.save_label
+
+        def save_label(*given: Any, **named: Any) -> Any:
+            with in_words():
+                return save(*given, **named)
+
+        store.save_label = save_label
+        return store
+
     def init_infers(self) -> dict[str, InferTask]:
         """The atlas, each trained model, and scribbles."""
         found, self.unusable = find_segmenters(self.models)
@@ -231,7 +243,8 @@ class FewShotApp(MONAILabelApp):
         """Segment many; one that is refused does not stop the others. Without a graphics card MONAI Label would look
         for one to share them out to."""
         with in_words():
-            asked = {"multi_gpu": torch.cuda.is_available(), **request}
+            # 3D Slicer opens what is kept as it reads an answer.
+            asked = {"multi_gpu": torch.cuda.is_available(), "restore_label_idx": True, **request}
             return self._batch_infer(asked, datastore or self.datastore(), self._infer_or_say)
 
     def _infer_or_say(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
