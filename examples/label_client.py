@@ -2,11 +2,12 @@
 # Licensed under the Apache License, Version 2.0: see LICENSE.
 """Label one study of a MONAI Label server by REST, and receive the masks of the others: what a viewer does, in Python.
 
-    python examples/label_client.py http://127.0.0.1:8000 case_01 case_01_label.nii.gz liver=1,spleen=4 OUTPUT
+    python examples/label_client.py http://127.0.0.1:8000 case_01 case_01_label.nii.gz liver=1,spleen=4 OUTPUT [SETTINGS]
 
 The server runs the app of `monai-fss label-app` (see docs/monai_label.md). This sends the label of the study with the
 names of its values, asks the model "atlas" for every study without a final label, writes OUTPUT/<study>.nii.gz and
-prints volume and quality of each organ. Python's own library is all that it needs.
+prints volume and quality of each organ. SETTINGS are the method's, as of `monai-fss segment --set`, with commas between;
+without them preset=fast. Python's own library is all that it needs.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def call(
     return json.loads(found["params"].get_payload()), found["image"].get_payload(decode=True)
 
 
-def main(server: str, study: str, label: str, names: str, output: str) -> None:
+def main(server: str, study: str, label: str, names: str, output: str, settings: str = "preset=fast") -> None:
     """Send a label, receive masks, print a table."""
     listed = [
         {"name": name, "idx": int(value)} for name, _, value in (pair.partition("=") for pair in names.split(","))
@@ -88,7 +89,7 @@ def main(server: str, study: str, label: str, names: str, output: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{'study':20} {'organ':16} {'ml':>8} {'quality':>8}")
     for name in sorted(name for name, known in studies["objects"].items() if "final" not in known["labels"]):
-        told, mask = call("POST", f"{server}/infer/atlas", {"image": name, "output": "all"}, {"preset": "fast"})
+        told, mask = call("POST", f"{server}/infer/atlas", {"image": name, "output": "all"}, {"set": settings})
         (folder / f"{name}.nii.gz").write_bytes(mask)
         for organ in told["organs"]:
             note = f"  {organ['note']}" if organ["note"] else ""

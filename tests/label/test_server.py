@@ -276,7 +276,8 @@ def test_the_example_labels_one_study_and_receives_the_rest(
     (scene.server.studies / "broken.nii.gz").unlink()
     while "broken" in scene.server.get("/datastore/", output="all").json()["objects"]:
         time.sleep(0.5)
-    example["main"](scene.server.url, "case_01", str(scene.label("case_01")), names, str(tmp_path / "masks"))
+    words = [scene.server.url, "case_01", str(scene.label("case_01")), names, str(tmp_path / "masks")]
+    example["main"](*words, f"preset=fast,{QUICK['set']}")
     head, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
     assert head == ["study", "organ", "ml", "quality"] and len(rows) >= 5
     for case in {row[0] for row in rows}:
