@@ -2,12 +2,12 @@
 # Licensed under the Apache License, Version 2.0: see LICENSE.
 """Label one study of a MONAI Label server by REST, and receive the masks of the others: what a viewer does, in Python.
 
-    python examples/label_client.py http://127.0.0.1:8000 case_01 case_01_label.nii.gz liver=1,spleen=4 OUTPUT [SETTINGS]
+    python examples/label_client.py http://127.0.0.1:8000 case_01 LABEL.nii.gz liver=1,spleen=4 OUTPUT [SETTINGS]
 
 The server runs the app of `monai-fss label-app` (see docs/monai_label.md). This sends the label of the study with the
 names of its values, asks the model "atlas" for every study without a final label, writes OUTPUT/<study>.nii.gz and
-prints volume and quality of each organ. SETTINGS are the method's, as of `monai-fss segment --set`, with commas between;
-without them preset=fast. Python's own library is all that it needs.
+prints volume and quality of each organ. SETTINGS are the method's, as of `monai-fss segment --set`, with commas
+between; without them preset=fast. Python's own library is all that it needs.
 """
 
 from __future__ import annotations
