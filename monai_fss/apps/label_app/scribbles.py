@@ -150,7 +150,15 @@ def merged_scribbles(marks: Marks, organs: Mapping[str, int], before: np.ndarray
 
     Returns:
         (H, W, D): values of the organs, :data:`BACKGROUND` for the background.
+
+    Raises:
+        UsageError: an organ has the value of the background.
     """
+    if BACKGROUND in organs.values():
+        name = next(name for name, value in organs.items() if value == BACKGROUND)
+        raise UsageError(
+            f"organ {name}: has the value {BACKGROUND}, that of the background's scribbles. Number it anew."
+        )
     label = np.zeros(marks.background.shape, np.int16) if before is None else before.astype(np.int16)
     label[np.isin(label, [organs[name] for name in marks.organs])] = 0
     label[marks.background & (label == 0)] = BACKGROUND

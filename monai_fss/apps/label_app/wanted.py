@@ -14,7 +14,7 @@ from monai_fss.apps.label_app.models import ATLAS, Segmenter
 from monai_fss.apps.methods.settings import device_setting, parse_settings, split_pairs
 from monai_fss.apps.segment.options import prior_setting
 
-__all__ = ["Wanted", "device_of", "organ_values", "pairs_of", "wanted", "words_of"]
+__all__ = ["Wanted", "device_of", "extension_of", "organ_values", "pairs_of", "wanted", "words_of"]
 
 # Settings that have a parameter of their own, or are the app's business.
 RESERVED = {
@@ -78,10 +78,7 @@ def wanted(request: Mapping[str, Any], segmenter: Segmenter) -> Wanted:
         )
     if not str(most).isdecimal():
         problems.append(f"most_alike {most!r}: is not a number of studies. Give 0 for all, or 1 and more.")
-    extension = str(request.get("result_extension") or "")
-    if extension and extension not in _FORMATS:
-        problems.append(f"result_extension {extension!r}: is not known. Choose from {', '.join(_FORMATS)}.")
-    for read in (_pairs, _device, _options):
+    for read in (_pairs, _device, _options, _extension):
         try:
             settings |= read(request, segmenter)
         except UsageError as error:
@@ -89,9 +86,21 @@ def wanted(request: Mapping[str, Any], segmenter: Segmenter) -> Wanted:
     if problems:
         raise UsageError(problems)
     settings["quality"] = _flag(request.get("quality", True))
-    in_order = _flag(request.get("restore_label_idx", bool(extension)))
+    in_order = _flag(request.get("restore_label_idx", bool(request.get("result_extension"))))
     organs = tuple(words_of(request.get("organs")))
-    return Wanted(segmenter, organs, tuple(support), int(most), settings, extension or _FORMATS[0], in_order)
+    return Wanted(segmenter, organs, tuple(support), int(most), settings, extension_of(request), in_order)
+
+
+def extension_of(request: Mapping[str, Any]) -> str:
+    """The ending of the file that the parameter ``result_extension`` asks for; ``.nii.gz`` without it.
+
+    Raises:
+        UsageError: no mask is written in this format.
+    """
+    extension = str(request.get("result_extension") or _FORMATS[0])
+    if extension not in _FORMATS:
+        raise UsageError(f"result_extension {extension!r}: is not known. Choose from {', '.join(_FORMATS)}.")
+    return extension
 
 
 def organ_values(names: Sequence[str], organs: Mapping[str, int]) -> list[int] | None:
@@ -148,6 +157,11 @@ def device_of(value: Any) -> dict[str, str]:
 def _pairs(request: Mapping[str, Any], segmenter: Segmenter) -> dict[str, Any]:
     method = segmenter.method
     return parse_settings(pairs_of(request.get("set")), [method.inference_file], method.reserve(RESERVED), "set ")
+
+
+def _extension(request: Mapping[str, Any], segmenter: Segmenter) -> dict[str, Any]:
+    extension_of(request)
+    return {}
 
 
 def _device(request: Mapping[str, Any], segmenter: Segmenter) -> dict[str, Any]:

@@ -87,6 +87,8 @@ def test_scribbles_of_one_organ_after_another_are_kept_together(cubes: tuple[Pat
     label = merged_scribbles(again, organs, merged_scribbles(second, organs, merged_scribbles(first, organs, None)))
     rows = {value: sorted({int(x) for x in np.argwhere(label == value)[:, 0]}) for value in (1, 2, BACKGROUND)}
     assert rows == {1: [13], 2: [26], BACKGROUND: [4, 36]}
+    with pytest.raises(UsageError, match="organ heart: has the value 255"):
+        merged_scribbles(first, {**organs, "heart": 255}, None)
 
 
 def test_the_scribbled_study_is_named_where_there_are_several() -> None:

@@ -41,7 +41,7 @@ from monai_fss.apps.label_app.refusal import REFUSED, status_and_sentence
 from monai_fss.apps.label_app.scribbles import SCRIBBLES, grow, merged_scribbles, read_marks
 from monai_fss.apps.label_app.studies import Study, label_problems, named_study, studies_of
 from monai_fss.apps.label_app.training import progress, train_on_studies, training_options
-from monai_fss.apps.label_app.wanted import wanted
+from monai_fss.apps.label_app.wanted import extension_of, wanted
 from monai_fss.apps.methods.method import Method
 from monai_fss.data import ContentCache, LoadScan
 
@@ -112,7 +112,7 @@ class Scribbles(InferTask):
         image = Path(request["image"])
         marks = read_marks(image, Path(request["label"]), request)
         grown = grow(image, marks)
-        handle, name = tempfile.mkstemp(suffix=str(request.get("result_extension") or ".nii.gz"))
+        handle, name = tempfile.mkstemp(suffix=extension_of(request))
         os.close(handle)
         write_mask(Path(name), grown.mask, grown.affine, image)
         study = request.get(STUDY)
