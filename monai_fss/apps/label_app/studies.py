@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,28 +50,43 @@ class Study:
 
     Args:
         name: its id in the datastore.
-        image: the scan: a file, or the folder of a DICOM series.
+        place: the scan: a file, or the folder of a DICOM series; or what fetches it from a server of DICOM.
         label: its label with the tag ``final``; None where it has none.
         info: what the viewer sent with that label (``label_info``: a list of ``name`` and ``idx``).
         known: what the datastore knows of the study.
     """
 
     name: str
-    image: Path
+    place: Path | Callable[[], Path]
     label: Path | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
     known: Mapping[str, Any] = field(default_factory=dict)
 
+    @cached_property
+    def image(self) -> Path:
+        """The scan; it is fetched when it is first asked for."""
+        return self.place if isinstance(self.place, Path) else self.place()
 
-def studies_of(store: Store, tag: str = FINAL) -> list[Study]:
-    """The studies of a datastore in natural order of their names, with their labels of one tag; no file is read."""
+
+def studies_of(store: Store, tag: str = FINAL, local: type[Store] | None = None) -> list[Study]:
+    """
+    The studies of a datastore in natural order of their names, with their labels of one tag; no file is read.
+
+    Args:
+        store: the datastore.
+        tag: of the labels.
+        local: class of a store of files that ``store`` derives from, as MONAI Label's store of a DICOM server does,
+            which keeps here what was submitted here. Labels and what is known of studies are asked of it, so that a
+            server is asked for the list of studies alone. Default: the store's own class.
+    """
+    kind: Any = local if local is not None and isinstance(store, local) else type(store)
     found = []
     for name in sorted(store.list_images(), key=natural_key):
-        label = store.get_label_uri(name, tag)
+        label = kind.get_label_uri(store, name, tag)
         there = bool(label) and Path(label).is_file()
-        info = store.get_label_info(name, tag) if there else {}
-        image = Path(store.get_image_uri(name))
-        found.append(Study(name, image, Path(label) if there else None, dict(info), dict(store.get_image_info(name))))
+        info = dict(kind.get_label_info(store, name, tag)) if there else {}
+        known = dict(kind.get_image_info(store, name))
+        found.append(Study(name, _fetch(store, name), Path(label) if there else None, info, known))
     return found
 
 
@@ -112,6 +128,10 @@ def label_problems(study: Study) -> list[str]:
     except ScanError as error:
         return error.problems
     return []
+
+
+def _fetch(store: Store, name: str) -> Callable[[], Path]:
+    return lambda: Path(store.get_image_uri(name))
 
 
 def _some(names: list[str], most: int = 20) -> str:

@@ -41,6 +41,25 @@ def test_studies_come_in_natural_order_with_their_final_labels(tmp_path: Path) -
         named_study(studies, "case_3")
 
 
+def test_scans_of_a_server_are_fetched_when_they_are_asked_for(tmp_path: Path) -> None:
+    """Labels that were submitted here are asked of the files here, not of the server."""
+    fetched: list[str] = []
+
+    class Remote(FakeStore):
+        def get_image_uri(self, image_id: str) -> str:
+            fetched.append(image_id)
+            return super().get_image_uri(image_id)
+
+        def get_label_uri(self, label_id: str, label_tag: str) -> str:
+            raise AssertionError("the server knows labels by ids of their own")
+
+    label = np.ones((4, 4, 4), np.int16)
+    remote = Remote(tmp_path, {"a": (label, LIVER_FIRST), "b": (None, {})})
+    first, _ = studies_of(remote, local=FakeStore)
+    assert first.label is not None and first.info == LIVER_FIRST and fetched == []
+    assert first.image == first.image == tmp_path / "a.nii.gz" and fetched == ["a"]
+
+
 def test_a_scan_is_told_by_its_content_too(tmp_path: Path) -> None:
     study, other = studies_of(store(tmp_path, {"a": None, "b": None}))
     copy = tmp_path / "copy.nii.gz"

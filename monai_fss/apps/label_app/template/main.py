@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 from fastapi import HTTPException
+from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
@@ -39,7 +40,7 @@ from monai_fss.apps.label_app.models import Segmenter, find_segmenters, trainabl
 from monai_fss.apps.label_app.organs import declared_organs, organs_of
 from monai_fss.apps.label_app.refusal import REFUSED, status_and_sentence
 from monai_fss.apps.label_app.scribbles import SCRIBBLES, grow, merged_scribbles, read_marks
-from monai_fss.apps.label_app.studies import Study, label_problems, named_study, studies_of
+from monai_fss.apps.label_app.studies import FINAL, Study, label_problems, named_study, studies_of
 from monai_fss.apps.label_app.training import progress, train_on_studies, training_options
 from monai_fss.apps.label_app.wanted import extension_of, wanted
 from monai_fss.apps.methods.method import Method
@@ -61,6 +62,11 @@ def in_words() -> Iterator[None]:
         if status != REFUSED:
             logger.exception("request failed")
         raise HTTPException(status_code=status, detail=sentence) from error
+
+
+def local_studies(store: Datastore, tag: str = FINAL) -> list[Study]:
+    """The studies with their labels of one tag; of a DICOM server's with those that were submitted here."""
+    return studies_of(store, tag, LocalDatastore)
 
 
 class Segmentation(InferTask):
@@ -122,7 +128,7 @@ class Scribbles(InferTask):
 
     def _keep(self, study: str, marks: Any, image: Path) -> None:
         store = self.app.datastore()
-        organs = organs_of(studies_of(store), self.app.scribble_organs(marks.organs))
+        organs = self.app.scribble_organs(marks.organs)
         before = store.get_label_uri(study, SCRIBBLES)
         known = LoadScan(as_label=True)(before, like=image)[0].numpy() if before and os.path.isfile(before) else None
         with tempfile.TemporaryDirectory() as folder:
@@ -150,8 +156,8 @@ class Training(TrainTask):
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Train; the model is there when it returns."""
         folder = self.app.models / self.method.bundle
-        marked = studies_of(datastore, SCRIBBLES) if "scribbles" in self.method.known else []
-        return train_on_studies(self.method, studies_of(datastore), folder, self.app.place, request, marked)
+        marked = local_studies(datastore, SCRIBBLES) if "scribbles" in self.method.known else []
+        return train_on_studies(self.method, local_studies(datastore), folder, self.app.place, request, marked)
 
 
 class Next(Strategy):
@@ -163,7 +169,7 @@ class Next(Strategy):
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
         """The study, as ``id``, and why."""
-        return self.rule(studies_of(datastore))
+        return self.rule(local_studies(datastore))
 
 
 class FewShotApp(MONAILabelApp):
@@ -211,12 +217,12 @@ class FewShotApp(MONAILabelApp):
 
     def organs(self) -> dict[str, int]:
         """Organs of all labels, name to value."""
-        return organs_of(studies_of(self.datastore()), self.place.declared)
+        return organs_of(local_studies(self.datastore()), self.place.declared)
 
     def scribble_organs(self, names: Any) -> dict[str, int]:
         """Those declared and labelled, and such that are scribbled alone."""
         organs = self.organs()
-        kept = [name for study in studies_of(self.datastore(), SCRIBBLES) for name in _listed(study.info)]
+        kept = [name for study in local_studies(self.datastore(), SCRIBBLES) for name in _listed(study.info)]
         for name in [*kept, *names]:
             organs.setdefault(name, max(organs.values(), default=0) + 1)
         return organs
@@ -235,7 +241,7 @@ class FewShotApp(MONAILabelApp):
                 raise UsageError(self.unusable[name])
             if name not in self._infers:
                 raise UsageError(f"model {name!r}: is not here. There are {', '.join(self._infers)}.")
-            studies = studies_of(store)
+            studies = local_studies(store)
             study = None if os.path.exists(image) else named_study(studies, image).name
             return super().infer({**request, STUDY: study, STUDIES: studies}, datastore)
 
@@ -277,7 +283,7 @@ class FewShotApp(MONAILabelApp):
         super().on_save_label(image_id, label_id)
         drop_labels(self.place)
         with in_words():
-            return {"problems": label_problems(named_study(studies_of(self.datastore()), image_id))}
+            return {"problems": label_problems(named_study(local_studies(self.datastore()), image_id))}
 
 
 def _listed(info: Mapping[str, Any]) -> list[str]:
