@@ -161,6 +161,32 @@ def test_what_slicer_sends_comes_back_as_it_reads_it(scene: Scene, tmp_path: Pat
     np.testing.assert_array_equal(voxels(again.content, tmp_path), whole)
 
 
+def test_slicers_own_client_goes_the_whole_way(scene: Scene, tmp_path: Path) -> None:
+    """3D Slicer's plug-in sends its requests by this class, which MONAI Label installs."""
+    from monailabel.client import MONAILabelClient
+    from monailabel.client.client import MONAILabelClientException
+
+    client = MONAILabelClient(scene.server.url, str(tmp_path), "user-xyz")
+    info = client.info()
+    # Of a list of choices the plug-in sends the first.
+    chosen = {k: v[0] if isinstance(v, list) else v for k, v in info["models"]["atlas"]["config"].items()}
+    sample = client.next_sample("suggest", {})
+    assert sample["id"] in QUERIES and Path(sample["path"]).is_file()
+    session = client.create_session(sample["path"])["session_id"]
+    sent = {**chosen, **QUICK, "result_extension": ".nrrd", "result_dtype": "uint8"}
+    for more in ({"image_id": sample["id"]}, {"image_id": "", "session_id": session}):
+        file, params = client.infer("atlas", params=dict(sent), **more)
+        assert file.endswith(".nrrd") and params["label_names"] == scene.data.labels
+    with pytest.raises(MONAILabelClientException) as error:
+        client.infer("atlas", sample["id"], {**sent, "organs": "brain"})
+    assert "organs brain: not known here" in error.value.msg, "the plug-in shows it"
+    named = [{"name": name, "idx": value} for name, value in params["label_names"].items()]
+    saved = client.save_label(sample["id"], file, "review", {"label_info": named, "model": "atlas"})
+    assert saved["label"] == sample["id"] and "review" in client.datastore()["objects"][sample["id"]]["labels"]
+    np.testing.assert_array_equal(read_scan(client.download_label(sample["id"], "review"))[0], read_scan(file)[0])
+    assert client.train_status(check_if_running=True) is False
+
+
 def test_what_ohif_sends_keeps_the_values_of_info(scene: Scene, tmp_path: Path) -> None:
     sent = {**QUICK, "result_extension": ".nrrd", "result_dtype": "uint8", "result_compress": False}
     answer = scene.server.infer("atlas", "case_03", {**sent, "restore_label_idx": False}, "image")
