@@ -11,9 +11,7 @@ import json
 import runpy
 import shutil
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,72 +19,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 from installed_bundles import small_training
-from label_server import QUICK, LabelServer
+from label_scene import QUERIES, Scene, voxels, wait
+from label_server import QUICK
 
 from monai_fss.apps import cli
-from monai_fss.data import DatasetFolder, write_phantom_dataset
 from monai_fss.data.reading.volume import read_scan
 from monai_fss.metrics import strict_dice
 from monai_fss.transforms.scribbles_from_mask import scribbles_from_mask
 
 pytest.importorskip("monailabel", reason="needs MONAI Label, in an environment of its own: make label")
 pytestmark = [pytest.mark.label, pytest.mark.slow, pytest.mark.timeout(900)]
-QUERIES = ["case_02", "case_03", "case_04", "case_05"]
-
-
-@dataclass
-class Scene:
-    """A server with one labelled study, and what was answered before there was one."""
-
-    server: LabelServer
-    data: DatasetFolder
-    before: Any
-    saved: Any
-    answers: dict[str, Any] = field(default_factory=dict)
-
-    def mask(self, case: str, params: dict[str, Any], model: str = "atlas") -> np.ndarray:
-        answer = self.server.infer(model, case, params, "image")
-        assert answer.status_code == 200, answer.text
-        return voxels(answer.content, self.server.app.parent)
-
-    def label(self, case: str) -> Path:
-        label = self.data.cases[case].label
-        assert label is not None
-        return label
-
-
-def voxels(content: bytes, folder: Path, ending: str = ".nii.gz") -> np.ndarray:
-    file = folder / f"answer{ending}"
-    file.write_bytes(content)
-    return read_scan(file)[0]
-
-
-def wait(scene: Scene, path: str) -> dict[str, Any]:
-    """Until a task in the background has ended; its status."""
-    deadline = time.monotonic() + 800
-    while (status := scene.server.get(path).json())["status"] in ("SUBMITTED", "RUNNING"):
-        assert time.monotonic() < deadline
-        time.sleep(1)
-    return dict(status)
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[Scene]:
-    folder = tmp_path_factory.mktemp("label")
-    write_phantom_dataset(folder / "data", n_cases=5, shape=(64, 64, 24), spacing=(5, 5, 9), variation=0.6)
-    data = DatasetFolder.read(folder / "data")
-    shutil.copytree(folder / "data" / "images", folder / "studies")
-    whole = (folder / "studies" / "case_02.nii.gz").read_bytes()
-    (folder / "studies" / "broken.nii.gz").write_bytes(whole[:3000])
-    assert cli.main(["label-app", str(folder / "app")]) == 0
-    server = LabelServer(folder / "app", folder / "studies", environment, "--conf", "zoo_source", "ngc")
-    try:
-        before = server.infer("atlas", "case_02", QUICK)
-        label = data.cases["case_01"].label
-        assert label is not None
-        yield Scene(server, data, before, server.save_label("case_01", label, data.labels))
-    finally:
-        server.kill()
 
 
 def test_it_answers_soon_and_says_what_it_has(scene: Scene) -> None:
