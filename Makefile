@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PATHS := monai_fss tests bundles examples
 
-.PHONY: demo test fast lint clean
+.PHONY: demo test fast lint label clean
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -32,5 +32,20 @@ test: lint
 fast: lint
 	$(TESTS) -m "not slow and not real"
 
+# MONAI Label needs older libraries than the package itself: an environment of its own, and the tests of a real server.
+LABEL := .venv-label
+LABEL_STAMP := $(LABEL)/.installed
+APP := monai_fss/apps/label_app/template
+
+$(LABEL_STAMP): setup.cfg pyproject.toml $(APP)/requirements.txt
+	$(PYTHON) -m venv $(LABEL)
+	$(LABEL)/bin/python -m pip install --quiet torch==2.13.0
+	$(LABEL)/bin/python -m pip install --quiet -r $(APP)/requirements.txt -e . pytest pytest-timeout
+	$(LABEL)/bin/python tests/label/torchvision_shim.py
+	touch $(LABEL_STAMP)
+
+label: $(LABEL_STAMP)
+	PATH="$(CURDIR)/$(LABEL)/bin:$$PATH" OMP_NUM_THREADS=1 $(LABEL)/bin/python -m pytest -s tests/label
+
 clean:
-	rm -rf $(VENV) build dist demo *.egg-info
+	rm -rf $(VENV) $(LABEL) build dist demo *.egg-info

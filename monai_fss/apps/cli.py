@@ -34,6 +34,7 @@ COMMANDS = {
     "suggest": ("monai_fss.apps.suggest", "rank the scans of a data set: which to label first, which next"),
     "info": ("monai_fss.apps.info", "list versions, devices and the installed methods"),
     "new-bundle": ("monai_fss.apps.new_bundle.command", "write the bundle of a new few-shot method"),
+    "label-app": ("monai_fss.apps.label_app.command", "write the app for a MONAI Label server (3D Slicer, OHIF)"),
     "demo": ("monai_fss.apps.demo", "make synthetic scans, train, segment and score them"),
 }
 # Their output is what was asked for: --quiet leaves it.

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     import torch
     from monai.data import MetaTensor
 
-__all__ = ["COLUMNS", "Suggestion", "add_arguments", "run", "scaled_scan", "suggest"]
+    from monai_fss.data import ContentCache
+
+__all__ = ["COLUMNS", "Suggestion", "add_arguments", "known_signature", "run", "scaled_scan", "suggest"]
 
 COLUMNS = ("rank", "case", "why", "mean_distance", "nearest_chosen", "coverage_mean", "coverage_worst")
 FIRST, NEXT = "closest to the average", "worst covered so far"
@@ -87,7 +89,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def suggest(data: DatasetFolder, labelled: Sequence[str] = (), count: int | None = None) -> list[Suggestion]:
+def suggest(
+    data: DatasetFolder, labelled: Sequence[str] = (), count: int | None = None, cache: ContentCache | None = None
+) -> list[Suggestion]:
     """
     Rank the scans of a data set for labelling.
 
@@ -100,6 +104,7 @@ def suggest(data: DatasetFolder, labelled: Sequence[str] = (), count: int | None
             other scans to their 0th to 99.5th percentile, as in training.
         labelled: cases that are labelled already: the ranking goes on from them.
         count: how many to rank at most. Default: all that are left.
+        cache: keeps what the registrations gave. Default: nothing is kept.
 
     Returns:
         The ranking, in order.
@@ -110,7 +115,7 @@ def suggest(data: DatasetFolder, labelled: Sequence[str] = (), count: int | None
     from monai_fss.metrics import farthest_first
 
     names = sorted(data.cases, key=natural_key)
-    distances = _distances([data.cases[name] for name in names], data.modality)
+    distances = _distances([data.cases[name] for name in names], data.modality, cache)
     chosen = [names.index(name) for name in labelled]
     others = distances.sum(1) / max(len(names) - 1, 1)
     return [
@@ -142,11 +147,11 @@ def _check(data: DatasetFolder, labelled: Sequence[str], count: int | None) -> N
         raise UsageError(problems)
 
 
-def _distances(cases: Sequence[Case], modality: str) -> np.ndarray:
+def _distances(cases: Sequence[Case], modality: str, cache: ContentCache | None) -> np.ndarray:
     from tqdm.auto import tqdm
 
     from monai_fss.registration.body import RegistrationError
-    from monai_fss.registration.scan_distances import median_body, pairwise_distances, signature, thumbnail
+    from monai_fss.registration.scan_distances import median_body, pairwise_distances, thumbnail
 
     images = [
         thumbnail(scaled_scan(case.image, modality)) for case in tqdm(cases, "reading", unit="scan", disable=None)
@@ -155,7 +160,7 @@ def _distances(cases: Sequence[Case], modality: str) -> np.ndarray:
     signatures: list[torch.Tensor] = []
     for index, case in enumerate(tqdm(cases, "registering", unit="scan", disable=None)):
         try:
-            signatures.append(signature(images[centre], None if index == centre else images[index]))
+            signatures.append(known_signature(images[centre], None if index == centre else images[index], cache))
         except RegistrationError as error:
             raise ScanError(
                 f"{case.image}: cannot be registered to {cases[centre].image} ({str(error).rstrip('.')}). "
@@ -164,8 +169,18 @@ def _distances(cases: Sequence[Case], modality: str) -> np.ndarray:
     return pairwise_distances(signatures)
 
 
-def scaled_scan(path: Path, modality: str) -> MetaTensor:
-    """A scan (1, H, W, D) with its intensities scaled to 0..1 as in training: CT by soft tissue."""
+def known_signature(reference: MetaTensor, image: MetaTensor | None, cache: ContentCache | None = None) -> torch.Tensor:
+    """:func:`monai_fss.registration.scan_distances.signature`, from a cache where it is known."""
+    from monai_fss.registration.scan_distances import signature
+
+    if cache is None or image is None:
+        return signature(reference, image)
+    return cache("signature", lambda: {"signature": signature(reference, image)}, [reference, image])["signature"]
+
+
+def scaled_scan(path: Path, modality: str = "") -> MetaTensor:
+    """A scan (1, H, W, D) with its intensities scaled to 0..1 as in training: of CT soft tissue, of others, or where
+    the modality is not known, all up to the 99.5th percentile."""
     from monai.transforms import ScaleIntensityRange, ScaleIntensityRangePercentiles
 
     from monai_fss.data import LoadScan

@@ -1,0 +1,290 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Few-shot segmentation in MONAI Label: label one study and submit it, the others are segmented by it.
+
+    monailabel start_server --app DIR --studies STUDIES --host 127.0.0.1 --conf sam2 false
+
+Options (``--conf KEY VALUE``): ``labels`` (``liver,spleen`` or ``liver=1,spleen=4``: organs that viewers offer before
+anything is labelled), ``modality`` (``CT`` clips intensities to soft tissue), ``cache_gb`` (room for registrations,
+default 2). ``sam2``, ``zoo_source`` and others of MONAI Label's own apps change nothing here: nothing is downloaded.
+
+What is MONAI Label's own is in this file, everything else in ``monai_fss.apps.label_app``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from fastapi import HTTPException
+from monailabel.datastore.local import LocalDatastore
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+
+from monai_fss import __version__
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.label_app.answer import Workplace, answer, drop_labels
+from monai_fss.apps.label_app.choose import next_to_label, quality_note, worst_quality_first
+from monai_fss.apps.label_app.mask_file import write_mask
+from monai_fss.apps.label_app.models import Segmenter, find_segmenters, trainable
+from monai_fss.apps.label_app.organs import declared_organs, organs_of
+from monai_fss.apps.label_app.refusal import REFUSED, status_and_sentence
+from monai_fss.apps.label_app.scribbles import SCRIBBLES, grow, merged_scribbles, read_marks
+from monai_fss.apps.label_app.studies import FINAL, Study, label_problems, named_study, studies_of
+from monai_fss.apps.label_app.training import progress, train_on_studies, training_options
+from monai_fss.apps.label_app.wanted import extension_of, wanted
+from monai_fss.apps.methods.method import Method
+from monai_fss.data import ContentCache, LoadScan
+
+logger = logging.getLogger(__name__)
+STUDY, STUDIES = "fss_study", "fss_studies"  # keys of a request that a task is given
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """What is refused becomes HTTP 400 with the sentence, what fails 500 with its kind; never a bare 500."""
+    try:
+        yield
+    except HTTPException:
+        raise
+    except Exception as error:
+        status, sentence = status_and_sentence(error)
+        if status != REFUSED:
+            logger.exception("request failed")
+        raise HTTPException(status_code=status, detail=sentence) from error
+
+
+def local_studies(store: Datastore, tag: str = FINAL) -> list[Study]:
+    """The studies with their labels of one tag; of a DICOM server's with those that were submitted here."""
+    return studies_of(store, tag, LocalDatastore)
+
+
+class Segmentation(InferTask):
+    """A method, with its model where it has one."""
+
+    def __init__(self, segmenter: Segmenter, app: FewShotApp) -> None:
+        self.segmenter, self.app = segmenter, app
+        super().__init__(
+            InferType.SEGMENTATION, {}, segmenter.dimension, segmenter.description, config=segmenter.options()
+        )
+
+    def info(self) -> dict[str, Any]:
+        """With the organs that it would segment now."""
+        return {**super().info(), "labels": self.segmenter.learnt or self.app.organs()}
+
+    def is_valid(self) -> bool:
+        """It is: what cannot be used is not made."""
+        return True
+
+    def get_path(self, validate: bool = True) -> str | None:
+        """Of the model file."""
+        return str(self.segmenter.model) if self.segmenter.model else None
+
+    def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Segment ``request["image"]``."""
+        wish = wanted(request, self.segmenter)
+        found = answer(wish, request[STUDIES], Path(request["image"]), self.app.place)
+        if (study := request.get(STUDY)) is not None and found.params["quality"] is not None:
+            self.app.datastore().update_image_info(study, quality_note(found.params, self.segmenter.name))
+        return str(found.mask), found.params
+
+
+class Scribbles(InferTask):
+    """Scribbles become a mask at once, and are kept for PRNet."""
+
+    def __init__(self, app: FewShotApp) -> None:
+        self.app = app
+        text = "Scribbles grow to a mask along intensities (geodesic distance); they are kept to train prnet with"
+        super().__init__(InferType.SCRIBBLES, [], 3, text, config={"keep": True})
+
+    def is_valid(self) -> bool:
+        """It needs nothing."""
+        return True
+
+    def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Grow the scribbles of the file ``request["label"]``."""
+        if not request.get("label"):
+            raise UsageError("scribbles: no file of them was sent. Send one as the form field label.")
+        image = Path(request["image"])
+        marks = read_marks(image, Path(request["label"]), request)
+        grown = grow(image, marks)
+        handle, name = tempfile.mkstemp(suffix=extension_of(request))
+        os.close(handle)
+        write_mask(Path(name), grown.mask, grown.affine, image)
+        study = request.get(STUDY)
+        if study is not None and request.get("keep", True):
+            self._keep(study, marks, image)
+        return name, {"label_names": grown.names, "kept_for_training": study if request.get("keep", True) else None}
+
+    def _keep(self, study: str, marks: Any, image: Path) -> None:
+        store = self.app.datastore()
+        organs = self.app.scribble_organs(marks.organs)
+        before = store.get_label_uri(study, SCRIBBLES)
+        known = LoadScan(as_label=True)(before, like=image)[0].numpy() if before and os.path.isfile(before) else None
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"{study}.nii.gz"
+            write_mask(file, merged_scribbles(marks, organs, known), marks.affine, image)
+            listed = [{"name": name, "idx": value} for name, value in organs.items()]
+            store.save_label(study, str(file), SCRIBBLES, {"label_info": listed})
+
+
+class Training(TrainTask):
+    """Trains a method on the studies of the datastore."""
+
+    def __init__(self, method: Method, app: FewShotApp) -> None:
+        self.method, self.app = method, app
+        super().__init__(f"Train {method.bundle} on all studies")
+
+    def config(self) -> dict[str, Any]:
+        """Parameters of a request with their defaults."""
+        return training_options(self.method)
+
+    def stats(self) -> dict[str, Any]:
+        """How far it is."""
+        return progress(self.app.models / self.method.bundle)
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Train; the model is there when it returns."""
+        folder = self.app.models / self.method.bundle
+        marked = local_studies(datastore, SCRIBBLES) if "scribbles" in self.method.known else []
+        return train_on_studies(self.method, local_studies(datastore), folder, self.app.place, request, marked)
+
+
+class Next(Strategy):
+    """A rule by which a study is chosen."""
+
+    def __init__(self, description: str, rule: Callable[[list[Study]], dict[str, Any]]) -> None:
+        super().__init__(description)
+        self.rule = rule
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """The study, as ``id``, and why."""
+        return self.rule(local_studies(datastore))
+
+
+class FewShotApp(MONAILabelApp):
+    """The app."""
+
+    def __init__(self, app_dir: str, studies: str, conf: Mapping[str, str]) -> None:
+        self.models = Path(app_dir) / "model"
+        self.models.mkdir(parents=True, exist_ok=True)
+        room = float(conf.get("cache_gb", 2)) * 1e9
+        declared = declared_organs(conf.get("labels", ""))
+        self.place = Workplace(Path(app_dir) / "cache", declared, conf.get("modality", ""), room)
+        self.marked: dict[str, int] = {}
+        text = "Few-shot segmentation: label one study and submit it, the others are segmented by it"
+        super().__init__(app_dir, studies, dict(conf), "monai_fss", text, __version__)
+
+    def init_datastore(self) -> Datastore:
+        """MONAI Label's own, whose refusal of a label (of a study that there is not) is told in words."""
+        store = super().init_datastore()
+        save = store.save_label
+
+        def save_label(*given: Any, **named: Any) -> Any:
+            with in_words():
+                return save(*given, **named)
+
+        store.save_label = save_label
+        return store
+
+    def init_infers(self) -> dict[str, InferTask]:
+        """The atlas, each trained model, and scribbles."""
+        found, self.unusable = find_segmenters(self.models)
+        tasks = {name: Segmentation(segmenter, self) for name, segmenter in found.items()}
+        return {**tasks, "scribbles": Scribbles(self)}
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """Every method that can be trained."""
+        return {method.bundle: Training(method, self) for method in trainable()}
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        """Which study is next."""
+        root, modality, cache = Path(self.studies), self.place.modality, ContentCache(self.place.registrations)
+        return {
+            "suggest": Next("the study to label next", lambda found: next_to_label(found, root, modality, cache)),
+            "worst_quality": Next("the mask to review next: lowest quality first", worst_quality_first),
+        }
+
+    def organs(self) -> dict[str, int]:
+        """Organs of all labels, name to value."""
+        return organs_of(local_studies(self.datastore()), self.place.declared)
+
+    def scribble_organs(self, names: Any) -> dict[str, int]:
+        """Those declared and labelled, and such that are scribbled alone."""
+        organs = self.organs()
+        kept = [name for study in local_studies(self.datastore(), SCRIBBLES) for name in _listed(study.info)]
+        for name in [*kept, *names]:
+            organs.setdefault(name, max(organs.values(), default=0) + 1)
+        return organs
+
+    def info(self) -> dict[str, Any]:
+        """With the models that are there now."""
+        self._infers = self.init_infers()
+        return super().info()
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Segment a study of the datastore, or a file that was sent along."""
+        with in_words():
+            self._infers = self.init_infers()
+            name, image, store = str(request.get("model")), str(request["image"]), datastore or self.datastore()
+            if name in self.unusable:
+                raise UsageError(self.unusable[name])
+            if name not in self._infers:
+                raise UsageError(f"model {name!r}: is not here. There are {', '.join(self._infers)}.")
+            studies = local_studies(store)
+            study = None if os.path.exists(image) else named_study(studies, image).name
+            return super().infer({**request, STUDY: study, STUDIES: studies}, datastore)
+
+    def batch_infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Segment many; one that is refused does not stop the others. Without a graphics card MONAI Label would look
+        for one to share them out to."""
+        with in_words():
+            # 3D Slicer opens what is kept as it reads an answer.
+            asked = {"multi_gpu": torch.cuda.is_available(), "restore_label_idx": True, **request}
+            return self._batch_infer(asked, datastore or self.datastore(), self._infer_or_say)
+
+    def _infer_or_say(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        try:
+            return self.infer(request, datastore)
+        except HTTPException as error:
+            print(f"{request['image']}: not segmented: {error.detail}", flush=True)
+            return {"label": None, "file": None, "params": {"refused": error.detail}}
+
+    def train(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Train: in a process of its own, whose last line is the reason where it is refused."""
+        try:
+            return super().train(request)
+        except Exception as error:
+            status, sentence = status_and_sentence(error)
+            if self._server_mode:
+                raise HTTPException(status_code=status, detail=sentence) from error
+            if status != REFUSED:
+                raise
+            print(sentence, flush=True)
+            sys.exit(2)
+
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Choose a study."""
+        with in_words():
+            return super().next_sample(request)
+
+    def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any]:
+        """Renumbered labels are dropped; the client is told if the label cannot be used."""
+        super().on_save_label(image_id, label_id)
+        drop_labels(self.place)
+        with in_words():
+            return {"problems": label_problems(named_study(local_studies(self.datastore()), image_id))}
+
+
+def _listed(info: Mapping[str, Any]) -> list[str]:
+    return [entry["name"] for entry in info.get("label_info") or ()]
