@@ -17,6 +17,7 @@ from monai_fss.data.checks.learnt_scans import LearntScans, check_learnt_scans, 
 from monai_fss.data.checks.model_settings import check_model_settings
 from monai_fss.data.checks.preflight import (
     check_fold,
+    check_given,
     check_inference,
     check_left_out,
     check_located_inference,
@@ -108,6 +109,7 @@ __all__ = [
     "case_item",
     "case_name",
     "check_fold",
+    "check_given",
     "check_inference",
     "check_left_out",
     "check_scans",

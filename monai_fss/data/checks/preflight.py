@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_fold",
+    "check_given",
     "check_inference",
     "check_left_out",
     "check_located_inference",
@@ -47,6 +48,25 @@ def check_training(folder: str | Path, cases: Sequence[str] | None = None) -> No
         SystemExit: 2, after the problems have been printed.
     """
     _end(training_problems(folder, cases))
+
+
+def check_given(folder: str | Path, data: Sequence[Mapping[str, Any]]) -> None:
+    """End the program with exit code 2 if there is nothing to train on, or a scan of a list is bad.
+
+    Args:
+        folder: data set folder; where there is one, see :func:`check_training`.
+        data: what is trained on where there is none, each with ``image`` and, where known, ``label``: MONAI Label gives
+            such a list.
+
+    Raises:
+        SystemExit: 2, after the problems have been printed.
+    """
+    if str(folder):
+        return
+    problems = [] if data else ["dataset_dir: is not set. Name the folder that holds images/, with --dataset_dir."]
+    for item in data:
+        problems += problems_of(lambda path=item["image"]: check_scan(Path(path)))  # type: ignore[misc]
+    _end(problems)
 
 
 def check_left_out(
