@@ -63,7 +63,7 @@ def check_given(folder: str | Path, data: Sequence[Mapping[str, Any]]) -> None:
     """
     if str(folder):
         return
-    problems = [] if data else ["dataset_dir: is not set. Name the folder that holds images/, with --dataset_dir."]
+    problems = [] if data else ["dataset_dir: is not set. Name the folder that holds images/, with --dataset_dir DIR."]
     for item in data:
         problems += problems_of(lambda path=item["image"]: check_scan(Path(path)))  # type: ignore[misc]
     _end(problems)
