@@ -37,6 +37,10 @@ COMMANDS = {
         "check bundles offline, as the model zoo does, and name the line to mend",
     ),
     "release": ("monai_fss.apps.release.command", "write the bundle of a trained model, as the model zoo takes it"),
+    "export": (
+        "monai_fss.apps.export.command",
+        "write a method that has been shown its labelled scan for other programs",
+    ),
     "new-bundle": ("monai_fss.apps.new_bundle.command", "write the bundle of a new few-shot method"),
     "demo": ("monai_fss.apps.demo", "make synthetic scans, train, segment and score them"),
 }

@@ -56,7 +56,8 @@ def metadata_text(source: Path, about: About) -> str:
         image["num_channels"] = len(image["channel_def"])
     if "values" in about.settings:
         names = about.settings.get("class_names") or [f"label_{value}" for value in about.settings["values"]]
-        pred["channel_def"] = {str(number): str(name) for number, name in enumerate(["background", *names])}
+        organs = zip(about.settings["values"], names, strict=True)  # by label value: what MONAI Label shows a mask by
+        pred["channel_def"] = {"0": "background", **{str(value): str(name) for value, name in organs}}
         pred["num_channels"] = len(pred["channel_def"])
         image["spatial_shape"] = pred["spatial_shape"] = list(about.settings["roi_size"])
     return json.dumps(metadata, indent=4, ensure_ascii=False) + "\n"

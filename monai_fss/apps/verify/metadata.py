@@ -102,7 +102,7 @@ def _formats(file: Path, formats: Mapping[str, Any]) -> list[str]:
                     f"{place(file, *keys, name, wrong[0])}: {wrong[0]} of {name} cannot be {tensor[wrong[0]]!r}. Write "
                     "whole numbers of channels, lists of sizes and numbers, texts else."
                 )
-            elif isinstance(tensor.get("channel_def"), dict) and len(tensor["channel_def"]) != tensor["num_channels"]:
+            elif isinstance(tensor.get("channel_def"), dict) and len(tensor["channel_def"]) < tensor["num_channels"]:
                 problems.append(
                     f"{place(file, *keys, name, 'num_channels')}: {name} has {tensor['num_channels']} channels, and "
                     f"channel_def names {len(tensor['channel_def'])}. Name each."

@@ -145,6 +145,8 @@ def load_model(path: str | Path, network: nn.Module) -> nn.Module:
     network.train(mode)
     free = getattr(network, "free_prefix", None)  # buffers that a file may or may not have, of any shape
     own, known = ({k: v for k, v in each.items() if free is None or not k.startswith(free)} for each in (own, state))
+    shown = getattr(network, "condition_names", ())  # of a network that has been shown its labelled scans
+    known = {k: v for k, v in known.items() if k not in shown}
     missing, unexpected = sorted(own.keys() - known.keys()), sorted(known.keys() - own.keys())
     wrong = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
     if missing or unexpected or wrong:

@@ -53,7 +53,7 @@ def test_the_settings_stand_in_the_configurations(model: Path, tmp_path: Path) -
     assert len(metadata["changelog"]) == 2 and metadata["required_packages_version"]["monai_fss"]
     pred = metadata["network_data_format"]["outputs"]["pred"]
     assert pred["num_channels"] == 3
-    assert pred["channel_def"] == {"0": "background", "1": "liver", "2": "$spleen #2"}
+    assert pred["channel_def"] == {"0": "background", "1": "liver", "4": "$spleen #2"}
     page = (folder / "docs" / "README.md").read_text(encoding="utf-8")
     assert "Of two phantoms." in page and "Trained on 2 scans, for 60 steps." in page and "/home" not in page
     assert "It has not been measured." in page and "| pixdim | `6.0` |" in page
