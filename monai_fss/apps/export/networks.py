@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -76,11 +77,15 @@ def write_torchscript(
             scripted = torch.jit.script(network)
         except Exception as error:
             raise UsageError(f"--format ts: TorchScript cannot compile this network ({_first_line(error)}).") from error
-    with atomic_path(path) as temporary:
-        extra = {f"{name}.json": json.dumps(content).encode() for name, content in configs.items()}
+    extra = {f"{name}.json": json.dumps(content).encode() for name, content in configs.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent) as folder:
+        temporary = Path(folder) / path.name  # PyTorch writes the name into the file, and MONAI Deploy looks for it
         save_net_with_metadata(scripted, str(temporary), False, False, dict(metadata), more_extra_files=extra)
         written = torch.jit.load(str(temporary))
-        return _difference("ts", network, written, channels, check_sizes(spatial_shape))
+        most = _difference("ts", network, written, channels, check_sizes(spatial_shape))
+        temporary.replace(path)
+    return most
 
 
 def write_onnx(
