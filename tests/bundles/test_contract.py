@@ -18,6 +18,7 @@ from bundle_command import train
 from installed_bundles import BUNDLES, FEW_SHOT, SUPPORTED, TRAINED, UNTRAINED, small_inference
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
+from monai_fss.apps.verify.command import verify
 from monai_fss.data import load_model, read_model
 
 SUPPORT, QUERIES = "case_01", ("case_02", "case_03")
@@ -221,6 +222,14 @@ def test_metadata_names_this_version_and_what_it_needs(bundle: Path) -> None:
     assert next(iter(formats["inputs"])) == "image" and "pred" in formats["outputs"]
     if bundle.name in TRAINED:
         assert formats["outputs"]["pred"]["channel_def"]["0"] == "background"
+
+
+def test_it_passes_our_check_offline(bundle: Path) -> None:
+    """With its example model: see docs/sharing.md for what MONAI's Model Zoo asks, and this does."""
+    assert verify(bundle, "full") == []
+    content = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    assert ("model_note" in content) == (bundle.name in TRAINED)
+    assert (bundle / "models" / "model.pt").stat().st_size < 10_000_000
 
 
 def test_network_takes_and_gives_what_the_metadata_say(bundle: Path) -> None:
