@@ -4,12 +4,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from monai_fss.apps.errors import UsageError
+from monai_fss.apps.errors import UsageError, cause_of
+from monai_fss.apps.messages import without_libraries
 from monai_fss.data import atomic_path
 
 __all__ = ["TOLERANCE", "check_sizes", "write_onnx", "write_torchscript"]
@@ -72,11 +69,11 @@ def write_torchscript(
     """
     from monai.data import save_net_with_metadata
 
-    with _quiet():
+    with without_libraries():
         try:
             scripted = torch.jit.script(network)
         except Exception as error:
-            raise UsageError(f"--format ts: TorchScript cannot compile this network ({_first_line(error)}).") from error
+            raise UsageError(f"--format ts: TorchScript cannot compile this network ({cause_of(error)}).") from error
     extra = {f"{name}.json": json.dumps(content).encode() for name, content in configs.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=path.parent) as folder:
@@ -116,7 +113,7 @@ def write_onnx(
     sizes, any_size = check_sizes(spatial_shape), torch.export.Dim.DYNAMIC
     moving = {axis + 2: any_size for axis, side in enumerate(spatial_shape) if str(side).endswith("n")}
     example = torch.rand(BATCH, channels, *sizes[0])
-    with _quiet(), torch.no_grad():
+    with without_libraries(), torch.no_grad():
         try:
             program = torch.onnx.export(
                 _ImageAlone(network),
@@ -128,7 +125,7 @@ def write_onnx(
                 verbose=False,
             )
         except Exception as error:
-            raise UsageError(f"--format onnx: this network cannot be exported ({_first_line(error)}).") from error
+            raise UsageError(f"--format onnx: this network cannot be exported ({cause_of(error)}).") from error
     assert program is not None
     program.model.metadata_props["monai_fss"] = json.dumps(dict(note))
     with atomic_path(path) as temporary:
@@ -178,22 +175,3 @@ def _difference(
             "allowed. It was not written."
         )
     return most
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what the exporters print of each of their steps."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
-def _first_line(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -4,14 +4,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from monai_fss.apps.errors import cause_of
+from monai_fss.apps.messages import without_libraries
 from monai_fss.apps.verify.files import config_file
 from monai_fss.apps.verify.lines import place
 from monai_fss.data import ScanError, check_support
@@ -38,11 +35,11 @@ def network_problems(folder: Path) -> list[str]:
     parser = ConfigParser()
     parser.read_config(str(inference))
     parser["bundle_root"] = str(folder)
-    with _quiet():
+    with without_libraries():
         try:
             network = parser.get_parsed_content("network_def")
         except Exception as error:  # whatever a constructor raises, MONAI wraps it
-            return [f"{place(inference, 'network_def')}: cannot be built ({_cause(error)}). Correct it."]
+            return [f"{place(inference, 'network_def')}: cannot be built ({cause_of(error)}). Correct it."]
         problems = _shape(folder, inference) + _compiled(inference, network)
         problems += _weights(folder, inference, network, parser)
         return problems + _support(inference, parser)
@@ -58,11 +55,11 @@ def _shape(folder: Path, inference: Path) -> list[str]:
         if "output channel number" in str(error) or "dtype of output" in str(error):
             key = "num_channels" if "channel" in str(error) else "dtype"
             where = place(metadata, FORMATS, "outputs", "pred", key)
-            return [f"{where}: the network's {_cause(error)} Correct it."]
-        return [f"{place(metadata, FORMATS)}: {_cause(error)} Correct it."]
+            return [f"{where}: the network's {cause_of(error)} Correct it."]
+        return [f"{place(metadata, FORMATS)}: {cause_of(error)} Correct it."]
     except Exception as error:
         where = place(metadata, FORMATS, "inputs", "image", "num_channels")
-        return [f"{where}: the network does not take such an image ({_cause(error)}). Correct channels or shape."]
+        return [f"{where}: the network does not take such an image ({cause_of(error)}). Correct channels or shape."]
     return []
 
 
@@ -74,7 +71,7 @@ def _compiled(inference: Path, network: Any) -> list[str]:
     except Exception as error:
         return [
             f"{place(inference, 'network_def')}: TorchScript cannot compile {type(network).__name__} "
-            f"({_cause(error)}). The zoo exports every network: mark with torch.jit.ignore what it does not need."
+            f"({cause_of(error)}). The zoo exports every network: mark with torch.jit.ignore what it does not need."
         ]
     return []
 
@@ -90,14 +87,14 @@ def _weights(folder: Path, inference: Path, network: Any, parser: Any) -> list[s
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        return [f"{file}: cannot be read as tensors ({_cause(error)}). Write it by monai-fss release."]
+        return [f"{file}: cannot be read as tensors ({cause_of(error)}). Write it by monai-fss release."]
     if not is_plain(content):
         return [f"{file}: is no plain state dict, as the zoo's export loads it. Write it by monai-fss release."]
     try:
         network.load_state_dict(content)
     except RuntimeError as error:
         where = place(inference, "network_def")
-        return [f"{where}: the weights of {file} are of another network ({_cause(error)}). Give those of this one."]
+        return [f"{where}: the weights of {file} are of another network ({cause_of(error)}). Give those of this one."]
     trained = unpacked(content).get("settings") if "model" in unpacked(content) else None
     problems = []
     for key, value in (trained if isinstance(trained, dict) else {}).items():
@@ -123,23 +120,3 @@ def _support(inference: Path, parser: Any) -> list[str]:
     if len(list(filter(None, images))) != len(list(filter(None, labels))):
         problems.append(f"{place(inference, keys[1])}: there are {len(images)} images and {len(labels)} labels.")
     return problems
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what MONAI logs of each of its checks."""
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def _cause(error: BaseException) -> str:
-    """The first words of what went wrong at the bottom."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2]) if lines else type(error).__name__
