@@ -36,9 +36,7 @@ def save_plain(path: str | Path, content: Mapping[str, Any], half: bool = False)
         half: store weights in half precision: half as large. Loading them into a network makes them single again.
     """
     note = json.dumps({key: content.get(key) for key in _KEPT}, sort_keys=True)
-    weights = {
-        key: value.half() if half and value.dtype == torch.float32 else value for key, value in _weights(content)
-    }
+    weights = _halved(content["model"]) if half else dict(content["model"])
     with atomic_path(path) as temporary:
         torch.save({**weights, NOTE: torch.tensor(list(note.encode()), dtype=torch.uint8)}, temporary)
 
@@ -56,5 +54,13 @@ def unpacked(content: Any) -> Any:
     return {**note, "model": {key: value for key, value in content.items() if key != NOTE}}
 
 
-def _weights(content: Mapping[str, Any]) -> Any:
-    return content["model"].items()
+def _halved(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Single precision as half; a tensor that has two names, as in a U-Net of blocks within one another, stays one."""
+    known: dict[tuple[int, torch.Size], torch.Tensor] = {}
+    result = {}
+    for key, value in state.items():
+        place = value.data_ptr(), value.shape
+        if place not in known:
+            known[place] = value.half() if value.dtype == torch.float32 else value
+        result[key] = known[place]
+    return result
