@@ -46,8 +46,11 @@ def _replaced(text: str, key: str, value: str) -> str:
     found = re.search(rf"^{re.escape(key)}:.*\n(?:[ \t]+.*\n|- .*\n)*", text, re.MULTILINE)
     assert found is not None, f"{key} stands in the file, but not at the beginning of a line"
     block = found[0]
-    comment = re.search(r"\s{1,}#\s.*$", block.rstrip("\n")) if block.count("\n") == 1 else None
-    line = f"{key}: {value}{comment[0] if comment else ''}\n"
+    line = f"{key}: {value}"
+    comment = re.search(r"\s#\s.*$", block.rstrip("\n")) if block.count("\n") == 1 else None
+    if comment is not None:  # in its column, where there is room
+        line = f"{line.ljust(max(comment.start() + 1, len(line) + 2))}{comment[0].strip()}"
+    line += "\n"
     return text[: found.start()] + line + text[found.end() :]
 
 
