@@ -14,8 +14,18 @@ from typing import Any
 __all__ = ["check_places"]
 
 MONAI_COMMAND = ("monai", "bundle", "__main__.py")
-OWN = ("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file")
-"""Arguments of the command itself; all others change the configuration."""
+OWN: tuple[str, ...] = (
+    "run_id",
+    "init_id",
+    "final_id",
+    "meta_file",
+    "config_file",
+    "logging_file",
+    "tracking",
+    "args_file",
+)
+OWN += ("workflow_name", "workflow_type", "tracking_uri", "experiment_name", "run_name", "save_execute_config")
+"""Arguments of the command itself, and of its tracking by MLflow; all others change the configuration."""
 
 
 def check_places(*places: Any) -> None:
