@@ -28,7 +28,7 @@ def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile
     source.mkdir()
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(repository / name, source)
-    skip = shutil.ignore_patterns("__pycache__", "*.pt", "cache", "checkpoints", "tensorboard")
+    skip = shutil.ignore_patterns("__pycache__", "cache", "checkpoints", "tensorboard")
     for name in ("monai_fss", "bundles", "tests"):
         shutil.copytree(repository / name, source / name, symlinks=True, ignore=skip)
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-q"]

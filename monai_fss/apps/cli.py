@@ -33,12 +33,21 @@ COMMANDS = {
     "compare": ("monai_fss.apps.compare_command", "test whether one evaluation is better than another"),
     "suggest": ("monai_fss.apps.suggest", "rank the scans of a data set: which to label first, which next"),
     "info": ("monai_fss.apps.info", "list versions, devices and the installed methods"),
+    "verify": (
+        "monai_fss.apps.verify.command",
+        "check bundles offline, as the model zoo does, and name the line to mend",
+    ),
+    "release": ("monai_fss.apps.release.command", "write the bundle of a trained model, as the model zoo takes it"),
+    "export": (
+        "monai_fss.apps.export.command",
+        "write a method that has been shown its labelled scan for other programs",
+    ),
     "new-bundle": ("monai_fss.apps.new_bundle.command", "write the bundle of a new few-shot method"),
     "label-app": ("monai_fss.apps.label_app.command", "write the app for a MONAI Label server (3D Slicer, OHIF)"),
     "demo": ("monai_fss.apps.demo", "make synthetic scans, train, segment and score them"),
 }
 # Their output is what was asked for: --quiet leaves it.
-ANSWERS = ("check", "compare", "suggest", "explain", "info")
+ANSWERS = ("check", "compare", "suggest", "explain", "info", "verify")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

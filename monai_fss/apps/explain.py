@@ -43,6 +43,9 @@ RESERVED = {
     "model": "--model",
     "support_image": "--support-image",
     "support_label": "--support-label",
+    "displayable_configs": "--support-image and --support-label",
+    "displayable_configs::support_image": "--support-image",
+    "displayable_configs::support_label": "--support-label",
     "labels": "--label",
     "device": "--device",
 }
@@ -213,7 +216,7 @@ def _explained(
     network = network.to(parser.get_parsed_content("device"))
     prepare = parser.get_parsed_content("preprocessing")
     image = prepare({"image": args.image})["image"]
-    anchor = prepare({"image": args.support_image, "label": args.support_label})
+    anchor = prepare.labelled()({"image": args.support_image, "label": args.support_label})
     found = explain_voxel(parser.get_parsed_content("inferer"), image, point.tolist(), network, value)
     return found, image, anchor
 

@@ -1,16 +1,19 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Lines for the user, beside progress bars, and the silence of ``--quiet``."""
+"""Lines for the user, beside progress bars, and silence: of ``--quiet``, and of libraries."""
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
-__all__ = ["close_bars", "quiet", "say"]
+__all__ = ["close_bars", "quiet", "say", "without_libraries"]
 
 
 def say(text: str) -> None:
@@ -60,3 +63,16 @@ def quiet(keep_output: bool) -> Iterator[None]:
             del os.environ["TQDM_DISABLE"]
         else:
             os.environ["TQDM_DISABLE"] = before
+
+
+@contextmanager
+def without_libraries() -> Iterator[None]:
+    """Without what libraries log, warn of and print of each of their steps."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

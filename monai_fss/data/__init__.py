@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any
 from monai_fss.data.cases import SCAN_SUFFIXES, case_name, list_scans, natural_key
 from monai_fss.data.checks.inputs import inference_problems, look_at_inputs, query_problems, training_problems
 from monai_fss.data.checks.learnt_scans import LearntScans, check_learnt_scans, learnt_scans
+from monai_fss.data.checks.model_settings import check_model_settings
 from monai_fss.data.checks.preflight import (
     check_fold,
+    check_given,
     check_inference,
     check_left_out,
     check_located_inference,
-    check_places,
     check_scans,
     check_start,
     check_training,
 )
 from monai_fss.data.checks.queries import check_not_support, check_queries, check_range
 from monai_fss.data.checks.scribble_checks import check_propagation, check_scribbles
+from monai_fss.data.checks.typed import check_places
 from monai_fss.data.dataset import Case, CaseSummary, DatasetFolder
 from monai_fss.data.dataset_json import label_names, modality_of
 from monai_fss.data.files.atomic import atomic_path, remove_stale, write_json, write_text_atomic
@@ -107,11 +109,13 @@ __all__ = [
     "case_item",
     "case_name",
     "check_fold",
+    "check_given",
     "check_inference",
     "check_label",
     "check_learnt_scans",
     "check_left_out",
     "check_located_inference",
+    "check_model_settings",
     "check_not_support",
     "check_output",
     "check_places",

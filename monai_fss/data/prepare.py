@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from monai.transforms import (
@@ -72,6 +73,13 @@ class PrepareSlices(Compose):
         if min_size is not None:
             steps.append(ScanPadd(seen, (*min_size, -1), allow_missing_keys=True))
         super().__init__([*steps, *([_join()] if join else [])])
+        self._labelled = partial(
+            PrepareSlices, pixdim, window, zscore, position_axes, min_size=min_size, join=join, crop=crop
+        )
+
+    def labelled(self) -> PrepareSlices:
+        """The same of scans with their labels: of the support, where the query has none."""
+        return self._labelled()
 
     def joined(self) -> Compose:
         """The same with the position in further channels of the image."""
@@ -95,6 +103,11 @@ class PrepareVolumes(Compose):
     ) -> None:
         grid = None if pixdim is None else ensure_tuple_rep(pixdim, 3)
         super().__init__([*_read(keys, grid, padding_mode="border"), _scaled(window)])
+        self._labelled = partial(PrepareVolumes, pixdim, window)
+
+    def labelled(self) -> PrepareVolumes:
+        """The same of scans with their labels: of the support, where the query has none."""
+        return self._labelled()
 
 
 def _read(keys: Sequence[str], grid: Sequence[float] | None, **more: Any) -> list[Callable]:

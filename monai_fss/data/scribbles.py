@@ -79,7 +79,9 @@ def scribble_values(
 
 
 def class_names(folder: str | Path, values: Sequence[int]) -> list[str]:
-    """Names of label values, as the data set's dataset.json has them, or ``label_<value>``."""
+    """Names of label values, as the dataset.json of a data set (or of ``""``, none) has them, or ``label_<value>``."""
+    if not str(folder):
+        return [f"label_{value}" for value in values]
     names = {value: name for name, value in DatasetFolder.read(folder).names_for(values).items()}
     return [names[value] for value in values]
 

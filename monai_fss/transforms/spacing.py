@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -72,6 +72,9 @@ class LabelSpacingd(Spacingd):
     have their own values afterwards, as int64; all else is as MONAI makes it. Such labels are to be resampled to the
     nearest voxel.
 
+    What others have put into an item under a name that begins with one of ``keys`` and ``_``, such as MONAI Label's
+    ``image_path``, stays as it is: MONAI takes it for meta data, and fails where it is a text.
+
     Args:
         as of ``monai.transforms.Spacingd``.
     """
@@ -85,9 +88,14 @@ class LabelSpacingd(Spacingd):
                 own, numbers = torch.unique(torch.as_tensor(label).as_subclass(torch.Tensor), return_inverse=True)
                 values[key] = own.long()
                 numbered[key] = MetaTensor(numbers, meta=label.meta) if isinstance(label, MetaTensor) else numbers
-        result = super().__call__(numbered, lazy=lazy)
+        foreign = {key: numbered.pop(key) for key in list(numbered) if self._foreign(key, numbered)}
+        result = {**super().__call__(numbered, lazy=lazy), **foreign}
         for key, own in values.items():
             label = result[key]
             restored = own[label.as_tensor().round().long() if isinstance(label, MetaTensor) else label.long()]
             result[key] = MetaTensor(restored, meta=label.meta) if isinstance(label, MetaTensor) else restored
         return result
+
+    def _foreign(self, key: Hashable, data: Mapping[Hashable, Any]) -> bool:
+        owners = [own for own in self.keys if str(key).startswith(f"{own}_")]
+        return any(isinstance(data.get(own), MetaTensor) for own in owners) and not hasattr(data[key], "update")

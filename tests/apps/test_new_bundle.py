@@ -112,6 +112,7 @@ def test_it_is_written_where_it_says(tmp_path: Path, capsys: pytest.CaptureFixtu
     ]
     metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
     assert metadata["version"] in metadata["changelog"] and metadata["references"] == []
+    assert "No weights come with the bundle." in (folder / "models" / "README.md").read_text(encoding="utf-8")
     assert "kappa" not in (folder / "configs" / "train.yaml").read_text(encoding="utf-8")
     assert main([*words, "--output", str(tmp_path / "mine")]) == 2
     assert capsys.readouterr().err == f"{folder}: exists already. Choose another name, or remove it first.\n"

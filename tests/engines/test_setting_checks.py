@@ -33,6 +33,8 @@ def written(bundle: str, file: str) -> Iterator[tuple[str, Any]]:
         if not plain(value) or isinstance(value, dict) or key.rpartition("::")[2].isdigit() or "_target_" in key:
             continue
         parents = [key.rsplit("::", count)[0] for count in range(1, key.count("::") + 1)]
+        if key.startswith("displayable_configs"):  # places, for MONAI Label
+            continue
         if not any(parent in parts and parent not in ("refinement",) for parent in parents):
             yield key, value
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from torch import nn
 
 from monai_fss.losses import PrototypeLoss
 from monai_fss.networks.blocks import reassemble_down
-from monai_fss.networks.nets import CRAPNet
+from monai_fss.networks.nets import CRAPNet, build_encoder
 
 
 def class_score(pixel: torch.Tensor, prototypes: list[torch.Tensor], alpha: float = 20.0) -> float:
@@ -258,3 +259,19 @@ def test_loss_by_hand() -> None:
             parts.append(total / norm)
         losses.append(parts[0] + float(out["aligned"][n]) * parts[1])
     assert got == pytest.approx(sum(losses) / 2, rel=1e-4)
+
+
+def test_an_exported_graph_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Padding shots are refined in vain, and cells are means of whole pixels of the feature map."""
+    torch.manual_seed(0)
+    network = CRAPNet(build_encoder("compact", in_channels=1), blocks=1).eval()
+    torch.nn.init.normal_(network.attention.query_blocks[0].out.weight, std=0.1)
+    label = torch.zeros(2, 2, 1, 32, 32)
+    label[0, 0, 0, 8:20, 8:20] = label[1, :, 0, 4:30, 10:30] = 1
+    network.condition(torch.rand(2, 2, 1, 32, 32), label)
+    image = torch.rand(2, 1, 64, 32)
+    with torch.no_grad():
+        expected = network(image)
+        for module in ("nets.crapnet", "blocks.local_prototype", "blocks.cycle_resemblance"):
+            monkeypatch.setattr(sys.modules[f"monai_fss.networks.{module}"], "exporting", lambda: True)
+        torch.testing.assert_close(network(image), expected, rtol=0, atol=1e-5)

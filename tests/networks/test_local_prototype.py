@@ -156,3 +156,16 @@ def test_a_large_bank_is_compared_a_part_at_a_time(monkeypatch: pytest.MonkeyPat
     cosine = torch.einsum("pc,cyx->pyx", F.normalize(prototypes[0], dim=1), F.normalize(features[0], dim=0))
     distance = 20 * cosine
     torch.testing.assert_close(got[0, 0], (torch.softmax(distance, 0) * distance).sum(0), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_an_exported_graph_computes_the_same(own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All at once, without a loop over the batch or a choice by what is valid; an empty bank gives 0 there too."""
+    features, prototypes = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 6, 3)
+    valid = torch.rand(2, 3, 6) > 0.4
+    valid[:, 1] = False
+    arguments = (features, *((prototypes, valid) if own else (prototypes[0], valid[0])))
+    expected = softmax_similarity(*arguments, scale=7.0)
+    monkeypatch.setattr(module, "exporting", lambda: True)
+    torch.testing.assert_close(softmax_similarity(*arguments, scale=7.0), expected, rtol=0, atol=1e-5)
+    assert not softmax_similarity(*arguments)[:, 1].any()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.transforms import Spacingd
 
-from monai_fss.transforms import SmoothSpacingd, smooth_spacing
+from monai_fss.transforms import LabelSpacingd, SmoothSpacingd, smooth_spacing
 
 AFFINE = np.array([[-1.0, 0, 0, 50], [0, 2, 0, -10], [0, 0, 4, 7], [0, 0, 0, 1]])
 
@@ -50,3 +51,15 @@ def test_nothing_changes_where_the_grid_is_the_same() -> None:
 def test_a_plain_tensor_is_refused() -> None:
     with pytest.raises(ValueError, match="image: must be a MetaTensor"):
         smooth_spacing(torch.zeros(1, 4, 4, 4), (1, 1, 1))  # type: ignore[arg-type]
+
+
+def test_what_others_have_put_into_an_item_stays() -> None:
+    """MONAI Label names the file ``image_path``: MONAI's ``Spacingd`` takes it for meta data, and fails."""
+    image = MetaTensor(torch.rand(1, 8, 8, 8), affine=torch.eye(4), meta={"filename_or_obj": "a.nii.gz"})
+    item = {"image": image, "image_path": "a.nii.gz", "image_id": ["a"], "image_meta_dict": {"own": 1}, "label_tag": 3}
+    with pytest.raises(AttributeError):
+        Spacingd("image", (2, 2, 2))(dict(item))
+    found = LabelSpacingd("image", (2, 2, 2))(item)
+    torch.testing.assert_close(found["image"], Spacingd("image", (2, 2, 2))({"image": image})["image"])
+    assert (found["image_path"], found["image_id"], found["label_tag"]) == ("a.nii.gz", ["a"], 3)
+    assert found["image_meta_dict"]["own"] == 1

@@ -166,7 +166,7 @@ class FoldTrial:
         """The labelled scans, preprocessed."""
         if self.evaluation.method.is_few_shot:
             return cast("list[Any]", self.parser.get_parsed_content("support_scans"))
-        before = self.parser.get_parsed_content("preprocessing")
+        before = self.parser.get_parsed_content("preprocessing").labelled()
         return [before(item) for item in support_items(self.files.support_images, self.files.support_labels)]
 
     def _baseline(self, name: str, inferer: Inferer, network: Any, fold: int, run: int) -> list[Entry]:
@@ -206,8 +206,10 @@ class FoldTrial:
         from monai.data import DataLoader, Dataset
         from monai.engines import SupervisedEvaluator
 
-        device = self.parser.get_parsed_content("device")
-        loader = DataLoader(Dataset(items, self.parser.get_parsed_content("preprocessing")), batch_size=1)
+        device, before = map(self.parser.get_parsed_content, ("device", "preprocessing"))
+        if all("label" in item for item in items):
+            before = before.labelled()
+        loader = DataLoader(Dataset(items, before), batch_size=1)
         SupervisedEvaluator(
             device,
             loader,

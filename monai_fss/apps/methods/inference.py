@@ -45,7 +45,9 @@ def inference_parser(
 
     parser = ConfigParser()
     parser.read_config([str(file) for file in (method.evaluation_files if evaluates else [method.inference_file])])
-    parser.update(parser_values({"bundle_root": method.folder}))
+    # What a model was trained with is taken here, and may be changed on purpose: the bundle need not compare it.
+    own = {"bundle_root": method.folder, **({"model": None} if "model" in parser else {})}
+    parser.update(parser_values(own))
     strange = sorted(trained.keys() - set(parser.get("settings", ())))  # how scans are treated, nothing else
     if strange:
         raise ScanError(

@@ -57,9 +57,7 @@ def bundle_files(source: Path, name: str, parts: list[Part]) -> dict[str, str]:
     """
     files = {f"configs/{file}": _read(source / "configs" / file) for file in _CONFIGS}
     files |= {f"scripts/{path.name}": _unsaid(_read(path)) for path in sorted((source / "scripts").glob("*.py"))}
-    files["models/README.md"] = re.sub(
-        r"^# Models of .*", f"# Models of {name}", _read(source / "models" / "README.md")
-    )
+    files["models/README.md"] = _without_model(_read(source / "models" / "README.md"), name)
     files = {path: _renamed(text, source.name, name) for path, text in files.items()}
     for path in ("configs/train.yaml", "configs/inference.yaml"):
         for part in parts:
@@ -81,6 +79,14 @@ def bundle_files(source: Path, name: str, parts: list[Part]) -> dict[str, str]:
 
 def _read(file: Path) -> str:
     return file.read_text(encoding="utf-8")
+
+
+def _without_model(page: str, name: str) -> str:
+    """The page of models without what is said of the source's example."""
+    page = re.sub(r"^# Models of .*", f"# Models of {name}", page)
+    card = r"^`model\.pt` comes with the bundle(?:.*\n)+?.*and then replaces it:\n"
+    none = "No weights come with the bundle. A training writes here, unless `--output_dir` names another folder:\n"
+    return re.sub(card, none, page, flags=re.MULTILINE)
 
 
 def _unsaid(script: str) -> str:

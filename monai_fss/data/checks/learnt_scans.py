@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_fss.data.cases import list_scans
+from monai_fss.data.cases import case_name, list_scans
 from monai_fss.data.dataset import Case, DatasetFolder, chosen_cases
 from monai_fss.data.items import case_item, scan_item
 from monai_fss.data.problems import InputWarning, ScanError
@@ -81,6 +81,7 @@ def learnt_scans(
     scans: int | None = None,
     val_queries: int = 0,
     seed: int = 0,
+    studies: Sequence[Mapping[str, Any]] | None = None,
 ) -> LearntScans:
     """
     Choose the labelled scans of a supervised training, and the classes.
@@ -100,6 +101,8 @@ def learnt_scans(
         scans: so many instead. Default: by ``fraction``.
         val_queries: scans to hold out. Default 0: none.
         seed: of the random order.
+        studies: labelled scans that take the place of the folder's, each with ``image`` and ``label``, as MONAI Label
+            lists them; all of them can be learnt from, and none is held out. Default: those of the folder.
 
     Raises:
         ScanError: with every problem: no scan is labelled; a scan or label is bad, or shows values that neither
@@ -107,9 +110,12 @@ def learnt_scans(
             label at all, or none of them by those that are learnt from; more scans are asked for than there are, or
             their number and share contradict each other.
     """
-    chosen = chosen_cases(folder, cases)
-    labelled = _labelled(folder, chosen, label_dir)
-    own = [case for case in chosen if case.label is not None]
+    if studies:
+        labelled, own = _studies(studies), []
+    else:
+        chosen = chosen_cases(folder, cases)
+        labelled = _labelled(folder, chosen, label_dir)
+        own = [case for case in chosen if case.label is not None]
     validation = own[: min(max(val_queries, 0), len(labelled) // 2)]
     held = {case.name for case in validation}
     rest = [case for case in labelled if case.name not in held]
@@ -117,7 +123,7 @@ def learnt_scans(
     useful = {name for name, own in shown.items() if own - {ignore} and (labels is None or own & set(labels))}
     training = _share(rest, useful, fraction, scans, seed)
     seen = {value for case in training for value in shown[case.name]} - {ignore}
-    problems = _strange(DatasetFolder.read(folder), rest, shown, {*(labels or ()), ignore})
+    problems = [] if studies else _strange(DatasetFolder.read(folder), rest, shown, {*(labels or ()), ignore})
     problems += _absent(training, seen, {value for own in shown.values() for value in own} - {ignore}, labels, ignore)
     if problems:
         raise ScanError(problems)
@@ -151,6 +157,16 @@ def check_learnt_scans(folder: str | Path, **more: Any) -> None:
             InputWarning,
             stacklevel=2,
         )
+
+
+def _studies(studies: Sequence[Mapping[str, Any]]) -> list[Case]:
+    """Labelled scans by file; those of one name, of several folders, are told apart by a number."""
+    cases: dict[str, Case] = {}
+    for study in studies:
+        name = case_name(study["image"])
+        name = name if name not in cases else f"{name}_{len(cases)}"
+        cases[name] = Case(name, Path(study["image"]), Path(study["label"]))
+    return list(cases.values())
 
 
 def _labelled(folder: str | Path, chosen: Sequence[Case], label_dir: str | Path) -> list[Case]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_fss.data.checks.inputs import inference_problems, problems_of, query_problems, training_problems
+from monai_fss.data.checks.model_settings import check_model_settings
 from monai_fss.data.dataset import chosen_cases
 from monai_fss.data.fold_items import fold_items
 from monai_fss.data.items import training_items
@@ -26,46 +27,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_fold",
+    "check_given",
     "check_inference",
     "check_left_out",
     "check_located_inference",
-    "check_places",
     "check_scans",
     "check_start",
     "check_training",
 ]
-
-
-MONAI_COMMAND = ("monai", "bundle", "__main__.py")
-
-
-def check_places(*places: Any) -> None:
-    """End the program with exit code 2 where MONAI's command line has changed a path on its way here.
-
-    ``python -m monai.bundle`` reads ``#`` in a value as ``::``, or as the beginning of a comment: results would lie in
-    a folder of another name, with no word of it. (What begins with ``$``, ``@`` or ``%`` it runs or replaces: that no
-    bundle can help.)
-
-    Args:
-        places: paths of the configuration, or lists of them.
-
-    Raises:
-        SystemExit: 2, after the problems have been printed.
-    """
-    if Path(sys.argv[0]).parts[-3:] != MONAI_COMMAND:
-        return
-    typed = {part for word in sys.argv for part in (word, word.partition("=")[2]) if "#" in part}
-    changed = {part.replace("#", "::"): part for part in typed}
-    changed |= {before: part for part in typed if (before := part.partition("#")[0].rstrip())}
-    paths = [str(path) for place in places for path in (place if isinstance(place, (list, tuple)) else [place])]
-    _end(
-        [
-            f"{path}: is not what was typed ({changed[path]}): MONAI's command does not take # for itself. Use a name "
-            "without it, or monai-fss."
-            for path in paths
-            if path in changed
-        ]
-    )
 
 
 def check_training(folder: str | Path, cases: Sequence[str] | None = None) -> None:
@@ -79,6 +48,25 @@ def check_training(folder: str | Path, cases: Sequence[str] | None = None) -> No
         SystemExit: 2, after the problems have been printed.
     """
     _end(training_problems(folder, cases))
+
+
+def check_given(folder: str | Path, data: Sequence[Mapping[str, Any]]) -> None:
+    """End the program with exit code 2 if there is nothing to train on, or a scan of a list is bad.
+
+    Args:
+        folder: data set folder; where there is one, see :func:`check_training`.
+        data: what is trained on where there is none, each with ``image`` and, where known, ``label``: MONAI Label gives
+            such a list.
+
+    Raises:
+        SystemExit: 2, after the problems have been printed.
+    """
+    if str(folder):
+        return
+    problems = [] if data else ["dataset_dir: is not set. Name the folder that holds images/, with --dataset_dir DIR."]
+    for item in data:
+        problems += problems_of(lambda path=item["image"]: check_scan(Path(path)))  # type: ignore[misc]
+    _end(problems)
 
 
 def check_left_out(
@@ -152,7 +140,7 @@ def check_inference(
     from monai_fss.data.files.models import load_model
 
     problems = inference_problems(support_image, support_label, labels, images) + _prnet_problems(prnet)
-    problems += problems_of(lambda: _check_settings(model, settings or {}))
+    problems += problems_of(lambda: check_model_settings(model, settings or {}))
     _end(problems or problems_of(lambda: load_model(model, network)))
 
 
@@ -186,7 +174,7 @@ def check_fold(
     except ScanError as error:
         problems = error.problems
     if model is not None and network is not None:
-        problems += problems_of(lambda: _check_settings(model, settings or {}))
+        problems += problems_of(lambda: check_model_settings(model, settings or {}))
         if not problems:
             problems = problems_of(lambda: load_model(model, network))
     _end(problems)
@@ -198,7 +186,7 @@ def check_located_inference(
     """:func:`check_inference` for a model that needs no labelled scan any more."""
     from monai_fss.data.files.models import load_model
 
-    problems = query_problems(images) + problems_of(lambda: _check_settings(model, settings or {}))
+    problems = query_problems(images) + problems_of(lambda: check_model_settings(model, settings or {}))
     _end(problems or problems_of(lambda: load_model(model, network)))
 
 
@@ -217,19 +205,6 @@ def _prnet_problems(file: str | Path | None) -> list[str]:
     from monai_fss.data.files.propagation_file import read_propagation
 
     return problems_of(lambda: read_propagation(file)) if file else []
-
-
-def _check_settings(model: str | Path, settings: Mapping[str, Any]) -> None:
-    from monai_fss.data.files.models import read_model
-
-    trained = read_model(model)["settings"]
-    other = [key for key in trained if key in settings and settings[key] != trained[key]]
-    if other:
-        raise ScanError(
-            f"{model}: was trained with {', '.join(f'{key} {trained[key]}' for key in other)}, but the configuration "
-            f"has {', '.join(f'{key} {settings[key]}' for key in other)}. Give the model's values, such as "
-            f'--{other[0]} "{trained[other[0]]}".'
-        )
 
 
 def _end(problems: list[str]) -> None:

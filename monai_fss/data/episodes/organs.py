@@ -53,7 +53,7 @@ class OrganEpisodes(EpisodeDataset):
     al., OrganNet, section 3.2): each round draws every class once, in an order of its own, and a pair that shows it.
 
     Args:
-        data: see :func:`pair_items`.
+        pairs: see :func:`pair_items`.
         prepare: from an item to a registered pair, see :class:`monai_fss.inferers.AnchorPair`; one or several.
         values: the classes; way w of ``anchor_mask`` is ``values[w]``.
         transform: random transforms of a pair to which ``way`` and ``value`` were added, the first cutting the window
@@ -61,6 +61,7 @@ class OrganEpisodes(EpisodeDataset):
         length: episodes in an epoch.
         cache_dir, cache_num: see :class:`PreparedScans`.
         seed: of the series of episodes.
+        data: scans that the pairs are of, where the configuration names them here; not looked at. Default: not said.
 
     Raises:
         ScanError: no pair shows any class on both sides.
@@ -71,7 +72,7 @@ class OrganEpisodes(EpisodeDataset):
 
     def __init__(
         self,
-        data: Sequence[Mapping[str, Any]],
+        pairs: Sequence[Mapping[str, Any]],
         prepare: Callable | Sequence[Callable],
         values: Sequence[int],
         transform: Compose,
@@ -79,10 +80,11 @@ class OrganEpisodes(EpisodeDataset):
         cache_dir: str | Path | None = None,
         cache_num: int = 64,
         seed: int = 0,
+        data: Any = None,
     ) -> None:
-        pairs: Any = PreparedScans(data, prepare, cache_dir, cache_num)
-        super().__init__(pairs, transform, length, seed)
-        self.pairs = pairs
+        prepared: Any = PreparedScans(pairs, prepare, cache_dir, cache_num)
+        super().__init__(prepared, transform, length, seed, data)
+        self.pairs = prepared
         self.values = [int(value) for value in values]
         shown: dict[int, list[int]] = {value: [] for value in self.values}
         for index in range(len(self.pairs)):

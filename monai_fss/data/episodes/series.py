@@ -36,9 +36,12 @@ class EpisodeDataset(Dataset):
         length: episodes in an epoch. Indices beyond it are valid: epoch e holds e * length ... (see
             :class:`EpisodeSampler`).
         seed: of the whole series.
+        data: what the volumes are made of, where a configuration names it here; not looked at. Default: not said.
     """
 
-    def __init__(self, volumes: Sequence[Any], transform: Compose, length: int, seed: int = 0) -> None:
+    def __init__(
+        self, volumes: Sequence[Any], transform: Compose, length: int, seed: int = 0, data: Any = None
+    ) -> None:
         if len(volumes) == 0:
             raise ValueError("there is no volume to draw episodes from. Give at least one training scan.")
         if length < 1:

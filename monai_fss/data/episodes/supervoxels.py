@@ -23,6 +23,7 @@ from monai.transforms import (
 from torch.utils.data import Subset
 
 from monai_fss.data.episodes.series import EpisodeDataset, episode_indices
+from monai_fss.data.items import scan_item
 from monai_fss.transforms import SampleEpisode, ScanPadd, SliceRanged
 
 __all__ = ["PreparedScans", "SupervoxelEpisodes"]
@@ -69,7 +70,8 @@ class SupervoxelEpisodes(EpisodeDataset):
 
     Args:
         data: the data list, see :func:`monai_fss.data.training_items`; of an item that names a run of slices, those
-            alone are trained on, and each run counts by its slices, see :func:`monai_fss.data.episode_indices`.
+            alone are trained on, and each run counts by its slices, see :func:`monai_fss.data.episode_indices`. Of
+            pairs of ``image`` and ``label`` and nothing else, as MONAI Label lists them, the images are taken.
         prepare: from an item to ``image`` (1, H, W, D) and ``position`` (P, H, W, D), such as
             :class:`monai_fss.data.PrepareSlices`; one or several transforms.
         pseudo_labels: makes ``supervoxels`` (1, H, W, D) of them, such as :class:`monai_fss.transforms.Supervoxelsd`.
@@ -104,7 +106,7 @@ class SupervoxelEpisodes(EpisodeDataset):
         pad = ScanPadd(["image", "supervoxels", "position"], sample.scan_size)
         table = sample.measure(sample.supervoxels, sample.table)
         fixed: list[Any] = [prepare, SliceRanged(["image", "position"]), pseudo_labels, table, pad]
-        self.data = data
+        self.data = data = [scan_item(item["image"]) if item.keys() == {"image", "label"} else item for item in data]
         self.scans: Any = PreparedScans(data, fixed, cache_dir, cache_num)
         drawn: Any = Subset(self.scans, episode_indices(data, cast("Sequence[Any]", self.scans), sample))
         # One list: within another Compose transforms would draw from other seeds.

@@ -17,6 +17,7 @@ from torch import nn
 
 from monai_fss.data.files.atomic import atomic_path
 from monai_fss.data.files.packed import named
+from monai_fss.data.files.plain import unpacked
 from monai_fss.data.problems import InputWarning, ScanError
 
 __all__ = ["latest_checkpoint", "load_model", "read_model", "restore", "save_best", "save_model", "save_state"]
@@ -84,7 +85,7 @@ def save_best(
 
 
 def read_model(path: str | Path) -> dict[str, Any]:
-    """Read a model file without executing anything in it.
+    """Read a model file, of a training or of a release (:func:`.plain.save_plain`), without executing anything in it.
 
     Returns:
         "model", the state dict; "settings", with names that earlier versions left out (see :func:`.packed.named`);
@@ -94,7 +95,7 @@ def read_model(path: str | Path) -> dict[str, Any]:
         ScanError: missing, damaged, or holding pickled objects; not what :func:`save_model` writes, or what a later
             version of it does; a weight is nan or infinite.
     """
-    content = _read(Path(path))
+    content = unpacked(_read(Path(path)))
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ScanError(
@@ -144,6 +145,8 @@ def load_model(path: str | Path, network: nn.Module) -> nn.Module:
     network.train(mode)
     free = getattr(network, "free_prefix", None)  # buffers that a file may or may not have, of any shape
     own, known = ({k: v for k, v in each.items() if free is None or not k.startswith(free)} for each in (own, state))
+    shown = getattr(network, "condition_names", ())  # of a network that has been shown its labelled scans
+    known = {k: v for k, v in known.items() if k not in shown}
     missing, unexpected = sorted(own.keys() - known.keys()), sorted(known.keys() - own.keys())
     wrong = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
     if missing or unexpected or wrong:

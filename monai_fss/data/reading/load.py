@@ -68,7 +68,8 @@ class LoadScan(Transform):
 
 class LoadScand(MapTransform):
     """
-    Dictionary version of :class:`LoadScan`; what is no path any more stays as it is.
+    Dictionary version of :class:`LoadScan`; what is no path any more stays as it is, but for a volume without a
+    channel, as MONAI Deploy hands it on, which gets one.
 
     Labels are brought to the voxel order of ``image``, where an item has one, read or not.
 
@@ -104,7 +105,19 @@ class LoadScand(MapTransform):
             if isinstance(result[key], (str, PathLike)):
                 follows = load.as_label and key not in self.own_grid
                 result[key] = load(result[key], result.get("image") if follows else None)
+            elif isinstance(result[key], MetaTensor) and result[key].ndim == 3:
+                result[key] = _with_channel(result[key])
         return result
+
+
+def _with_channel(volume: MetaTensor) -> MetaTensor:
+    """(H, W, D) -> (1, H, W, D), float32, with the meta data that :class:`LoadScan` gives."""
+    own: dict[str, Any] = {
+        "original_affine": volume.affine.cpu().numpy().copy(),
+        "spatial_shape": np.asarray(volume.shape),
+    }
+    own |= {"original_channel_dim": float("nan"), "space": "RAS"}
+    return MetaTensor(volume.as_tensor().float()[None], affine=volume.affine.cpu(), meta={**volume.meta, **own})
 
 
 def _label(path: Path, like: Grid | None) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from .carafe import CarafeDownsample, CarafeUpsample, reassemble_down, reassemble_up
 from .cycle_resemblance import CycleResemblanceAttention, CycleResemblanceBlock, cycle_resemblance
+from .exporting import exporting
 from .label_windows import VOLUME_WINDOW, label_windows
 from .local_prototype import adaptive_local_prototypes, cells_of, grid_prototypes, softmax_similarity
 from .precision import at_least_single, fast_bfloat16, full_bmm
@@ -24,6 +25,7 @@ __all__ = [
     "cells_of",
     "cosine_similarity",
     "cycle_resemblance",
+    "exporting",
     "fast_bfloat16",
     "full_bmm",
     "grid_prototypes",

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .exporting import exporting
 from .precision import at_least_single, full_bmm
 
 __all__ = ["CycleResemblanceAttention", "CycleResemblanceBlock", "cycle_resemblance"]
@@ -50,6 +51,8 @@ def _argmax_over_columns(matrix: torch.Tensor) -> torch.Tensor:
 
     On a CPU torch finds a maximum ten times as fast as its place, and by blocks the place is sought among few.
     """
+    if exporting():
+        return matrix.argmax(2)
     batch, n, m = matrix.shape
     size = math.gcd(m, 32)
     blocks = matrix.reshape(batch, n, m // size, size)
@@ -59,6 +62,8 @@ def _argmax_over_columns(matrix: torch.Tensor) -> torch.Tensor:
 
 def _argmax_over_rows(matrix: torch.Tensor) -> torch.Tensor:
     """``matrix.argmax(1)``, (B, M), likewise; torch's own would take more than half of a block's time here."""
+    if exporting():
+        return matrix.argmax(1)
     batch, n, m = matrix.shape
     size = math.gcd(n, 32)
     blocks = matrix.reshape(batch, n // size, size, m)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from .exporting import exporting
 from .precision import at_least_single, full_bmm
 from .prototype import support_prototypes
 
@@ -121,6 +122,9 @@ def softmax_similarity(
     """
     pixels = F.normalize(at_least_single(features).flatten(2), dim=1, eps=1e-8)
     prototypes = F.normalize(at_least_single(prototypes), dim=-1, eps=1e-8)
+    if exporting():
+        similarity = _all_at_once(pixels, prototypes, valid, scale)
+        return similarity.unflatten(2, features.shape[2:])
     results: list[torch.Tensor] = []
     for query in range(pixels.shape[0]):
         own = prototypes[query] if prototypes.dim() == 4 else prototypes
@@ -129,6 +133,16 @@ def softmax_similarity(
             results.append(_bank_similarity(pixels[query], own[bank][known[bank]], scale))
     similarity = torch.stack(results).reshape(features.shape[0], prototypes.shape[-3], -1)
     return similarity.unflatten(2, features.shape[2:])
+
+
+def _all_at_once(pixels: torch.Tensor, prototypes: torch.Tensor, valid: torch.Tensor, scale: float) -> torch.Tensor:
+    """Pixels (B, C, L) and banks (N, P, C) or (B, N, P, C), all of length 1 -> (B, N, L), see :func:`.exporting`."""
+    distance = scale * torch.matmul(prototypes.flatten(-3, -2), pixels)
+    distance = distance.unflatten(1, prototypes.shape[-3:-1])
+    known = valid.unsqueeze(-1)
+    # Of an empty bank all prototypes weigh alike, and nothing.
+    weights = torch.softmax(distance.masked_fill(~known, -1e4), dim=2)
+    return (weights * distance * known.to(distance.dtype)).sum(2)
 
 
 def _bank_similarity(pixels: torch.Tensor, bank: torch.Tensor, scale: float) -> torch.Tensor:

@@ -14,6 +14,7 @@ from monai_fss.networks.blocks import (
     CarafeDownsample,
     CycleResemblanceAttention,
     cells_of,
+    exporting,
     reassemble_down,
     softmax_similarity,
 )
@@ -92,6 +93,7 @@ class CRAPNet(FewShotNet):
         self.alpha = float(alpha)
         self.threshold = threshold
         self.cell = float(cell)
+        self.pooling = 1
         channels = cast(int, encoder.out_channels)
         self.attention = CycleResemblanceAttention(channels, blocks, branches, query=refined)
         self.reassembly = CarafeDownsample(channels, sigma)
@@ -118,6 +120,8 @@ class CRAPNet(FewShotNet):
         check_support(support_image, support_label)
         with torch.no_grad():
             size = list(support_image.shape[3:])
+            encoded = self.encoder(support_image[:1, 0])
+            self.pooling = max(1, round(self.cell * encoded.shape[2] / size[0]))
             self.support_features = support_features(lambda part: self._cells(self.encoder(part), size), support_image)
             masks = self._cells(support_label.flatten(0, 1).to(self.support_features.dtype), size)
             self.support_masks = masks.reshape(*support_image.shape[:2], *masks.shape[1:])
@@ -126,8 +130,11 @@ class CRAPNet(FewShotNet):
     def _cells(self, maps: torch.Tensor, size: list[int]) -> torch.Tensor:
         """Means of the cells of an image of ``size`` (H, W): (N, C, h, w) -> (N, C, G, G).
 
-        Features and masks alike, so that they stay in register.
+        Features and masks alike, so that they stay in register. An exported network takes images of whole cells, and
+        cells of ``pooling`` pixels of the feature map: how many these are is known from the support.
         """
+        if exporting():
+            return F.avg_pool2d(maps, self.pooling)
         rows, columns = cells_of(size, self.cell)
         return F.adaptive_avg_pool2d(maps, (rows, columns))
 
@@ -154,7 +161,8 @@ class CRAPNet(FewShotNet):
         added = torch.zeros_like(cells)
         for shot in range(support.shape[1]):
             z_s, z_q = support[:, shot], cells
-            if shot == 0 or bool(valid[:, shot].any()):  # the first always: every weight takes part in every step
+            # the first always: every weight takes part in every step; a padding shot counts nowhere
+            if shot == 0 or exporting() or bool(valid[:, shot].any()):
                 z_s, z_q = self.attention(z_s, cells)
             refined.append(z_s)
             added = added + (z_q - cells) * valid[:, shot, None, None, None]

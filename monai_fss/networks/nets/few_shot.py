@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .model_note import pass_over_note
+
 __all__ = ["FewShotNet"]
 
 SLICES_PER_PASS = 16  # of a support set: bounds the memory of many labelled slices
@@ -125,6 +127,7 @@ class FewShotNet(nn.Module):
                 destination.pop(prefix + name, None)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        pass_over_note(state_dict, prefix)
         for name in self.condition_names:
             incoming = state_dict.get(prefix + name)
             if incoming is None:  # a training checkpoint: not an error, but prototypes of other weights mean nothing

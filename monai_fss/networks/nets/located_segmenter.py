@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ..blocks import fast_bfloat16
+from .model_note import pass_over_note
 from .prnet import PRNet
 
 __all__ = ["LocatedSegmenter"]
@@ -72,6 +73,7 @@ class LocatedSegmenter(nn.Module):
         }
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        pass_over_note(state_dict, prefix)
         kept = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix + PREFIX)}
         self.remember({name.removeprefix(PREFIX): value for name, value in kept.items()})
         super()._load_from_state_dict(state_dict, prefix, *args)

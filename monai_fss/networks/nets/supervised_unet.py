@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from monai.networks.nets import DynUNet
 from torch import nn
 
 from ..blocks import fast_bfloat16
+from .model_note import pass_over_note
 
 __all__ = ["SupervisedUNet"]
 
@@ -59,3 +61,7 @@ class SupervisedUNet(nn.Module):
 
     def _full(self, half: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
         return F.interpolate(half, size=image.shape[2:], mode="trilinear", align_corners=False)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        pass_over_note(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -69,7 +69,7 @@ def test_masks_are_those_of_the_trained_network(done: Scene, case: str) -> None:
     parser = inference_parser(Method("adnet"), read_model(done.model)["settings"], {})
     network = load_model(done.model, parser.get_parsed_content("network_def"))
     before = parser.get_parsed_content("preprocessing")
-    support = before({"image": str(done.support), "label": str(done.label)})
+    support = before.labelled()({"image": str(done.support), "label": str(done.label)})
     query = before({"image": str(done.images / f"{case}.nii.gz")})
     probability = by_ep2(network, [support], query, VALUES).numpy()[:, ::-1]
     written = read(done.root / "out" / "probabilities" / f"{case}.nii.gz")

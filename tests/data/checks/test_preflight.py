@@ -122,3 +122,34 @@ def test_a_path_that_monai_has_changed_is_refused(
     with pytest.raises(SystemExit) as stop:
         check_places("fine", place)
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--stepz", "4"], "--stepz: the configuration has no stepz. Did you mean steps?"),
+        (["--stepz=4"], "--stepz: the configuration has no stepz. Did you mean steps?"),
+        (["--elastc::rotate", "1"], "--elastc::rotate: the configuration has no elastc. Did you mean elastic?"),
+        (["--qqq", "1"], "--qqq: the configuration has no qqq. Its settings stand at the top of the file."),
+        (["--steps", "4", "--elastic#rotate", "1", "--save-interval", "2"], ""),
+        (["--+initialize", "[]", "--meta_file", "m.json", "--_meta_::version", "2"], ""),
+    ],
+)
+@pytest.mark.parametrize("files", ["{own}", "['{own}','{other}']"])
+def test_a_mistyped_setting_is_refused_with_the_nearest(
+    files: str,
+    words: list[str],
+    says: str,
+    repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configs = repository / "bundles" / "adnet" / "configs"
+    text = files.format(own=configs / "train.yaml", other=configs / "multi_gpu_train.yaml")
+    monkeypatch.setattr("sys.argv", ["/x/monai/bundle/__main__.py", "run", "training", "--config_file", text, *words])
+    if not says:
+        check_places("a", "b")
+        return
+    with pytest.raises(SystemExit) as stop:
+        check_places("a", "b")
+    assert stop.value.code == 2 and capsys.readouterr().err == says + "\n"

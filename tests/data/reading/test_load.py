@@ -67,3 +67,15 @@ def test_what_the_checks_refuse_a_pipeline_does_not_read(tmp_path: Path) -> None
     fractional = save_nifti(tmp_path / "half.nii.gz", np.full((3, 3, 3), 0.5, np.float32))
     with pytest.raises(ScanError, match=r"half\.nii\.gz: label has 27 fractional values"):
         LoadScan(as_label=True)(fractional)
+
+
+def test_a_volume_without_a_channel_gets_one() -> None:
+    """As MONAI Deploy hands it on: read by others, its affine and nothing else in its meta data."""
+    volume = MetaTensor(torch.rand(4, 5, 6, dtype=torch.float64), affine=torch.from_numpy(AFFINE))
+    got = LoadScand("image")({"image": volume, "label": volume})
+    assert got["image"].shape == (1, 4, 5, 6) and got["image"].dtype == torch.float32 and got["label"] is volume
+    np.testing.assert_array_equal(got["image"].affine, AFFINE)
+    np.testing.assert_array_equal(got["image"].meta["original_affine"], AFFINE)
+    assert tuple(got["image"].meta["spatial_shape"]) == (4, 5, 6)
+    again = LoadScand("image")(got)
+    assert again["image"] is got["image"]

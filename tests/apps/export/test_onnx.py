@@ -1,0 +1,48 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""ONNX of every few-shot network: onnxruntime gives the network's own logits, at two sizes and for two images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from monai_fss.apps.export.networks import write_onnx
+from monai_fss.networks.nets import ADNet, ALPNet, CRAPNet, PANet, build_encoder
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+NETWORKS: dict[str, tuple[Callable[[nn.Module], nn.Module], str]] = {
+    "adnet": (ADNet, "compact"),
+    "adnet_3d": (ADNet, "compact_3d"),
+    "panet": (PANet, "compact"),
+    "alpnet": (ALPNet, "compact"),
+    "crapnet": (lambda encoder: CRAPNet(encoder, blocks=1), "compact"),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_onnxruntime_gives_the_same_logits(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    make, encoder = NETWORKS[name]
+    network = make(build_encoder(encoder, in_channels=1, positions=[0.35, 0.3, 0.5])).eval()
+    if name == "crapnet":  # whose blocks change nothing before they have learnt
+        nn.init.normal_(network.attention.query_blocks[0].out.weight, std=0.1)  # type: ignore[union-attr, index]
+    size = (32, 32, 4) if name == "adnet_3d" else (64, 64)
+    label = torch.zeros(2, 2, 1, *size)
+    label[0, 0, 0, 8:20, 8:20] = 1  # one shot, and padding
+    label[1, :, 0, 4:30, 10:30] = 1
+    network.condition(torch.rand(2, 2, 4, *size), label)  # type: ignore[operator]
+    shape = ["32*n", "32*n", "2*n"][: len(size)]
+    most = write_onnx(tmp_path / "network.onnx", network, 4, shape, {"values": [1, 4]})
+    assert 0 <= most < 1e-4
+    session = onnxruntime.InferenceSession(str(tmp_path / "network.onnx"), providers=["CPUExecutionProvider"])
+    assert json.loads(session.get_modelmeta().custom_metadata_map["monai_fss"]) == {"values": [1, 4]}
+    assert [one.name for one in (*session.get_inputs(), *session.get_outputs())] == ["image", "pred"]
