@@ -19,6 +19,7 @@ from .panet import PANet
 from .positioned_encoder import PositionedEncoder
 from .pretrained import COCO_RESNET101, load_pretrained
 from .prnet import PatchFeatures, PRNet
+from .residual_fcn import ResidualFCN
 from .resnext3d import ResNeXt3D
 from .supervised_unet import SupervisedUNet
 
@@ -40,6 +41,7 @@ __all__ = [
     "PatchFeatures",
     "PositionedEncoder",
     "ResNeXt3D",
+    "ResidualFCN",
     "SupervisedUNet",
     "build_encoder",
     "load_pretrained",
