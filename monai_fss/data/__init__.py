@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from monai_fss.data.episodes.organs import OrganEpisodes, pair_items
     from monai_fss.data.episodes.series import EpisodeDataset, EpisodeLoader, EpisodeSampler, episode_indices
     from monai_fss.data.episodes.supervoxels import PreparedScans, SupervoxelEpisodes
+    from monai_fss.data.episodes.weighted import WeightedClassEpisodes
     from monai_fss.data.files.cache import ContentCache
     from monai_fss.data.files.models import latest_checkpoint, load_model, read_model, restore, save_best, save_model
     from monai_fss.data.files.propagation_file import load_propagation, read_propagation, save_propagation
@@ -101,6 +102,7 @@ __all__ = [
     "Scan",
     "ScanError",
     "SupervoxelEpisodes",
+    "WeightedClassEpisodes",
     "OrganEpisodes",
     "pair_items",
     "atomic_path",
@@ -203,6 +205,7 @@ _LATER = {
     "pair_items": "monai_fss.data.episodes.organs",
     "PreparedScans": "monai_fss.data.episodes.supervoxels",
     "SupervoxelEpisodes": "monai_fss.data.episodes.supervoxels",
+    "WeightedClassEpisodes": "monai_fss.data.episodes.weighted",
     "episode_indices": "monai_fss.data.episodes.series",
     "latest_checkpoint": "monai_fss.data.files.models",
     "load_model": "monai_fss.data.files.models",

@@ -24,9 +24,10 @@ class ResidualFCN(nn.Module):
 
     An image goes through a 3 x 3 x 3 convolution to ``filters[0]`` channels and then, scale by scale, through residual
     units (norm, ReLU6, convolution, twice), of which the first of a scale has its stride: a convolution twice as wide
-    as the stride beside max-pooling, with channels of zeros where there are more than before. The deepest features become
-    scores by a 1 x 1 x 1 convolution. On each way up scores are interpolated linearly, and the features of that scale
-    are projected to scores (1 x 1 x 1, norm) and added. A last 1 x 1 x 1 convolution mixes them. Nothing has a bias.
+    as the stride beside max-pooling, with channels of zeros where there are more than before. The deepest features
+    become scores by a 1 x 1 x 1 convolution. On each way up scores are interpolated linearly, and the features of that
+    scale are projected to scores (1 x 1 x 1, norm) and added. A last 1 x 1 x 1 convolution mixes them. Nothing has a
+    bias.
 
     An image may have any size: a side of n becomes ceil(n / stride), as TensorFlow's "same" has it.
 
