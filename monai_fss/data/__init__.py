@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from monai_fss.data.cases import SCAN_SUFFIXES, case_name, list_scans, natural_key
 from monai_fss.data.checks.inputs import inference_problems, look_at_inputs, query_problems, training_problems
-from monai_fss.data.checks.learnt_scans import LearntScans, check_learnt_scans, learnt_scans
+from monai_fss.data.checks.learnt_scans import (
+    LearntScans,
+    check_learnt_scans,
+    check_small_organs,
+    learnt_scans,
+    small_organs,
+)
 from monai_fss.data.checks.preflight import (
     check_fold,
     check_inference,
@@ -67,6 +73,7 @@ if TYPE_CHECKING:
     from monai_fss.data.episodes.weighted import WeightedClassEpisodes
     from monai_fss.data.files.cache import ContentCache
     from monai_fss.data.files.models import latest_checkpoint, load_model, read_model, restore, save_best, save_model
+    from monai_fss.data.files.organ_maps import organ_items, read_organ_maps, save_organ_maps
     from monai_fss.data.files.propagation_file import load_propagation, read_propagation, save_propagation
     from monai_fss.data.files.start import start_from
     from monai_fss.data.files.writer import AtomicNibabelWriter, CaseLayout, write_probabilities
@@ -105,6 +112,7 @@ __all__ = [
     "WeightedClassEpisodes",
     "OrganEpisodes",
     "pair_items",
+    "organ_items",
     "atomic_path",
     "case_item",
     "case_name",
@@ -124,6 +132,7 @@ __all__ = [
     "check_range",
     "check_scan",
     "check_scribbles",
+    "check_small_organs",
     "check_support",
     "check_training",
     "class_names",
@@ -158,6 +167,7 @@ __all__ = [
     "query_items",
     "query_problems",
     "read_model",
+    "read_organ_maps",
     "read_propagation",
     "read_scan",
     "reading_once",
@@ -166,12 +176,14 @@ __all__ = [
     "run_script",
     "save_best",
     "save_model",
+    "save_organ_maps",
     "save_propagation",
     "scan_item",
     "scribble_item",
     "scribble_values",
     "sha256_of",
     "slice_runs",
+    "small_organs",
     "start_from",
     "start_run",
     "support_items",
@@ -205,6 +217,9 @@ _LATER = {
     "pair_items": "monai_fss.data.episodes.organs",
     "PreparedScans": "monai_fss.data.episodes.supervoxels",
     "SupervoxelEpisodes": "monai_fss.data.episodes.supervoxels",
+    "organ_items": "monai_fss.data.files.organ_maps",
+    "read_organ_maps": "monai_fss.data.files.organ_maps",
+    "save_organ_maps": "monai_fss.data.files.organ_maps",
     "WeightedClassEpisodes": "monai_fss.data.episodes.weighted",
     "episode_indices": "monai_fss.data.episodes.series",
     "latest_checkpoint": "monai_fss.data.files.models",

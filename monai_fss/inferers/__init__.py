@@ -13,6 +13,8 @@ from monai_fss.inferers.points.mask_similarity import MaskSimilarity, mask_landm
 from monai_fss.inferers.points.point_matching import MATCH_LEVELS, MatchLevel, PointMatcher
 from monai_fss.inferers.points.points import LocatedPoints, SupportPoints, box_of
 from monai_fss.inferers.points.propagation import ScribblePropagation, scribble_points
+from monai_fss.inferers.two_stage.crops import OrganCrops
+from monai_fss.inferers.two_stage.inferer import TwoStageInferer
 
 from .atlas import Atlas
 from .atlas_inferer import AtlasInferer, AtlasReverseAccuracy
@@ -43,6 +45,7 @@ __all__ = [
     "MaskSimilarity",
     "MatchLevel",
     "NativeLabeld",
+    "OrganCrops",
     "OrganNetInferer",
     "PointLocaliser",
     "PointMatcher",
@@ -54,6 +57,7 @@ __all__ = [
     "ScribblePropagation",
     "SupportPoints",
     "SupportSet",
+    "TwoStageInferer",
     "WaysOnGrid",
     "WindowConfidence",
     "WindowInferer",
