@@ -49,6 +49,7 @@ from monai_fss.data.items import (
     validation_items,
 )
 from monai_fss.data.phantom.dataset import Phantom, phantom, write_phantom_dataset
+from monai_fss.data.phantom.whole_body import WHOLE_BODY_LABELS, whole_body_phantom, write_whole_body_dataset
 from monai_fss.data.problems import InputWarning, ScanError
 from monai_fss.data.public.btcv import prepare_btcv
 from monai_fss.data.public.chaos import prepare_chaos
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCAN_SUFFIXES",
+    "WHOLE_BODY_LABELS",
     "AtomicNibabelWriter",
     "Case",
     "CaseLayout",
@@ -192,10 +194,12 @@ __all__ = [
     "unfinished_run",
     "validation_items",
     "verbatim",
+    "whole_body_phantom",
     "write_dicom_seg",
     "write_json",
     "write_phantom_dataset",
     "write_probabilities",
+    "write_whole_body_dataset",
     "write_text_atomic",
 ]
 
