@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from monai.utils import ensure_tuple_rep
 
 from monai_fss.inferers.atlas import Atlas
 from monai_fss.registration import Grid, resample
@@ -85,19 +86,21 @@ def chosen_atlases(count: int, most: int | None, without: int | None = None) -> 
     return [others[int(place)] for place in np.linspace(0, len(others) - 1, most).round()] if most else []
 
 
-def packed_atlases(scans: Sequence[Mapping[str, Any]], pixdim: Sequence[float] | None) -> dict[str, torch.Tensor]:
+def packed_atlases(
+    scans: Sequence[Mapping[str, Any]], pixdim: float | Sequence[float] | None
+) -> dict[str, torch.Tensor]:
     """Labelled scans as tensors that go into a file of weights.
 
     Args:
         scans: with ``image`` (1, H, W, D), 0..1, and ``label`` (1, H, W, D), MetaTensors.
-        pixdim: mm of a voxel that images are brought to. None: they are there.
+        pixdim: mm of a voxel that images are brought to, one number or three. None: they are there.
 
     Returns:
         ``atlas<n>_image`` (half precision), ``atlas<n>_label``, on its own grid, and an affine of each.
     """
     kept: dict[str, torch.Tensor] = {}
     for number, scan in enumerate(scans):
-        image = scan["image"] if pixdim is None else smooth_spacing(scan["image"], pixdim)
+        image = scan["image"] if pixdim is None else smooth_spacing(scan["image"], ensure_tuple_rep(pixdim, 3))
         label = scan["label"].as_tensor()
         kept[f"atlas{number}_image"] = image.as_tensor().half()
         kept[f"atlas{number}_label"] = label.to(torch.uint8 if int(label.max()) < 256 else torch.int32)
