@@ -65,8 +65,9 @@ class SegmentReport:
 
     `quality.csv` gets a row for each scan and class: its volume in ml, its label-free quality (empty where switched
     off, 0 where nothing was found) and, as far as the inferer knows, why nothing was found or the mask is doubtful, and
-    how it was found; where masks are compared with the labelled one, also how similar they are. `overlays/<case>.png` shows the contours.
-    Every file is whole at any time, so an interrupted run goes on with the scans that have no row.
+    how it was found; where masks are compared with the labelled one, also how similar they are.
+    `overlays/<case>.png` shows the contours. Every file is whole at any time, so an interrupted run goes on with the
+    scans that have no row.
 
     Args:
         output_dir: folder of the masks.
