@@ -57,8 +57,9 @@ def select_roi(
 
     It is the box around the voxels in which the coarse probability, with a prior its product with that, exceeds the
     threshold, with a margin. Where there are none, it is the box of the prior by itself, and where that has none
-    either, the box that the organ usually fills. Where the coarse stage was sure (:data:`SURE`) and the product leaves
-    nothing of that, the region is the coarse stage's own, and the note says so.
+    either, the box that the organ usually fills. A prior that shows the organ nowhere is none: it lies outside what was
+    registered, or is too small for that grid. Where the coarse stage was sure (:data:`SURE`) and the product leaves
+    nothing of that, the region is the coarse stage's own. Of both the note says so.
 
     Args:
         probability: of the coarse stage, (H, W, D).
@@ -71,18 +72,18 @@ def select_roi(
     Returns:
         the region, at least one voxel.
     """
-    product = probability if prior is None else probability * prior
-    found = smallest_box(product > threshold)
-    sure = smallest_box(probability > SURE)
-    source, note = "coarse map" if prior is None else "coarse map and prior", ""
-    if prior is not None and sure is not None and not (product[probability > SURE] > threshold).any():
+    alone = None if prior is None else smallest_box(prior > threshold)
+    note = "" if prior is None or alone is not None else "the prior shows nothing"
+    both = probability if prior is None or alone is None else probability * prior
+    found, source = smallest_box(both > threshold), "coarse map" if alone is None else "coarse map and prior"
+    sure = probability > SURE
+    if alone is not None and sure.any() and not (both[sure] > threshold).any():
         found, source = smallest_box(probability > threshold), "coarse map"
         note = f"the prior has nothing where the coarse map is above {SURE}, and was not followed"
-    if found is None and prior is not None:
-        found, source = smallest_box(prior > threshold), "prior alone, since the coarse map shows nothing there"
+    if found is None and alone is not None:
+        found, source = alone, "prior alone, since the coarse map shows nothing there"
     if found is None:
-        found, source = _of_shares(usual, probability.shape), "usual place, since neither map nor prior shows anything"
-        source = source if prior is not None else "usual place, since the coarse map shows nothing"
+        found, source = _of_shares(usual, probability.shape), "usual place, since the coarse map shows nothing"
     reach = np.ceil(margin / np.asarray(spacing, dtype=float)).astype(int)
     low = np.maximum(found[0] - reach, 0)
     return Roi(low, np.minimum(found[1] + reach, probability.shape), source, note)

@@ -44,8 +44,11 @@ def test_where_the_coarse_map_shows_nothing_the_prior_decides_and_then_the_usual
     roi = chosen(nothing, at(0.5, (15, 15, 15)))
     assert roi.low.tolist() == [13, 13, 11] and "prior alone" in roi.source
     roi = chosen(nothing, at(0.1, (15, 15, 15)))
-    assert (roi.low.tolist(), roi.high.tolist()) == ([3, 3, 1], [12, 12, 14]) and "neither map nor prior" in roi.text
+    assert (roi.low.tolist(), roi.high.tolist()) == ([3, 3, 1], [12, 12, 14])
+    assert roi.text == "region by usual place, since the coarse map shows nothing; the prior shows nothing"
     assert "usual place, since the coarse map" in chosen(nothing, None).text
+    roi = chosen(at(0.6, (5, 5, 10)), at(0.1, (15, 15, 15)))
+    assert roi.low.tolist() == [3, 3, 6] and roi.text == "region by coarse map; the prior shows nothing"
 
 
 @pytest.mark.parametrize("elsewhere", [0.0, 0.6])
