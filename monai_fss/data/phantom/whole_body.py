@@ -57,7 +57,7 @@ _SHAPES: tuple[tuple[str, Tissue, tuple[tuple[tuple[float, ...], tuple[float, ..
     ("left_kidney", Tissue.CORTEX, (((-62, -40, 36), (27, 27, 50)),)),
     ("pancreas", Tissue.BOWEL_MID, (((-18, 24, 56), (56, 14, 17)),)),
     ("gallbladder", Tissue.GALLBLADDER, (((58, 52, 48), (13, 13, 24)),)),
-    ("adrenal_gland", Tissue.STOMACH, (((46, -34, 90), (7, 7, 12)), ((-44, -34, 98), (7, 7, 12)))),
+    ("adrenal_gland", Tissue.MEDULLA, (((46, -34, 90), (7, 7, 12)), ((-44, -34, 98), (7, 7, 12)))),
     ("bladder", Tissue.CANAL, (((0, 38, -125), (33, 29, 29)),)),
     ("rectum", Tissue.BOWEL_BRIGHT, (((0, -42, -135), (17, 17, 42)),)),
     ("pelvis", Tissue.BONE, (((88, -20, -80), (16, 46, 58)), ((-88, -20, -80), (16, 46, 58)))),
