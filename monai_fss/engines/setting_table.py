@@ -150,6 +150,7 @@ _TWO_STAGE: dict[str, Range] = {
     "atlas_only": SWITCH,
     "atlases": _or_null(COUNT),
     "auto_context": SWITCH,
+    "coarse_labels": _or_null(VALUES),
     "class_weights": _or_null(Listed(NOT_NEGATIVE, least=2)),
     "dice": NOT_NEGATIVE,
     "filters": Listed(COUNT, least=2),

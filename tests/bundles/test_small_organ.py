@@ -89,6 +89,14 @@ def test_small_organs_are_those_of_few_ml(phantom_set: Path) -> None:
     assert small_organs(learnt, [4, 9, 1]) == [1, 4]
 
 
+@pytest.mark.parametrize(("wanted", "besides", "learnt"), [([4], [1, 3], [1, 3, 4]), ([4], None, [4])])
+def test_the_coarse_stage_may_learn_more_than_is_wanted(
+    wanted: list[int], besides: list[int] | None, learnt: list[int], phantom_set: Path
+) -> None:
+    parser = parsed("train", labels=wanted, coarse_labels=besides, dataset_dir=str(phantom_set))
+    assert parser.get_parsed_content("values") == learnt
+
+
 def test_what_does_not_go_together_is_refused() -> None:
     known = settings_in("small_organ")
     assert joint_problems(known) == []
@@ -119,7 +127,7 @@ QUICK: dict[str, Any] = {
     "batch_size": 2,
     "fine_batch_size": 4,
     "steps": 150,
-    "fine_steps": 150,
+    "fine_steps": 200,
     "learning_rate": 0.005,
     "bfloat16": False,
     "tensorboard": False,
