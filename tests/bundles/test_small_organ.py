@@ -110,9 +110,9 @@ def test_what_does_not_go_together_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def whole_bodies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The trunks of five synthetic subjects, 88 x 56 x 80 voxels of 4 mm."""
+    """The trunks of four synthetic subjects, 88 x 56 x 80 voxels of 4 mm."""
     folder = tmp_path_factory.mktemp("whole_bodies") / "data"
-    return write_whole_body_dataset(folder, n_cases=5, n_folds=1, shape=(88, 56, 80), height=-5)
+    return write_whole_body_dataset(folder, n_cases=4, n_folds=1, shape=(88, 56, 80), height=-5)
 
 
 QUICK: dict[str, Any] = {
@@ -125,7 +125,7 @@ QUICK: dict[str, Any] = {
     "fine_filters": [8, 16],
     "fine_strides": [1, 2],
     "batch_size": 2,
-    "fine_batch_size": 4,
+    "fine_batch_size": 2,
     "steps": 150,
     "fine_steps": 200,
     "learning_rate": 0.005,
@@ -141,15 +141,15 @@ QUICK: dict[str, Any] = {
 @pytest.mark.usefixtures("one_thread")
 def test_a_trunk_from_labels_to_masks(whole_bodies: Path, tmp_path: Path) -> None:
     """Coarse in voxels of 8 mm, fine of 4 mm, regions with a prior of one atlas; the smallest organ has 80 voxels."""
-    small = [WHOLE_BODY_LABELS[name] for name in ("adrenal_gland", "gallbladder", "pancreas")]
+    small = [WHOLE_BODY_LABELS[name] for name in ("adrenal_gland", "gallbladder")]
     settings = {**QUICK, "labels": [WHOLE_BODY_LABELS["liver"], *small], "small": small}
-    cases = [f"case_0{number}" for number in range(1, 5)]
+    cases = [f"case_0{number}" for number in range(1, 4)]
     train("small_organ", whole_bodies, tmp_path / "run", cases=cases, settings=settings, device="cpu")
-    scan = whole_bodies / "images" / "case_05.nii.gz"
+    scan = whole_bodies / "images" / "case_04.nii.gz"
     model = tmp_path / "run" / "model.pt"
     segment("small_organ", model, [], [], scan, tmp_path / "out", settings={"overlays": False})
     found, truth = (
-        np.asarray(nib.Nifti1Image.from_filename(folder / "case_05.nii.gz").dataobj)
+        np.asarray(nib.Nifti1Image.from_filename(folder / "case_04.nii.gz").dataobj)
         for folder in (tmp_path / "out", whole_bodies / "labels")
     )
     dice = {}

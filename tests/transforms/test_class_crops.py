@@ -64,6 +64,8 @@ def test_over_volumes_that_lack_classes_the_shares_equal_the_weights() -> None:
     assert torch.equal(episodes[7][0]["image"], episodes[7][0]["image"]), "a function of the index"
     unshown = WeightedClassEpisodes(volumes[:1], WEIGHTS, Compose([crops(indices_key="label_cls_indices")]), DRAWS)
     assert unshown.shares.tolist() == [0.25, 0.75, 0.0]
+    with pytest.raises(ValueError, match="are 2 for 3 classes"):
+        WeightedClassEpisodes(volumes, [1, 1], Compose([crops()]), 1)
     with pytest.raises(ValueError, match="no volume shows a class"):
         WeightedClassEpisodes(volumes[:1], [0, 0, 1], Compose([crops()]), 1)
 

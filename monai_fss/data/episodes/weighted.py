@@ -28,7 +28,7 @@ class WeightedClassEpisodes(EpisodeDataset):
         indices_key: Default "label_cls_indices", the one of ``ClassesToIndicesd`` for ``label``.
 
     Raises:
-        ValueError: no volume shows a class whose weight is above 0.
+        ValueError: there are not as many weights as classes, or no volume shows a class whose weight is above 0.
 
     Attributes:
         shown: for each class the indices of the volumes that show it.
@@ -46,6 +46,11 @@ class WeightedClassEpisodes(EpisodeDataset):
     ) -> None:
         super().__init__(volumes, transform, length, seed)
         voxels = [[len(indices) for indices in volume[indices_key]] for volume in volumes]
+        if len(weights) != len(voxels[0]):
+            raise ValueError(
+                f"weights={list(weights)}: are {len(weights)} for {len(voxels[0])} classes. Give one for the background "
+                "and one for each class."
+            )
         self.shown = [[i for i, own in enumerate(voxels) if own[number]] for number in range(len(weights))]
         shares = np.array([weight if shown else 0.0 for weight, shown in zip(weights, self.shown, strict=True)])
         if not shares.sum() > 0:
