@@ -102,7 +102,11 @@ def run_stage(
     path = Path(bundle_root) / "configs"
     trains, start = config in TRAININGS, time.time()
     places = {"bundle_root": bundle_root, "output_dir": folder, "device": str(device)}
-    places |= {"cache_dir": Path(root).absolute() / "cache" if trains else Path(root).absolute()}
+    own = config in (
+        "pretrain",
+        "fine",
+    )  # train.yaml has a folder for prepared scans in its cache, as the one around it
+    places |= {"cache_dir": Path(root).absolute() / "cache" if own else Path(root).absolute()}
     workflow = ConfigWorkflow(
         config_file=str(path / f"{config}.yaml"),
         meta_file=str(path / "metadata.json"),

@@ -48,8 +48,8 @@ class WeightedClassEpisodes(EpisodeDataset):
         voxels = [[len(indices) for indices in volume[indices_key]] for volume in volumes]
         if len(weights) != len(voxels[0]):
             raise ValueError(
-                f"weights={list(weights)}: are {len(weights)} for {len(voxels[0])} classes. Give one for the background "
-                "and one for each class."
+                f"weights={list(weights)}: are {len(weights)} for {len(voxels[0])} classes. Give one for the "
+                "background and one for each class."
             )
         self.shown = [[i for i, own in enumerate(voxels) if own[number]] for number in range(len(weights))]
         shares = np.array([weight if shown else 0.0 for weight, shown in zip(weights, self.shown, strict=True)])
