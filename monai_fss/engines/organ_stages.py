@@ -137,7 +137,7 @@ class OrganStages:
         per = {key: own["steps"] * own["batch_size"] for key, own in self._schedules.items()}
         fold, fine = len(self.folders["coarse"]) * per["coarse"], len(self.folders["fine"]) * per["fine"]
         notes = [folder / DONE for kind in self.folders.values() for folder in kind]
-        seconds = sum(float(json.loads(note.read_text(encoding="utf-8")).get("seconds", 0)) for note in notes)
+        seconds = sum(map(_seconds, notes))
         return (
             f"weights: {weights['coarse']:,} coarse, {weights['fine']:,} fine ({len(self.folders['fine'])} organs); "
             f"patches: {patches:,} coarse, {fold:,} out of fold, {fine:,} fine, {patches + fold + fine:,} in all; "
@@ -267,6 +267,12 @@ def in_turns(jobs: Sequence[Callable[[bool], Path]], rank: int = 0, processes: i
             if (number % processes == rank) == mine:
                 found[number] = job(mine)
     return [found[number] for number in range(len(jobs))]
+
+
+def _seconds(note: Path) -> float:
+    """What a stage says that it took."""
+    with note.open("rb") as stream:
+        return float(json.load(stream).get("seconds", 0))
 
 
 def _count(network: nn.Module) -> int:
