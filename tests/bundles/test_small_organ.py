@@ -133,6 +133,7 @@ QUICK: dict[str, Any] = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a minute and a quarter of a processor that has nothing else to do
 @pytest.mark.usefixtures("one_thread")
 def test_an_abdomen_from_labels_to_masks(whole_bodies: Path, tmp_path: Path) -> None:
     """Three labelled scans, regions with a prior of one atlas; the smallest organ has 45 to 85 voxels."""
