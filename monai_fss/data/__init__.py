@@ -27,6 +27,7 @@ from monai_fss.data.checks.preflight import (
 )
 from monai_fss.data.checks.queries import check_not_support, check_queries, check_range
 from monai_fss.data.checks.scribble_checks import check_propagation, check_scribbles
+from monai_fss.data.checks.small_organs import check_small_organs, small_organs
 from monai_fss.data.checks.typed import check_places
 from monai_fss.data.dataset import Case, CaseSummary, DatasetFolder
 from monai_fss.data.dataset_json import label_names, modality_of
@@ -45,6 +46,7 @@ from monai_fss.data.items import (
     validation_items,
 )
 from monai_fss.data.phantom.dataset import Phantom, phantom, write_phantom_dataset
+from monai_fss.data.phantom.whole_body import WHOLE_BODY_LABELS, whole_body_phantom, write_whole_body_dataset
 from monai_fss.data.problems import InputWarning, ScanError
 from monai_fss.data.public.btcv import prepare_btcv
 from monai_fss.data.public.chaos import prepare_chaos
@@ -67,8 +69,10 @@ if TYPE_CHECKING:
     from monai_fss.data.episodes.organs import OrganEpisodes, pair_items
     from monai_fss.data.episodes.series import EpisodeDataset, EpisodeLoader, EpisodeSampler, episode_indices
     from monai_fss.data.episodes.supervoxels import PreparedScans, SupervoxelEpisodes
+    from monai_fss.data.episodes.weighted import WeightedClassEpisodes
     from monai_fss.data.files.cache import ContentCache
     from monai_fss.data.files.models import latest_checkpoint, load_model, read_model, restore, save_best, save_model
+    from monai_fss.data.files.organ_maps import organ_items, read_organ_maps, save_organ_maps
     from monai_fss.data.files.propagation_file import load_propagation, read_propagation, save_propagation
     from monai_fss.data.files.start import start_from
     from monai_fss.data.files.writer import AtomicNibabelWriter, CaseLayout, write_probabilities
@@ -78,6 +82,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCAN_SUFFIXES",
+    "WHOLE_BODY_LABELS",
     "AtomicNibabelWriter",
     "Case",
     "CaseLayout",
@@ -105,6 +110,7 @@ __all__ = [
     "Scan",
     "ScanError",
     "SupervoxelEpisodes",
+    "WeightedClassEpisodes",
     "atomic_path",
     "case_item",
     "case_name",
@@ -125,6 +131,7 @@ __all__ = [
     "check_scan",
     "check_scans",
     "check_scribbles",
+    "check_small_organs",
     "check_start",
     "check_support",
     "check_training",
@@ -150,6 +157,7 @@ __all__ = [
     "make_folds",
     "modality_of",
     "natural_key",
+    "organ_items",
     "pair_items",
     "phantom",
     "prepare_btcv",
@@ -162,6 +170,7 @@ __all__ = [
     "query_items",
     "query_problems",
     "read_model",
+    "read_organ_maps",
     "read_propagation",
     "read_scan",
     "reading_once",
@@ -170,12 +179,14 @@ __all__ = [
     "run_script",
     "save_best",
     "save_model",
+    "save_organ_maps",
     "save_propagation",
     "scan_item",
     "scribble_item",
     "scribble_values",
     "sha256_of",
     "slice_runs",
+    "small_organs",
     "start_from",
     "start_run",
     "support_items",
@@ -184,10 +195,12 @@ __all__ = [
     "unfinished_run",
     "validation_items",
     "verbatim",
+    "whole_body_phantom",
     "write_dicom_seg",
     "write_json",
     "write_phantom_dataset",
     "write_probabilities",
+    "write_whole_body_dataset",
     "write_text_atomic",
 ]
 
@@ -209,6 +222,10 @@ _LATER = {
     "pair_items": "monai_fss.data.episodes.organs",
     "PreparedScans": "monai_fss.data.episodes.supervoxels",
     "SupervoxelEpisodes": "monai_fss.data.episodes.supervoxels",
+    "organ_items": "monai_fss.data.files.organ_maps",
+    "read_organ_maps": "monai_fss.data.files.organ_maps",
+    "save_organ_maps": "monai_fss.data.files.organ_maps",
+    "WeightedClassEpisodes": "monai_fss.data.episodes.weighted",
     "episode_indices": "monai_fss.data.episodes.series",
     "latest_checkpoint": "monai_fss.data.files.models",
     "load_model": "monai_fss.data.files.models",

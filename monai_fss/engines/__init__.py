@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from .evaluators import DiceEvaluator, FewShotEvaluator
 from .learning_rate import falling_rate
+from .organ_stages import OrganStages
 from .patches import PrepareBatchPatches
 from .scan_by_scan import FailedScans, ScanEvaluator
 from .setting_checks import check_settings
@@ -16,6 +17,7 @@ __all__ = [
     "FailedScans",
     "FewShotEvaluator",
     "FewShotTrainer",
+    "OrganStages",
     "PrepareBatchPatches",
     "ResumableTrainer",
     "ScanEvaluator",

@@ -85,6 +85,7 @@ def joint_problems(values: Mapping[str, Any]) -> list[str]:
         _decoder_problems,
         _window_problems,
         _neighbourhood_problems,
+        _stage_problems,
     )
     return [problem for check in checks for problem in check(values)]
 
@@ -180,6 +181,23 @@ def _neighbourhood_problems(values: Mapping[str, Any]) -> list[str]:
     if len(sizes) > len(channels):
         return [f"neighbourhoods={_typed(sizes)}: are {len(sizes)} for {len(channels)} levels of channels. Set both."]
     return []
+
+
+def _stage_problems(values: Mapping[str, Any]) -> list[str]:
+    """Of networks of two stages whose scales do not fit together, and of fine steps that are not whole epochs."""
+    problems = []
+    for before in ("", "fine_"):
+        filters, strides = values.get(f"{before}filters"), values.get(f"{before}strides")
+        if isinstance(filters, list) and isinstance(strides, list):
+            if len(filters) != len(strides):
+                text = f"are {len(filters)} scales for {len(strides)} strides {_typed(strides)}. Set both."
+                problems.append(f"{before}filters={_typed(filters)}: {text}")
+            elif filters != sorted(filters):
+                problems.append(f"{before}filters={_typed(filters)}: fall from scale to scale. Give rising numbers.")
+    fine, epoch = values.get("fine_steps"), values.get("steps_per_epoch")
+    if isinstance(fine, int) and isinstance(epoch, int) and epoch >= 1 and fine % epoch:
+        problems.append(f"fine_steps={fine}: is not a multiple of steps_per_epoch={epoch}. Set both.")
+    return problems
 
 
 def _decoder_problems(values: Mapping[str, Any]) -> list[str]:

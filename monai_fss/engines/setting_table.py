@@ -10,6 +10,7 @@ from monai_fss.inferers.atlas import FUSIONS
 from monai_fss.inferers.ep1 import EP1_RULES
 from monai_fss.networks.nets.factory import ENCODERS
 from monai_fss.networks.nets.organnet import SHARINGS
+from monai_fss.networks.nets.residual_fcn import NORMS
 from monai_fss.registration.register import PRESETS
 from monai_fss.transforms.supervoxels import SELF_SUPERVISIONS
 
@@ -145,6 +146,40 @@ _SUPERVISED: dict[str, Range] = {
     "pieces": _or_null(Listed(COUNT)),
     "scans": _or_null(COUNT),
 }
+_TWO_STAGE: dict[str, Range] = {
+    "atlas_only": SWITCH,
+    "atlases": _or_null(COUNT),
+    "auto_context": SWITCH,
+    "coarse_labels": _or_null(VALUES),
+    "class_weights": _or_null(Listed(NOT_NEGATIVE, least=2)),
+    "dice": NOT_NEGATIVE,
+    "filters": Listed(COUNT, least=2),
+    "fine_batch_size": COUNT,
+    "fine_filters": Listed(COUNT, least=2),
+    "fine_pixdim": _or_null(GRID),
+    "fine_size": _three(COUNT),
+    "fine_steps": COUNT,
+    "fine_strides": Listed(COUNT, least=2),
+    "fine_units": COUNT,
+    "fine_weights": Listed(NOT_NEGATIVE, 2),
+    "fixed_point": SWITCH,
+    "lr_power": NOT_NEGATIVE,
+    "multi_atlas": SWITCH,
+    "norm": Name(NORMS),
+    "organs": Listed(COUNT, distinct=True),
+    "parts": COUNT,
+    "roi_margin": NOT_NEGATIVE,
+    "roi_threshold": Number(least=0, below=1),
+    "say": SWITCH,
+    "small": _or_null(VALUES),
+    "small_ml": POSITIVE,
+    "strides": Listed(COUNT, least=2),
+    "two_stage": SWITCH,
+    "units": COUNT,
+    "weight_power": NUMBER,
+    "weighted": SWITCH,
+    "weighted_loss": SWITCH,
+}
 _ORGANNET: dict[str, Range] = {
     "anchor_mask": Name(ANCHOR_MASKS),
     "anchors": _or_null(COUNT),
@@ -191,6 +226,7 @@ SETTINGS: dict[str, Range] = {
     **_EPISODES,
     **_NETWORKS,
     **_PRNET,
+    **_TWO_STAGE,
     **_ORGANNET,
     **_SUPERVISED,
     **_LEVELS,
@@ -209,6 +245,7 @@ FREE: dict[str, Range] = {
     "cases": Listed(Text()),
     "class_names": Listed(Text()),
     "device": Text(),
+    **dict.fromkeys(("processes", "rank"), Number(least=0, whole=True)),  # torchrun's
     # judged where it is known what they go with, see monai_fss.data.left_out_classes
     "setting": Number(least=1, most=2, whole=True),
     "test_classes": VALUES,

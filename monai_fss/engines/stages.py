@@ -11,20 +11,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_fss.data import scribble_item, sha256_of, training_items, write_json
+from monai_fss.data import learnt_scans, scribble_item, sha256_of, training_items, write_json
 from monai_fss.digests import digests
 from monai_fss.engines.workflows import parser_values, quiet_monai
 
 __all__ = ["run_stage", "stage_folder"]
 
 DONE = "stage.json"
-PLACES = ("dataset_dir", "cases", "cache_dir", "scribbles")
+PLACES = ("dataset_dir", "cases", "cache_dir", "scribbles", "label_dir", "maps")
 """Settings that stand for files: what these hold counts."""
+TRAININGS = ("pretrain", "train", "fine")
+"""Stages that are trainings: they go on from a checkpoint."""
 BEFORE = {"propagate": ("pretrain",)}
 """Stages that another one runs first, and so depends on."""
 
 
-def stage_folder(bundle_root: str | Path, config: str, root: str | Path, settings: Mapping[str, Any]) -> Path:
+def stage_folder(
+    bundle_root: str | Path, config: str, root: str | Path, settings: Mapping[str, Any], name: str | None = None
+) -> Path:
     """Where a stage keeps its results: named by what they depend on, so that another stage never finds them.
 
     Args:
@@ -33,18 +37,30 @@ def stage_folder(bundle_root: str | Path, config: str, root: str | Path, setting
         root: folder of all stages.
         settings: plain values that go before the file's. ``dataset_dir`` and ``cases`` stand for the scans themselves:
             their names and contents count, where they lie does not; ``scribbles`` for what is marked, or for the label
-            that scribbles are simulated from.
+            that scribbles are simulated from; ``label_dir``, "" for the data set's own, for the labels of these scans;
+            ``maps``, a folder that a stage before has named by what it depends on, for this name (and the scans).
+        name: begins the folder's name. Default: ``level`` of the settings, or ``config``.
     """
-    images = [item["image"] for item in training_items(settings["dataset_dir"], settings["cases"])]
-    held = digests({Path(image).name: image for image in images})
-    scans = [[name, entry["sha256"]] for name, entry in held.items()]
+    scans = [["maps", Path(settings["maps"]).name, settings["cases"]]] if "maps" in settings else _scans(settings)
     marks = _marks(settings) if "scribbles" in settings else None
     depends = {key: value for key, value in settings.items() if key not in PLACES}
     files = [Path(bundle_root) / "configs" / f"{name}.yaml" for name in (config, *BEFORE.get(config, ()))]
     contents = [sha256_of(file) for file in files]
     words = json.dumps([depends, scans, marks, contents], sort_keys=True)
-    name = str(settings.get("level", config))
-    return Path(root) / f"{name}-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
+    begins = str(settings.get("level", config)) if name is None else name
+    return Path(root) / f"{begins}-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
+
+
+def _scans(settings: Mapping[str, Any]) -> list[list[str]]:
+    """Names and digests of the images and, where they are learnt from, of the labels."""
+    folder, cases = settings["dataset_dir"], settings["cases"]
+    if "label_dir" in settings:
+        items = learnt_scans(folder, cases, settings["label_dir"]).items
+    else:
+        items = training_items(folder, cases)
+    files = {Path(item["image"]).name: item["image"] for item in items}
+    files |= {f"label/{Path(item['label']).name}": item["label"] for item in items if "label" in item}
+    return [[file, entry["sha256"]] for file, entry in digests(files).items()]
 
 
 def _marks(settings: Mapping[str, Any]) -> list[Any]:
@@ -59,6 +75,7 @@ def run_stage(
     settings: Mapping[str, Any],
     device: Any = "cpu",
     first: bool = True,
+    name: str | None = None,
 ) -> str:
     """Run a workflow of a bundle, or find that it is done.
 
@@ -66,7 +83,7 @@ def run_stage(
     that are not done.
 
     Args:
-        bundle_root, config, root, settings: see :func:`stage_folder`.
+        bundle_root, config, root, settings, name: see :func:`stage_folder`.
         device: that it runs on; the result does not depend on it.
         first: whether this is the process that runs it, of a distributed training; others wait until it is done.
 
@@ -75,7 +92,7 @@ def run_stage(
     """
     from monai.bundle import ConfigWorkflow
 
-    folder = stage_folder(bundle_root, config, root, settings).absolute()
+    folder = stage_folder(bundle_root, config, root, settings, name).absolute()
     while not first and not (folder / DONE).is_file():  # a launcher ends this process where the first one fails
         time.sleep(1)
     if (folder / DONE).is_file():
@@ -83,9 +100,13 @@ def run_stage(
     print(f"{folder.name}: running {config}.yaml", flush=True)
     quiet_monai()
     path = Path(bundle_root) / "configs"
-    trains = config == "pretrain"
+    trains, start = config in TRAININGS, time.time()
     places = {"bundle_root": bundle_root, "output_dir": folder, "device": str(device)}
-    places |= {"cache_dir": Path(root).absolute() / "cache" if trains else Path(root).absolute()}
+    own = config in (
+        "pretrain",
+        "fine",
+    )  # train.yaml has a folder for prepared scans in its cache, as the one around it
+    places |= {"cache_dir": Path(root).absolute() / "cache" if own else Path(root).absolute()}
     workflow = ConfigWorkflow(
         config_file=str(path / f"{config}.yaml"),
         meta_file=str(path / "metadata.json"),
@@ -96,5 +117,6 @@ def run_stage(
     workflow.initialize()
     workflow.run()
     workflow.finalize()
-    write_json(folder / DONE, {"config": config, "settings": dict(settings)})
+    seconds = round(time.time() - start, 1)  # of this run: what an interrupted one took is not known
+    write_json(folder / DONE, {"config": config, "settings": dict(settings), "seconds": seconds})
     return str(folder)

@@ -64,9 +64,10 @@ class SegmentReport:
     """Handler of the inference evaluator that reports on each segmented scan.
 
     `quality.csv` gets a row for each scan and class: its volume in ml, its label-free quality (empty where switched
-    off, 0 where nothing was found) and, as far as the inferer knows, why nothing was found or the mask is doubtful;
-    where masks are compared with the labelled one, also how similar they are. `overlays/<case>.png` shows the contours.
-    Every file is whole at any time, so an interrupted run goes on with the scans that have no row.
+    off, 0 where nothing was found) and, as far as the inferer knows, why nothing was found or the mask is doubtful, and
+    how it was found; where masks are compared with the labelled one, also how similar they are.
+    `overlays/<case>.png` shows the contours. Every file is whole at any time, so an interrupted run goes on with the
+    scans that have no row.
 
     Args:
         output_dir: folder of the masks.
@@ -113,7 +114,7 @@ class SegmentReport:
         quality = self.quality(output) if self.quality else {}
         similarity = self.similarity(output) if self.similarity else {}
         found = found_in(output["pred"])
-        left_out, doubt = found.get("left_out", {}), found.get("doubt", "")
+        left_out, doubt, notes = found.get("left_out", {}), found.get("doubt", ""), found.get("notes", {})
         counts = count_values(np.asarray(output["pred"][0]))
         ml = abs(float(np.linalg.det(np.asarray(output["pred"].affine)[:3, :3]))) / 1000
         rows = [row for row in read_quality(self.output_dir / "quality.csv") if row["case"] != case]
@@ -121,6 +122,7 @@ class SegmentReport:
             voxels = counts.get(value, 0)
             score = f"{quality[value]:.4f}" if self.quality else ""
             note = left_out.get(str(value), doubt if voxels else "nothing found")
+            note = "; ".join(filter(None, [note, notes.get(str(value), "")]))
             alike = f"{similarity[value]:.4f}" if self.similarity else ""
             row = (case, value, self.names[value], f"{voxels * ml:.2f}", score, note, alike)
             rows.append(dict(zip(ALL_COLUMNS, map(str, row), strict=True)))

@@ -14,6 +14,8 @@ from monai_fss.inferers.points.mask_similarity import MaskSimilarity, mask_landm
 from monai_fss.inferers.points.point_matching import MATCH_LEVELS, MatchLevel, PointMatcher
 from monai_fss.inferers.points.points import LocatedPoints, SupportPoints, box_of
 from monai_fss.inferers.points.propagation import ScribblePropagation, scribble_points
+from monai_fss.inferers.two_stage.crops import OrganCrops
+from monai_fss.inferers.two_stage.inferer import TwoStageInferer
 
 from .atlas import Atlas
 from .atlas_inferer import AtlasInferer, AtlasReverseAccuracy
@@ -45,6 +47,7 @@ __all__ = [
     "MaskSimilarity",
     "MatchLevel",
     "NativeLabeld",
+    "OrganCrops",
     "OrganNetInferer",
     "PointLocaliser",
     "PointMatcher",
@@ -57,6 +60,7 @@ __all__ = [
     "ScribblePropagation",
     "SupportPoints",
     "SupportSet",
+    "TwoStageInferer",
     "WaysOnGrid",
     "WindowConfidence",
     "WindowInferer",

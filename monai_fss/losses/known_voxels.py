@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from monai.losses import DiceLoss
@@ -24,15 +26,18 @@ class KnownVoxelsLoss(nn.Module):
     Args:
         ignore: value of voxels that do not count. Default -1: no class has it.
         dice: weight of the Dice loss. Default 1.
+        weights: of each class, the background first, in the cross-entropy: the mean over a sample's known voxels counts
+            each by that of its class. Default: all alike.
     """
 
-    def __init__(self, ignore: int = -1, dice: float = 1.0) -> None:
+    def __init__(self, ignore: int = -1, dice: float = 1.0, weights: Sequence[float] | None = None) -> None:
         super().__init__()
         if dice < 0:
             raise ValueError(f"the weight of the Dice loss must be at least 0, got {dice}.")
         self.ignore = ignore
         self.dice = dice
         self.overlap = DiceLoss(include_background=False)
+        self.weights = None if weights is None else torch.tensor([float(weight) for weight in weights])
 
     def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """A scalar; 0 for a sample of which nothing is known.
@@ -44,9 +49,12 @@ class KnownVoxelsLoss(nn.Module):
         target = label.long()
         known = target != self.ignore
         logs = logits.float().log_softmax(1)
-        entropy = F.nll_loss(logs.flatten(2), target.flatten(1), ignore_index=self.ignore, reduction="none")
-        count = known.flatten(1).sum(1)
-        loss = (entropy.sum(1) / count.clamp(min=1)).mean()
+        own = None if self.weights is None else self.weights.to(logs)
+        entropy = F.nll_loss(logs.flatten(2), target.flatten(1), own, ignore_index=self.ignore, reduction="none")
+        count = known.flatten(1).sum(1).clamp(min=1)
+        if own is not None:
+            count = (own[(target * known).flatten(1)] * known.flatten(1)).sum(1).clamp(min=torch.finfo(own.dtype).tiny)
+        loss = (entropy.sum(1) / count).mean()
         if not self.dice:
             return loss
         probability, truth = logs.exp(), one_hot(target * known, logits.shape[1], dtype=logs.dtype)

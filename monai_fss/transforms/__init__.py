@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .class_crops import DRAWN, RandWeightedClassCropd, class_shares, class_weights
 from .contrast import RandMaskContrastd
 from .felzenszwalb import felzenszwalb
 from .foreground import foreground_mask
@@ -32,6 +33,7 @@ __all__ = [
     "AugmentSides",
     "BodyPosition",
     "BodyPositiond",
+    "DRAWN",
     "GeodesicGrowthd",
     "LabelSpacingd",
     "LargestComponentd",
@@ -39,6 +41,7 @@ __all__ = [
     "OneSided",
     "RandIsotropicZoomd",
     "RandMaskContrastd",
+    "RandWeightedClassCropd",
     "SampleEpisode",
     "SamplePatches",
     "SampleVolumeEpisode",
@@ -55,6 +58,8 @@ __all__ = [
     "WayProbabilitiesd",
     "WaysToLabeld",
     "by_superpixels",
+    "class_shares",
+    "class_weights",
     "felzenszwalb",
     "foreground_mask",
     "geodesic_distance",

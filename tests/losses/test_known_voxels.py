@@ -68,3 +68,13 @@ def test_half_precision_is_summed_in_single() -> None:
 def test_a_negative_weight_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 0, got -1"):
         KnownVoxelsLoss(dice=-1)
+
+
+def test_weights_of_classes_are_those_of_torch_for_one_sample() -> None:
+    logits, label = drawn(batch=1)
+    label[0, 0, 0] = -1
+    weights = [0.1, 1.0, 2.0, 5.0]
+    own = torch.nn.functional.cross_entropy(logits, label[:, 0].long(), torch.tensor(weights), ignore_index=-1)
+    torch.testing.assert_close(KnownVoxelsLoss(dice=0, weights=weights)(logits, label), own)
+    unknown = torch.full_like(label, -1)
+    assert float(KnownVoxelsLoss(dice=0, weights=weights)(logits, unknown)) == 0

@@ -19,8 +19,8 @@ __all__ = ["RECIPE", "TRAIN_YAML", "Method"]
 
 RECIPE, TRAIN_YAML = "recipe_content", "train_yaml_sha256"
 """Keys of :meth:`Method.note`."""
-_NO_RECIPES = {"train", "inference", "evaluate", "pretrain", "propagate"}
-_STAGES = ("pretrain", "propagate")
+_STAGES = ("pretrain", "propagate", "fine")
+_NO_RECIPES = {"train", "inference", "evaluate", *_STAGES}
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -69,8 +69,8 @@ def phantom(
         >>> scan.image.shape, scan.label.max()
         ((128, 128, 32), 5)
     """
-    _check(seed, modality, shape, spacing, variation, noise)
-    affine = _grid(seed, shape, spacing, oblique)
+    check_phantom(seed, modality, shape, spacing, variation, noise)
+    affine = phantom_grid(seed, shape, spacing, oblique)
     centre = affine[:3, :3] @ ((np.asarray(shape) - 1) / 2)
     points = np.tensordot(affine[:3, :3], np.indices(shape, np.float32), 1).reshape(3, -1) - centre[:, None]
     tissue, label = Anatomy(np.random.default_rng([seed, 0]), variation).paint(points)
@@ -107,17 +107,9 @@ def write_phantom_dataset(
         FileExistsError: if the folder has something in it.
         ValueError: if there are too few cases for the folds, or an argument is out of range.
     """
-    folder = Path(folder)
-    if n_folds < 1 or n_cases < 2 * n_folds:
-        raise ValueError(f"n_cases={n_cases}, n_folds={n_folds}: each fold needs two cases. Ask for more cases.")
-    _check(seed, modality, shape, spacing, variation, noise)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder}: exists and is not an empty folder. Choose another folder or empty it.")
-    for name in ("images", "labels"):
-        (folder / name).mkdir(parents=True)
-    cases = [f"case_{i:02d}" for i in range(1, n_cases + 1)]
-    for i, case in enumerate(cases):
-        scan = phantom(
+    check_phantom(seed, modality, shape, spacing, variation, noise)
+    scans = (
+        phantom(
             seed + i,
             modality=modality,
             shape=shape,
@@ -126,23 +118,54 @@ def write_phantom_dataset(
             variation=variation,
             noise=noise,
         )
-        _save(scan.image, scan.affine, folder / "images" / f"{case}.nii.gz")
-        _save(scan.label, scan.affine, folder / "labels" / f"{case}.nii.gz")
-    content = {
+        for i in range(n_cases)
+    )
+    about = {
         "name": f"phantom_{modality.lower()}",
         "description": f"Synthetic abdominal {modality} scans (subjects {seed} to {seed + n_cases - 1})",
         "modality": modality,
         "labels": PHANTOM_LABELS,
-        "folds": [[str(case) for case in fold] for fold in np.array_split(cases, n_folds)],
-        "cases": cases,
     }
-    write_json(folder / "dataset.json", content)
+    return save_phantoms(folder, scans, n_cases, n_folds, about)
+
+
+def save_phantoms(
+    folder: str | Path, scans: Iterable[Phantom], n_cases: int, n_folds: int, about: Mapping[str, Any]
+) -> Path:
+    """Write scans as a data set folder.
+
+    Args:
+        folder: where to; must not exist or be empty.
+        scans: as many as ``n_cases``, made one after the other.
+        n_cases, n_folds: see :func:`write_phantom_dataset`.
+        about: further entries of ``dataset.json``, before folds and cases.
+
+    Returns:
+        the folder.
+
+    Raises:
+        FileExistsError, ValueError: see :func:`write_phantom_dataset`.
+    """
+    folder = Path(folder)
+    if n_folds < 1 or n_cases < 2 * n_folds:
+        raise ValueError(f"n_cases={n_cases}, n_folds={n_folds}: each fold needs two cases. Ask for more cases.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder}: exists and is not an empty folder. Choose another folder or empty it.")
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True)
+    cases = [f"case_{i:02d}" for i in range(1, n_cases + 1)]
+    for case, scan in zip(cases, scans, strict=True):
+        _save(scan.image, scan.affine, folder / "images" / f"{case}.nii.gz")
+        _save(scan.label, scan.affine, folder / "labels" / f"{case}.nii.gz")
+    folds = [[str(case) for case in fold] for fold in np.array_split(cases, n_folds)]
+    write_json(folder / "dataset.json", {**about, "folds": folds, "cases": cases})
     return folder
 
 
-def _check(
+def check_phantom(
     seed: int, modality: str, shape: Sequence[int], spacing: Sequence[float], variation: float, noise: float
 ) -> None:
+    """Refuse arguments that are out of range, see :func:`phantom`."""
     if seed < 0:
         raise ValueError(f"seed={seed}: negative. Give 0 or more.")
     if modality not in ("MR", "CT"):
@@ -157,7 +180,7 @@ def _check(
         raise ValueError(f"noise={noise}: negative. Give 0 or more.")
 
 
-def _grid(seed: int, shape: Sequence[int], spacing: Sequence[float], oblique: float) -> np.ndarray:
+def phantom_grid(seed: int, shape: Sequence[int], spacing: Sequence[float], oblique: float) -> np.ndarray:
     """Affine of a grid around the subject, whose middle lies where the table happened to stand."""
     middle = np.random.default_rng([seed, 2]).uniform((-20, -20, 50), (20, 20, 350))
     turn = Rotation.from_euler("xyz", [oblique] * 3, degrees=True).as_matrix()

@@ -19,8 +19,11 @@ from .panet import PANet
 from .positioned_encoder import PositionedEncoder
 from .pretrained import COCO_RESNET101, load_pretrained
 from .prnet import PatchFeatures, PRNet
+from .remembering import Remembering
+from .residual_fcn import ResidualFCN
 from .resnext3d import ResNeXt3D
 from .supervised_unet import SupervisedUNet
+from .two_stage import TwoStageNet
 
 __all__ = [
     "OrganNet",
@@ -40,7 +43,10 @@ __all__ = [
     "PatchFeatures",
     "PositionedEncoder",
     "ResNeXt3D",
+    "Remembering",
+    "ResidualFCN",
     "SupervisedUNet",
+    "TwoStageNet",
     "build_encoder",
     "load_pretrained",
 ]

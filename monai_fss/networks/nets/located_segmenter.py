@@ -4,22 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import nn
 
 from ..blocks import fast_bfloat16
-from .model_note import pass_over_note
 from .prnet import PRNet
+from .remembering import Remembering
 
 __all__ = ["LocatedSegmenter"]
 
-PREFIX = "point_"
 
-
-class LocatedSegmenter(nn.Module):
+class LocatedSegmenter(Remembering):
     """What PRNet's pipeline ends with: a U-Net that knows the organs' surroundings alone, and what finds these.
 
     Lei et al., "One-shot weakly-supervised segmentation in medical images", arXiv:2111.10773, train the U-Net on crops
@@ -32,12 +27,9 @@ class LocatedSegmenter(nn.Module):
         coarse, fine: networks of the coarse and the fine jumps; they are not trained any more. Default of ``fine``: the
             coarse one is all that there is, as in the paper (its code has two).
         bfloat16: whether the segmenter is trained in bfloat16, see :class:`PRNet`. Default: where that is fast.
-
-    Attributes:
-        free_prefix: of the buffers that :meth:`remember` makes; their names and shapes are those of the weights loaded.
     """
 
-    free_prefix = PREFIX
+    free_prefix = "point_"
 
     def __init__(
         self, segmenter: nn.Module, coarse: PRNet, fine: PRNet | None = None, bfloat16: bool | None = None
@@ -55,25 +47,6 @@ class LocatedSegmenter(nn.Module):
         with torch.autocast(image.device.type, torch.bfloat16):
             return self.segmenter(image).float()
 
-    def remember(self, points: Mapping[str, torch.Tensor]) -> LocatedSegmenter:
-        """Keep what is known of the labelled scan's points (tensors by name) among the weights."""
-        for name in list(self.points()):
-            del self._buffers[PREFIX + name]
-        device = self.coarse.reach.device
-        for name, value in points.items():
-            self.register_buffer(PREFIX + name, value.detach().clone().to(device))
-        return self
-
     def points(self) -> dict[str, torch.Tensor]:
-        """What :meth:`remember` kept; empty before."""
-        return {
-            name.removeprefix(PREFIX): value
-            for name, value in self._buffers.items()
-            if name.startswith(PREFIX) and value is not None
-        }
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        pass_over_note(state_dict, prefix)
-        kept = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix + PREFIX)}
-        self.remember({name.removeprefix(PREFIX): value for name, value in kept.items()})
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        """What :meth:`remember` kept of the labelled scan's points; empty before."""
+        return self.remembered()
