@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from monai_fss.apps.arguments import label_values, support_slices
 from monai_fss.apps.errors import UsageError
+from monai_fss.apps.methods.bundles import config_keys
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.segment.command import chosen_method
 from monai_fss.data import InputWarning, ScanError
@@ -76,8 +77,18 @@ def check_format(method: Method, form: str) -> None:
             "finds points in a scan first, and its network sees their surroundings alone: by itself it segments "
             "nothing. Write its bundle by monai-fss release"
         )
+    elif form != "bundle" and method.is_supervised and not _by_one_network(method):
+        reason = (
+            "segments in stages, of which a network file would be the first, without regions, prior and the networks "
+            "of the small organs. Write its bundle by monai-fss release"
+        )
     if reason:
         raise UsageError(f"--format {form}: {method.bundle} {reason}.")
+
+
+def _by_one_network(method: Method) -> bool:
+    """Whether masks are what the network says in windows, and nothing besides."""
+    return str(config_keys([method.inference_file])["inferer::_target_"]) == "monai_fss.inferers.WindowInferer"
 
 
 def export(shown: Shown, form: str, output: Path) -> str:
