@@ -125,7 +125,7 @@ def test_an_evaluation_takes_names_for_names(place: Path) -> None:
 def test_the_other_commands_take_names_for_names(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("monai_fss.apps.suggest._distances", lambda cases, modality: 1 - np.eye(len(cases)))
+    monkeypatch.setattr("monai_fss.apps.suggest._distances", lambda cases, *_: 1 - np.eye(len(cases)))
     assert main(["check", RUN]) == 0
     said = capsys.readouterr().out
     assert all(name in said for name in ("%data #1", *NAMES[:4]))

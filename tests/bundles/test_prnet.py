@@ -60,7 +60,7 @@ def test_growth_may_name_a_part_of_its_arguments() -> None:
     parser = parsed("train", growth={"limit": 30.0})
     parser.parse(True)
     assert parser.get_parsed_content("settings::growth") == {"limit": 30.0}
-    used = parsed("inference", growth={"limit": 30.0}).get_parsed_content("inferer")
+    used = parsed("inference", growth={"limit": 30.0}, model=None).get_parsed_content("inferer")
     assert used.propagation["growth"] == {"limit": 30.0}
 
 

@@ -60,7 +60,8 @@ def test_inference_has_the_settings_of_the_training_for_its_own() -> None:
 def test_the_defaults_of_the_training_are_those_of_the_function() -> None:
     """What is handed on is every argument of `learnt_scans`."""
     own = parsed("train")
-    assert own["learning"] == {key: "@dataset_dir" if key == "folder" else f"@{key}" for key in own["learning"]}
+    elsewhere = {"folder": "@dataset_dir", "studies": "@train::dataset::data"}
+    assert own["learning"] == {key: elsewhere.get(key, f"@{key}") for key in own["learning"]}
 
 
 def pseudo_labels(phantom_set: Path, folder: Path) -> Path:
