@@ -20,6 +20,7 @@ from monai_fss.apps.methods.bundles import bundle_names, config_keys
 from monai_fss.apps.methods.inference import inference_parser, trained_settings
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.methods.settings import device_setting, parse_settings
+from monai_fss.apps.segment.command import RESERVED as OF_SEGMENT
 from monai_fss.apps.segment.command import chosen_method
 from monai_fss.data import Scan, ScanError, check_output, write_text_atomic
 from monai_fss.results.tables import markdown_table
@@ -36,19 +37,9 @@ __all__ = ["COLUMNS", "add_arguments", "run"]
 COLUMNS = ("level", "mm", "rank", "weight", "x_mm", "y_mm", "z_mm", "i", "j", "k", "label")
 PRINTED = 5
 """Related voxels of each level that are printed; the table has all."""
-RESERVED = {
-    "bundle_root": "--bundle",
-    "dataset_dir": "--image",
-    "output_dir": "--output",
-    "model": "--model",
-    "support_image": "--support-image",
-    "support_label": "--support-label",
-    "displayable_configs": "--support-image and --support-label",
-    "displayable_configs::support_image": "--support-image",
-    "displayable_configs::support_label": "--support-label",
-    "labels": "--label",
-    "device": "--device",
-}
+_OTHER = ("support_slices", "prior", "prnet", "probabilities", "quality", "overlays")  # options of `segment` alone
+RESERVED = {key: option for key, option in OF_SEGMENT.items() if key not in _OTHER}
+RESERVED |= {"dataset_dir": "--image", "labels": "--label"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

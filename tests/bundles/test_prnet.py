@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from installed_bundles import config_of
 from monai.bundle import ConfigParser, ConfigWorkflow
 from recipe_checks import parsed as with_recipe
 
@@ -19,12 +21,7 @@ from monai_fss.data import read_model
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "prnet" / "configs"
 
 
-def parsed(name: str, **settings: Any) -> ConfigParser:
-    parser = ConfigParser()
-    parser.read_config(str(CONFIGS / f"{name}.yaml"))
-    for key, value in settings.items():
-        parser[key] = value
-    return parser
+parsed = partial(config_of, "prnet")
 
 
 SHARED = ["coarse", "fine", "base", "patches", "keep", "points", "smooth", "tau", "margin", "growth", "tolerance"]

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
-from installed_bundles import settings_in
-from monai.bundle import ConfigParser
+from installed_bundles import config_of, settings_in
 
 from monai_fss.apps.segment.pipeline import segment
 from monai_fss.apps.train.workflow import train
@@ -21,15 +21,9 @@ from monai_fss.data import WHOLE_BODY_LABELS, learnt_scans, small_organs, write_
 from monai_fss.engines.setting_checks import joint_problems
 
 Small = Callable[[str], dict[str, Any]]
-BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "small_organ"
 
 
-def parsed(name: str, **settings: Any) -> ConfigParser:
-    parser = ConfigParser()
-    parser.read_config(str(BUNDLE / "configs" / f"{name}.yaml"))
-    for key, value in settings.items():
-        parser[key] = value
-    return parser
+parsed = partial(config_of, "small_organ")
 
 
 def test_inference_has_the_settings_of_the_training_for_its_own() -> None:

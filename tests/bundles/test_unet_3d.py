@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow
+from installed_bundles import config_of
+from monai.bundle import ConfigWorkflow
 from monai.transforms import RandAxisFlipd, RandFlipd
 
 from monai_fss.data import read_model
@@ -21,12 +23,7 @@ Small = Callable[[str], dict[str, Any]]
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "unet_3d"
 
 
-def parsed(name: str, **settings: Any) -> ConfigParser:
-    parser = ConfigParser()
-    parser.read_config(str(BUNDLE / "configs" / f"{name}.yaml"))
-    for key, value in settings.items():
-        parser[key] = value
-    return parser
+parsed = partial(config_of, "unet_3d")
 
 
 def train(output: Path, **settings: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,7 +81,8 @@ def _this_model(about: About) -> str:
     )
     figures = "It has not been measured."
     if about.results is not None:
-        settings_of = {**about.results.settings, "model": "models/model.pt"}  # not where it lay on somebody's machine
+        settings_of = {key: _without_folders(value) for key, value in about.results.settings.items()}
+        settings_of |= {"model": "models/model.pt"}
         figures = (
             format_results(replace(about.results, settings=settings_of))
             .replace("\n## ", "\n### ")
@@ -102,6 +104,11 @@ It treats scans by these settings, which stand in `configs/inference.yaml` too. 
 
 {figures.strip()}
 """
+
+
+def _without_folders(value: Any) -> Any:
+    """A text, such as the command, in which a path is its last name: not where it lay on somebody's machine."""
+    return re.sub(r"[^\s=]*[/\\](?=\S)", "", value) if isinstance(value, str) else value
 
 
 def _trained_on(run: Mapping[str, Any]) -> str:

@@ -14,11 +14,14 @@ import yaml
 
 from monai_fss.apps.cli import main
 from monai_fss.apps.methods.bundles import bundle_path
+from monai_fss.apps.release.documents import About, readme_text
 from monai_fss.apps.release.yaml_text import with_values
 from monai_fss.apps.verify import files
 from monai_fss.data import read_model, save_model
 from monai_fss.digests import sha256_of
 from monai_fss.networks.nets import SupervisedUNet
+from monai_fss.results import Results
+from monai_fss.results.entries import Entry
 
 VALUES: dict[str, Any] = {"values": [1, 4], "class_names": ["liver", "$spleen #2"], "pieces": [1, 2]}
 SETTINGS = {"pixdim": 6.0, "window": None, "channels": [4, 8, 16], "roi_size": [32, 32, 16], **VALUES}
@@ -120,3 +123,17 @@ def test_every_setting_of_every_bundle_can_be_written() -> None:
         content = yaml.safe_load(text)
         values = {key: content[key] for key in content["settings"] if not str(content[key]).startswith("@")}
         assert yaml.safe_load(with_values(text, values)) == content
+
+
+def test_figures_come_with_their_command_but_without_the_folders_of_a_machine(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("# The bundle\n", encoding="utf-8")
+    command = r"monai-fss evaluate --data /home/me/my data/chaos_t2/ --split C:\Users\me\folds.json --models=/home/me/m"
+    settings = {"bundle": "adnet", "dataset": "chaos", "protocol": "ep2", "ways": "independent", "labelled_slices": 1}
+    settings |= {"split": "/home/me/folds.json", "model": "/home/me/run/model.pt", "runs": 1, "command": command}
+    entry = Entry(0, 0, "case_01", 1, "liver", "adnet", 0.5, 3.0, 1.0, "scored")
+    results = Results(settings, [entry])
+    text = readme_text(page, About("adnet", {}, "0.2.0", "", "", results, {}))
+    assert "/home" not in text and "Users" not in text
+    assert "monai-fss evaluate --data my chaos_t2/ --split folds.json --models=m" in text
+    assert "- split: folds.json" in text and "- model: models/model.pt" in text
