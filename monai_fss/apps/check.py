@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from monai_fss.data import CaseSummary, DatasetFolder
-from monai_fss.results.tables import markdown_table
+from monai_fss.results.markdown import markdown_table
 
 __all__ = ["add_arguments", "format_dataset", "run"]
 

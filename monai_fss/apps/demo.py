@@ -18,7 +18,7 @@ from monai_fss.apps.train.checks import check_schedule
 from monai_fss.apps.train.workflow import train
 from monai_fss.data import DatasetFolder, check_output, write_phantom_dataset, write_text_atomic
 from monai_fss.metrics import affine_moved_mask, best_threshold_mask, strict_dice
-from monai_fss.results.tables import markdown_table
+from monai_fss.results.markdown import markdown_table
 
 __all__ = ["add_arguments", "demo", "run"]
 

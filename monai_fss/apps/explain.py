@@ -23,7 +23,7 @@ from monai_fss.apps.methods.settings import device_setting, parse_settings
 from monai_fss.apps.segment.command import RESERVED as OF_SEGMENT
 from monai_fss.apps.segment.command import chosen_method
 from monai_fss.data import Scan, ScanError, check_output, write_text_atomic
-from monai_fss.results.tables import markdown_table
+from monai_fss.results.markdown import markdown_table
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser

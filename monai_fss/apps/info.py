@@ -12,7 +12,7 @@ from monai_fss.apps.methods.bundles import bundle_names, bundle_path
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.methods.setting_list import setting_list
 from monai_fss.apps.versions import versions
-from monai_fss.results.tables import markdown_table
+from monai_fss.results.markdown import markdown_table
 
 __all__ = ["add_arguments", "bundle_facts", "devices", "run"]
 

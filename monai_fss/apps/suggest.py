@@ -17,7 +17,7 @@ from monai_fss.apps.arguments import case_names
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.methods.ct_window import SOFT_TISSUE
 from monai_fss.data import Case, DatasetFolder, ScanError, check_output, natural_key, write_text_atomic
-from monai_fss.results.tables import markdown_table
+from monai_fss.results.markdown import markdown_table
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,7 +19,7 @@ from monai.engines import IterationEvents
 from monai_fss.inferers import QueryLabels, WaysOnGrid, shown_slices, way_probabilities, without_padding
 from monai_fss.inferers.ep1 import check_rule
 from monai_fss.inferers.scans import scan_name
-from monai_fss.metrics import Score, score, strict_dice
+from monai_fss.metrics import Score, score, strict_dice, tolerance_mm
 from monai_fss.registration import Grid
 from monai_fss.results import Entry, Results, write_results
 from monai_fss.transforms import SliceOrientationd, largest_component
@@ -42,10 +42,11 @@ class VolumeScores:
         quality: label-free quality of each value from the evaluator's output for one scan, such as the bundle's
             ``quality_score``. Default: none.
         pieces: as :class:`monai_fss.inferers.SaveMasks` has it, for classes that compete by EP1. Default: one of each.
-        surface: also measure HD95 and ASSD, and the quality. Scattered voxels take long: baselines are compared by
+        surface: also measure HD95, ASSD and NSD, and the quality. Scattered voxels take long: baselines are compared by
             Dice alone.
         method, fold, run: of the entries.
         ep1_rule: by which EP1 tells slices, see :func:`monai_fss.inferers.shown_slices`. Default: ADNet's.
+        tolerances: of the normalised surface Dice, see :func:`monai_fss.metrics.tolerance_mm`. Default: FLARE's.
 
     Attributes:
         entries: one :class:`monai_fss.results.Entry` for each scan and class, since the evaluator was started.
@@ -65,6 +66,7 @@ class VolumeScores:
         fold: int = 0,
         run: int = 0,
         ep1_rule: str = "shown",
+        tolerances: Mapping[str, float] | None = None,
     ) -> None:
         if ways not in WAYS:
             raise ValueError(f"ways must be one of {', '.join(WAYS)}, got '{ways}'.")
@@ -83,6 +85,7 @@ class VolumeScores:
         self.fold = fold
         self.run = run
         self.ep1_rule = ep1_rule
+        self.tolerances = dict(tolerances or {})
         self.entries: list[Entry] = []
         self._logits: list[MetaTensor] = []
 
@@ -140,6 +143,7 @@ class VolumeScores:
         """
         own: dict[str, Any] = {"protocol": self.protocol, "ways": self.ways, "runs": 1}
         own |= {"ep1_rule": self.ep1_rule} if self.protocol == "ep1" else {}
+        own |= {"tolerances": self.tolerances} if self.tolerances else {}
         write_results(folder, Results({**own, **settings}, self.entries))
 
     def _on(self, image: MetaTensor, logits: MetaTensor, grid: Grid) -> WaysOnGrid:
@@ -153,8 +157,10 @@ class VolumeScores:
         case = scan_name(output["image"])
         quality = self._quality(output, logits) if self.surface and self.quality else {}
         for mask, (value, name) in zip(self.masks(output, logits), self.names.items(), strict=True):
-            own = _score(mask, np.asarray(truth[0]) == value, spacing, self.surface)
-            entry = Entry(self.fold, self.run, case, value, name, self.method, own.dice, own.hd95, own.assd, own.state)
+            known, tolerance = np.asarray(truth[0]) == value, tolerance_mm(name, self.tolerances)
+            own = score(mask, known, spacing, tolerance) if self.surface else _dice_alone(mask, known)
+            measured = (own.dice, own.hd95, own.assd, own.state)
+            entry = Entry(self.fold, self.run, case, value, name, self.method, *measured, nsd=own.nsd)
             ml = float(mask.sum() * np.prod(spacing) / 1000)
             found.append(replace(entry, quality=quality.get(value, 0.0), volume_ml=ml) if quality else entry)
         return found
@@ -180,9 +186,6 @@ class VolumeScores:
         return MetaTensor(torch.from_numpy(kept)[None], meta={**like.meta, "affine": turned.affine})
 
 
-def _score(mask: np.ndarray, known: np.ndarray, spacing: list[float], surface: bool) -> Score:
-    if surface:
-        return score(mask, known, spacing)
-    dice = strict_dice(mask, known)
+def _dice_alone(mask: np.ndarray, known: np.ndarray) -> Score:
     state = "scored" if known.any() else "absent_predicted" if mask.any() else "absent"
-    return Score(dice, float("nan"), float("nan"), state)
+    return Score(strict_dice(mask, known), float("nan"), float("nan"), state)

@@ -1,21 +1,27 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Strict Dice, surface distances in mm, significance tests, and the baselines to beat."""
+"""Strict Dice, surface distances in mm, intervals and significance tests, and the baselines to beat."""
 
 from __future__ import annotations
 
 from .baselines import affine_moved_mask, best_threshold_mask
 from .dice import STATES, Score, mean_dice, score, strict_dice
-from .quality_ranking import Agreement, Auroc, auroc, within_group_spearman
+from .quality_ranking import Agreement, Auroc, RiskCoverage, auroc, risk_coverage, within_group_spearman
 from .selection import Choice, coverage, farthest_first, medoid, nearest_to_average
-from .statistics import Test, holm, wilcoxon_one_sided
-from .surface import assd, hd95, surface_distances
+from .statistics import FEW, Interval, Test, holm, mean_interval, wilcoxon_one_sided
+from .surface import assd, hd95, normalised_surface_dice, surface_distances, surface_scores
+from .tolerances import DEFAULT_TOLERANCE, TOLERANCES, parse_tolerances, tolerance_mm
 
 __all__ = [
+    "DEFAULT_TOLERANCE",
+    "FEW",
     "STATES",
+    "TOLERANCES",
     "Agreement",
     "Auroc",
     "Choice",
+    "Interval",
+    "RiskCoverage",
     "Score",
     "Test",
     "affine_moved_mask",
@@ -27,11 +33,17 @@ __all__ = [
     "hd95",
     "holm",
     "mean_dice",
+    "mean_interval",
     "medoid",
     "nearest_to_average",
+    "normalised_surface_dice",
+    "parse_tolerances",
+    "risk_coverage",
     "score",
     "strict_dice",
     "surface_distances",
+    "surface_scores",
+    "tolerance_mm",
     "wilcoxon_one_sided",
     "within_group_spearman",
 ]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from monai_fss.metrics.surface import surface_distances
+from monai_fss.metrics.surface import surface_scores
+from monai_fss.metrics.tolerances import DEFAULT_TOLERANCE
 
 __all__ = ["STATES", "Score", "mean_dice", "score", "strict_dice"]
 
@@ -28,12 +29,15 @@ class Score:
         assd: average symmetric surface distance in mm; nan where one of the two masks is empty.
         state: "scored": the truth has the class; "absent_predicted": the truth has it not, the prediction has
             (``dice`` is 0); "absent": neither has it (``dice`` is nan: left out of means, and counted).
+        nsd: normalised surface Dice as a fraction 0..1; 0 where one of the two masks is empty, nan where both are, or
+            where it was not measured.
     """
 
     dice: float
     hd95: float
     assd: float
     state: str
+    nsd: float = math.nan
 
 
 def strict_dice(prediction: np.ndarray | torch.Tensor, truth: np.ndarray | torch.Tensor) -> float:
@@ -62,24 +66,31 @@ def strict_dice(prediction: np.ndarray | torch.Tensor, truth: np.ndarray | torch
     return 2.0 * int(np.count_nonzero(predicted & true)) / total if total else math.nan
 
 
-def score(prediction: np.ndarray | torch.Tensor, truth: np.ndarray | torch.Tensor, spacing: Sequence[float]) -> Score:
+def score(
+    prediction: np.ndarray | torch.Tensor,
+    truth: np.ndarray | torch.Tensor,
+    spacing: Sequence[float],
+    tolerance: float = DEFAULT_TOLERANCE,
+) -> Score:
     """Score one class of one volume. Use it where classes may overlap (each organ by itself).
 
     Args:
         prediction: mask (H, W, D), boolean or 0/1.
         truth: mask of the same shape.
         spacing: voxel size in mm, one value for each axis.
+        tolerance: mm, of the normalised surface Dice. Default: :data:`monai_fss.metrics.tolerances.DEFAULT_TOLERANCE`.
 
     Returns:
-        The Dice score, both surface distances in mm, and the state: see :py:class:`Score`.
+        The Dice score, both surface distances in mm, the normalised surface Dice, and the state: see
+        :py:class:`Score`.
 
     Raises:
         ValueError: as :py:func:`strict_dice`, or where the spacing does not fit the masks.
     """
     predicted, true = _masks(prediction, truth)
-    hd95, assd = surface_distances(predicted, true, spacing)
+    hd95, assd, nsd = surface_scores(predicted, true, spacing, tolerance)
     state = "scored" if true.any() else "absent_predicted" if predicted.any() else "absent"
-    return Score(strict_dice(predicted, true), hd95, assd, state)
+    return Score(strict_dice(predicted, true), hd95, assd, state, nsd)
 
 
 def mean_dice(output: Sequence[Mapping[str, torch.Tensor]], values: Sequence[int]) -> float:

@@ -14,7 +14,15 @@ import torch
 from monai.metrics import compute_roc_auc
 from scipy.stats import spearmanr
 
-__all__ = ["MIN_GROUP", "Agreement", "Auroc", "auroc", "within_group_spearman"]
+__all__ = [
+    "MIN_GROUP",
+    "Agreement",
+    "Auroc",
+    "RiskCoverage",
+    "auroc",
+    "risk_coverage",
+    "within_group_spearman",
+]
 
 MIN_GROUP = 4  # three pairs in order are chance in one of six cases
 
@@ -56,6 +64,27 @@ class Auroc:
     good: int
     undefined: int = 0
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class RiskCoverage:
+    """What is risked by keeping the results of the highest scores.
+
+    Args:
+        coverage: share of the results that are kept, 1/n to 1.
+        risk: mean risk (1 - Dice) of those that are kept.
+        aurc: area under this curve, 0..1, lower is better; nan where there is no result.
+        optimal: the same for a score that ranks by the Dice itself.
+        random: the expected area for a score that says nothing: the mean risk of all results.
+        undefined: results left out because a score or a Dice score is nan.
+    """
+
+    coverage: np.ndarray
+    risk: np.ndarray
+    aurc: float
+    optimal: float
+    random: float
+    undefined: int = 0
 
 
 def within_group_spearman(
@@ -114,8 +143,7 @@ def auroc(scores: Sequence[float] | np.ndarray, dices: Sequence[float] | np.ndar
         ValueError: where the numbers of values differ, or a Dice score is outside 0..1.
     """
     x, y, undefined = _pairs(scores, dices)
-    if np.any((y < 0) | (y > 1)):
-        raise ValueError(f"dices: {np.nanmin(y):g} to {np.nanmax(y):g} are no Dice scores. Give fractions 0..1.")
+    _check_fractions(y)
     defined = ~(np.isnan(x) | np.isnan(y))
     x, bad = x[defined], y[defined] < below
     n_bad, n_good = int(bad.sum()), int((~bad).sum())
@@ -124,6 +152,48 @@ def auroc(scores: Sequence[float] | np.ndarray, dices: Sequence[float] | np.ndar
         return Auroc(math.nan, n_bad, n_good, undefined, missing)
     area = cast(float, compute_roc_auc(torch.from_numpy(-x), torch.from_numpy(bad.astype(int))))
     return Auroc(area, n_bad, n_good, undefined)
+
+
+def risk_coverage(scores: Sequence[float] | np.ndarray, dices: Sequence[float] | np.ndarray) -> RiskCoverage:
+    """Risk-coverage curve and the area under it (AURC): is what a score lets pass good?
+
+    The results are kept in the order of falling scores; at each coverage k/n the risk is the mean of 1 - Dice over the
+    k that are kept, and AURC is the mean of these risks over k = 1..n. Equal scores have no order: their results are
+    taken at their mean risk, which is what a random order gives on average.
+
+    Args:
+        scores: one quality score for each result; higher is better.
+        dices: the true Dice scores, fractions 0..1, in the same order.
+
+    Returns:
+        See :class:`RiskCoverage`.
+
+    Raises:
+        ValueError: where the numbers of values differ, or a Dice score is outside 0..1.
+
+    Source: Zenk et al., Benchmarking failure detection in medical image segmentation (2024), who rank whole scans by
+    their mean Dice; here a result is whatever is given.
+    """
+    x, y, undefined = _pairs(scores, dices)
+    _check_fractions(y)
+    defined = ~(np.isnan(x) | np.isnan(y))
+    x, risks = x[defined], 1 - y[defined]
+    if not x.size:
+        return RiskCoverage(x, x, math.nan, math.nan, math.nan, undefined)
+    order = np.argsort(-x, kind="stable")
+    _, group = np.unique(-x[order], return_inverse=True)
+    sums = np.bincount(group, risks[order])
+    kept = np.arange(1, x.size + 1)
+    curve = np.cumsum((sums / np.bincount(group))[group]) / kept
+    best = np.cumsum(np.sort(risks)) / kept
+    return RiskCoverage(kept / x.size, curve, float(curve.mean()), float(best.mean()), float(risks.mean()), undefined)
+
+
+def _check_fractions(dices: np.ndarray) -> None:
+    if np.any((dices < 0) | (dices > 1)):
+        raise ValueError(
+            f"dices: {np.nanmin(dices):g} to {np.nanmax(dices):g} are no Dice scores. Give fractions 0..1."
+        )
 
 
 def _pairs(

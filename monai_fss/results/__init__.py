@@ -7,8 +7,9 @@ from __future__ import annotations
 from .baselines import MASK_PASTE, UNTRAINED, is_baseline, untrained_name
 from .entries import Entry, Results
 from .files import RESULT_FILES, read_results, write_results
+from .markdown import markdown_table
 from .spread import DEFAULT_SPREAD, SPREADS
-from .tables import format_results, markdown_table
+from .tables import format_results
 
 __all__ = [
     "DEFAULT_SPREAD",

@@ -33,6 +33,7 @@ class Entry:
         state: "scored", "absent_predicted" or "absent" (see :py:class:`monai_fss.metrics.Score`).
         quality: label-free quality of the mask, 0..1; nan where it was not asked for.
         volume_ml: of the mask; nan where it was not asked for.
+        nsd: normalised surface Dice, a fraction 0..1; nan where it is undefined or was not measured.
 
     Raises:
         ValueError: where a value is of the wrong kind, the state is unknown, or a Dice score does not fit it.
@@ -50,6 +51,7 @@ class Entry:
     state: str
     quality: float = math.nan
     volume_ml: float = math.nan
+    nsd: float = math.nan
 
     def __post_init__(self) -> None:
         for field in fields(self):

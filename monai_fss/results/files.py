@@ -23,7 +23,7 @@ __all__ = ["RESULT_FILES", "read_results", "write_results"]
 RESULT_FILES = ("results.json", "results.csv", "results.md")
 FORMAT = "monai_fss results"
 VERSION = 1
-_MEASURES = ("dice", "hd95", "assd", "quality", "volume_ml")
+_MEASURES = ("dice", "hd95", "assd", "quality", "volume_ml", "nsd")
 
 
 def write_results(folder: str | Path, results: Results, spread: str = DEFAULT_SPREAD) -> list[Path]:

@@ -13,8 +13,10 @@ import numpy as np
 if TYPE_CHECKING:
     from monai_fss.results.entries import Entry
 
-__all__ = ["DEFAULT_SPREAD", "SPREADS", "spread_values"]
+__all__ = ["DEFAULT_SPREAD", "MEASURES", "SPREADS", "case_values", "scale_of", "spread_values"]
 
+MEASURES = {"dice": "Dice (%)", "nsd": "NSD (%)", "hd95": "HD95 (mm)", "assd": "ASSD (mm)"}
+"""Measures of an entry, with their titles."""
 DEFAULT_SPREAD = "folds"
 SPREADS = {
     "folds": (
@@ -49,18 +51,18 @@ def spread_values(
 
     Args:
         entries: of one method; those where the measure is undefined are left out.
-        measure: "dice", "hd95" or "assd".
+        measure: one of :data:`MEASURES`.
         spread: one of :data:`SPREADS`.
 
     Returns:
-        those of each organ that has any, and those of the column "Mean"; Dice in percent, distances in mm.
+        those of each organ that has any, and those of the column "Mean"; Dice and NSD in percent, distances in mm.
 
     Raises:
         ValueError: for another spread.
     """
     if spread not in SPREADS:
         raise ValueError(f"spread: unknown definition {spread!r}. Use {', '.join(SPREADS)}.")
-    scale = 100.0 if measure == "dice" else 1.0
+    scale = scale_of(measure)
     groups: dict[str, dict[Hashable, list[float]]] = {}
     for entry in entries:
         value = getattr(entry, measure)
@@ -74,6 +76,30 @@ def spread_values(
         return of, [value for values in of.values() for value in values]
     units = dict.fromkeys(unit for own in means.values() for unit in own)
     return of, [_mean(own[unit] for own in means.values() if unit in own) for unit in units]
+
+
+def case_values(entries: Sequence[Entry], measure: str = "dice") -> list[float]:
+    """One value for each query case: the mean over its organs, each the mean over runs and folds.
+
+    Args:
+        entries: of one method; those where the measure is undefined are left out.
+        measure: one of :data:`MEASURES`.
+
+    Returns:
+        Dice and NSD in percent, distances in mm: what a confidence interval of the mean is made from.
+    """
+    return spread_values(entries, measure, "patients")[1]
+
+
+def scale_of(measure: str) -> float:
+    """By which a measure is multiplied in tables: fractions are shown in percent.
+
+    Raises:
+        ValueError: for a measure that is none of :data:`MEASURES`.
+    """
+    if measure not in MEASURES:
+        raise ValueError(f"measure: unknown measure {measure!r}. Use {', '.join(MEASURES)}.")
+    return 1.0 if "mm" in MEASURES[measure] else 100.0
 
 
 def _unit(entry: Entry, spread: str) -> Hashable:

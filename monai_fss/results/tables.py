@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from monai_fss.metrics import auroc, within_group_spearman
+from monai_fss.metrics import FEW, mean_interval, tolerance_mm
 from monai_fss.results.baselines import is_baseline
-from monai_fss.results.spread import DEFAULT_SPREAD, SPREADS, spread_values
+from monai_fss.results.markdown import markdown_table
+from monai_fss.results.quality_table import quality_blocks
+from monai_fss.results.spread import DEFAULT_SPREAD, MEASURES, SPREADS, case_values, scale_of, spread_values
 
 if TYPE_CHECKING:
     from monai_fss.results.entries import Entry, Results
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["MEAN", "Cell", "format_results", "markdown_table", "summarize"]
 
 MEAN = "Mean"
-BAD = 0.6  # masks of a lower Dice score have to be drawn anew, not corrected
 
 
 class Cell(NamedTuple):
@@ -44,7 +45,7 @@ def summarize(results: Results, measure: str = "dice", spread: str = DEFAULT_SPR
 
     Args:
         results: the scores.
-        measure: "dice" (in percent), "hd95" or "assd" (in mm).
+        measure: "dice" or "nsd" (in percent), "hd95" or "assd" (in mm).
         spread: Default "folds", by which the deviations of the Mean columns in Tables 1 and 2 of the ADNet paper are
             reproduced.
 
@@ -54,8 +55,7 @@ def summarize(results: Results, measure: str = "dice", spread: str = DEFAULT_SPR
     Raises:
         ValueError: for another measure or spread.
     """
-    if measure not in ("dice", "hd95", "assd"):
-        raise ValueError(f"measure: unknown measure {measure!r}. Use dice, hd95 or assd.")
+    scale_of(measure)
     organs = _unique(entry.name for entry in results.entries)
     table = {}
     for method in _unique(entry.method for entry in results.entries):
@@ -76,31 +76,13 @@ def format_results(results: Results, spread: str = DEFAULT_SPREAD) -> str:
         Markdown.
     """
     blocks = [_header(results)]
-    for measure, title in (("dice", "Dice (%)"), ("hd95", "HD95 (mm)"), ("assd", "ASSD (mm)")):
+    for measure, title in MEASURES.items():
+        if measure == "nsd" and all(math.isnan(entry.nsd) for entry in results.entries):
+            continue  # scores of before it was measured
         blocks += [f"## {title}", _measure_table(results, measure, spread)]
-        blocks += [SPREADS[spread], _absent(results)] if measure == "dice" else []
-    return "\n\n".join([*blocks, _undefined(results), *_quality(results)]) + "\n"
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table that also reads well as plain text: padded columns, numbers to the right.
-
-    Args:
-        head: column titles.
-        rows: one list of cells for each row, as long as ``head``.
-
-    Returns:
-        The table without a final line break.
-    """
-    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in (head, *rows)]
-    widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(head))]
-    lines = []
-    for row in cells:
-        first, *others = zip(row, widths, strict=True)
-        padded = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
-        lines.append("| " + " | ".join(padded) + " |")
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join([lines[0], "| " + " | ".join(rule) + " |", *lines[1:]])
+        blocks += [SPREADS[spread], _intervals(results), _absent(results)] if measure == "dice" else []
+        blocks += [_tolerances(results)] if measure == "nsd" else []
+    return "\n\n".join([*blocks, _undefined(results), *quality_blocks(results)]) + "\n"
 
 
 def _unique(values: Iterable[str]) -> list[str]:
@@ -115,7 +97,31 @@ def _measure_table(results: Results, measure: str, spread: str) -> str:
     table = summarize(results, measure, spread)
     organs = list(next(iter(table.values()), {MEAN: None}))
     shown = {method: row for method, row in table.items() if measure == "dice" or not is_baseline(method)}
-    return markdown_table(["Method", *organs], [[method, *map(str, row.values())] for method, row in shown.items()])
+    rows = [[name, *map(str, row.values()), *_interval_cells(results, name, measure)] for name, row in shown.items()]
+    return markdown_table(["Method", *organs, "n", "95 % CI (t)", "95 % CI (BCa)"], rows)
+
+
+def _interval_cells(results: Results, method: str, measure: str) -> list[str]:
+    """Number of cases, and the intervals of the mean over them."""
+    own = mean_interval(case_values([entry for entry in results.entries if entry.method == method], measure))
+    ends = ["-" if math.isnan(low) else f"{low:.1f} to {high:.1f}" for low, high in (own.t, own.bca)]
+    return [str(own.n), *ends]
+
+
+def _intervals(results: Results) -> str:
+    cases = len({entry.case for entry in results.entries})
+    text = (
+        "n: query cases. 95 % confidence intervals of the mean over them, a case being the mean of its organs (and "
+        "runs): by Student's t, and by the bootstrap (BCa)."
+    )
+    return f"{text} n is small ({cases} < {FEW}): read them as a hint." if cases < FEW else text
+
+
+def _tolerances(results: Results) -> str:
+    """Which tolerance each organ has."""
+    own = results.settings.get("tolerances", {})
+    organs = ", ".join(f"{organ} {tolerance_mm(organ, own):g}" for organ in _unique(e.name for e in results.entries))
+    return f"Normalised surface Dice, tolerances in mm: {organs}. An organ that was missed counts 0."
 
 
 def _header(results: Results) -> str:
@@ -149,28 +155,3 @@ def _undefined(results: Results) -> str:
     text = f"Distances are undefined, and left out, where nothing was predicted of a present organ: {len(missing)}"
     text += ":\n\n" + "\n".join(f"- {item}" for item in missing) if missing else "."
     return f"{text}\n\nThe baselines ({', '.join(baselines)}) are compared by Dice alone." if baselines else text
-
-
-def _quality(results: Results) -> list[str]:
-    """How well the label-free quality, and the mere volume, rank the masks; nothing where it was not measured."""
-    measured = [entry for entry in results.entries if not math.isnan(entry.quality)]
-    methods = _unique(entry.method for entry in measured)
-    if not methods:
-        return []
-    rows = []
-    for method in methods:
-        title = f"{method}: " if len(methods) > 1 else ""
-        rows += _quality_rows(title, [entry for entry in measured if entry.method == method])
-    head = ["Score", "Spearman (median over organs)", "organs", f"AUROC (Dice < {BAD})", "of these", "masks"]
-    return ["## Label-free quality against the Dice score", markdown_table(head, rows)]
-
-
-def _quality_rows(title: str, own: Sequence[Entry]) -> list[list[str]]:
-    """Two rows, of one method."""
-    dices, organs = [entry.dice for entry in own], [entry.name for entry in own]
-    rows = []
-    for name, scores in (("quality", [e.quality for e in own]), ("organ volume", [e.volume_ml for e in own])):
-        ranks, found = within_group_spearman(scores, dices, organs), auroc(scores, dices, BAD)
-        numbers = [f"{ranks.rho:.2f}", str(len(ranks.groups)), f"{found.value:.2f}", str(found.bad), str(len(own))]
-        rows.append([title + name, *numbers])
-    return rows

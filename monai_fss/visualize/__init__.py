@@ -7,7 +7,7 @@ from __future__ import annotations
 from .overlays import overlay, to_png
 from .plots import dice_bars, threshold_curve
 from .propagation_panels import propagation_panels
-from .quality_plot import quality_scatter
+from .quality_plot import quality_scatter, risk_curves
 from .relations import RelatedPanel, Shown, related_panels
 from .slices import COLOURS
 
@@ -20,6 +20,7 @@ __all__ = [
     "propagation_panels",
     "quality_scatter",
     "related_panels",
+    "risk_curves",
     "threshold_curve",
     "to_png",
 ]

@@ -19,7 +19,8 @@ from family import FOLDER, METHODS, ORGANS, add, cells, name_parts, read_scores,
 
 from monai_fss.results.baselines import untrained_name
 from monai_fss.results.entries import Entry
-from monai_fss.results.tables import MEAN, markdown_table
+from monai_fss.results.markdown import markdown_table
+from monai_fss.results.tables import MEAN
 
 ABLATIONS = FOLDER / "ablations"
 

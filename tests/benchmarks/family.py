@@ -29,7 +29,8 @@ from monai_fss.metrics import holm
 from monai_fss.results.baselines import MASK_PASTE, UNTRAINED, is_baseline, untrained_name
 from monai_fss.results.entries import Entry, Results
 from monai_fss.results.files import read_results
-from monai_fss.results.tables import MEAN, markdown_table, summarize
+from monai_fss.results.markdown import markdown_table
+from monai_fss.results.tables import MEAN, summarize
 from monai_fss.visualize import dice_bars, to_png
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"

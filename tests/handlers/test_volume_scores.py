@@ -78,6 +78,7 @@ def test_an_answer_on_a_grid_of_its_own_counts_in_the_slices_that_are_told(
     liver, cyst, heart = scored(files, protocol=protocol, ways=ways)
     assert (liver.case, liver.fold, liver.run, liver.method, liver.name) == ("a", 4, 1, "m", "liver")
     assert liver.dice == pytest.approx(dice) and liver.state == "scored" and liver.hd95 == (0 if dice == 1 else 12)
+    assert (liver.nsd == 1) == (dice == 1) and liver.nsd > 0
     assert (cyst.dice, cyst.state) == (0.0, "scored") and math.isnan(cyst.hd95)
     assert heart.state == "absent" and math.isnan(heart.dice), "a class without a way is nowhere"
 

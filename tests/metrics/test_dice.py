@@ -85,4 +85,4 @@ def test_states_and_values_of_four_classes() -> None:
 
 
 def test_perfect_score() -> None:
-    assert score(cube(2, 8), cube(2, 8), (1, 1, 1)) == Score(1.0, 0.0, 0.0, "scored")
+    assert score(cube(2, 8), cube(2, 8), (1, 1, 1)) == Score(1.0, 0.0, 0.0, "scored", 1.0)

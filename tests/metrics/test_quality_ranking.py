@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from monai_fss.metrics import auroc, within_group_spearman
+from monai_fss.metrics import auroc, risk_coverage, within_group_spearman
 
 LIVER, SPLEEN = [0.1, 0.2, 0.3, 0.4, 0.5], [0.9, 0.8, 0.7, 0.6]
 
@@ -82,7 +82,33 @@ def test_one_class_alone_has_a_reason() -> None:
     assert auroc([0.1], [0.2], below=0.3).reason == "no result has a Dice score of at least 0.3"
 
 
+def test_risk_coverage_by_hand() -> None:
+    """Equal scores share their mean risk: 0.2, then 0.8 and 0.6 at 0.7 each, then 0.4."""
+    found = risk_coverage([0.9, 0.5, 0.5, 0.1, math.nan], [0.8, 0.2, 0.4, 0.6, 0.5])
+    assert found.coverage.tolist() == [0.25, 0.5, 0.75, 1]
+    assert found.risk == pytest.approx([0.2, 0.9 / 2, 1.6 / 3, 0.5])
+    assert found.aurc == pytest.approx((0.2 + 0.9 / 2 + 1.6 / 3 + 0.5) / 4)
+    assert found.optimal == pytest.approx((0.2 + 0.6 / 2 + 1.2 / 3 + 0.5) / 4)
+    assert (found.random, found.undefined) == (pytest.approx(0.5), 1)
+    nothing = risk_coverage([math.nan], [0.5])
+    assert math.isnan(nothing.aurc) and nothing.coverage.size == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equal_scores_are_worth_the_mean_over_their_orders(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores, dices = rng.integers(0, 3, 7).astype(float), rng.uniform(size=7)
+    areas = []
+    for _ in range(4000):
+        order = np.lexsort((rng.random(7), -scores))
+        areas.append((np.cumsum(1 - dices[order]) / np.arange(1, 8)).mean())
+    assert risk_coverage(scores, dices).aurc == pytest.approx(np.mean(areas), abs=0.005)
+    assert risk_coverage(np.zeros(7), dices).aurc == pytest.approx(1 - dices.mean())
+
+
 def test_errors() -> None:
+    with pytest.raises(ValueError, match="0.5 to 70 are no Dice scores"):
+        risk_coverage([0.1, 0.2], [0.5, 70])
     with pytest.raises(ValueError, match=r"their shapes are \(2,\) and \(1,\)"):
         auroc([0.1, 0.2], [0.7])
     with pytest.raises(ValueError, match="groups: 1 for 2 scores"):

@@ -9,9 +9,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
+from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
 
-from monai_fss.metrics import assd, hd95, surface_distances
+from monai_fss.metrics import assd, hd95, normalised_surface_dice, surface_distances, surface_scores
 
 
 def brute_force(a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...]) -> tuple[float, float]:
@@ -82,6 +82,26 @@ def test_the_same_as_monai() -> None:
     assert surface_distances(first, second, (1.25, 0.8, 7.7)) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("tolerance", [0.0, 0.9, 1.25, 3.0])
+def test_the_same_surface_dice_as_monai(tolerance: float) -> None:
+    first, second = np.random.default_rng(1).random((2, 9, 8, 7)) > 0.8
+    pair = [torch.from_numpy(mask)[None, None] for mask in (first, second)]
+    expected = compute_surface_dice(*pair, [tolerance], include_background=True, spacing=[1.25, 0.8, 7.7])
+    measured = normalised_surface_dice(first, second, (1.25, 0.8, 7.7), tolerance)
+    assert measured == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_surface_dice_of_shifted_cubes() -> None:
+    """Of the cubes above, half of the voxels are 3 mm off and the others 6 mm."""
+    first, second = np.zeros((2, 12, 8, 8), dtype=bool)
+    first[2:4, 2:4, 2:4] = True
+    second[4:6, 2:4, 2:4] = True
+    found = [normalised_surface_dice(first, second, (3.0, 1.0, 1.0), mm) for mm in (2.9, 3.0, 6.0)]
+    assert found == [0.0, 0.5, 1.0]
+    with pytest.raises(ValueError, match="tolerance: -1 is no length"):
+        normalised_surface_dice(first, second, (3.0, 1.0, 1.0), -1)
+
+
 def test_two_dimensions() -> None:
     first, second = np.zeros((2, 8, 8), dtype=bool)
     first[1], second[5] = True, True
@@ -101,6 +121,8 @@ def test_empty_masks_have_no_distance() -> None:
     empty, full = np.zeros((4, 4, 4), dtype=bool), np.ones((4, 4, 4), dtype=bool)
     for pair in ((empty, full), (full, empty), (empty, empty)):
         assert all(math.isnan(value) for value in surface_distances(*pair, (1, 1, 1)))
+    assert surface_scores(empty, full, (1, 1, 1), 2.0)[2] == surface_scores(full, empty, (1, 1, 1), 2.0)[2] == 0
+    assert math.isnan(surface_scores(empty, empty, (1, 1, 1), 2.0)[2])
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 1.0, math.nan)])

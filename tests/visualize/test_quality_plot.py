@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from monai_fss.visualize import COLOURS, quality_scatter, to_png
+from monai_fss.visualize import COLOURS, quality_scatter, risk_curves, to_png
 
 
 def test_points_colours_and_legend() -> None:
@@ -36,6 +36,22 @@ def test_more_organs_than_colours_differ_by_their_mark() -> None:
     first, last = axes.collections[0], axes.collections[-1]
     np.testing.assert_array_equal(first.get_facecolor(), last.get_facecolor())
     assert len(first.get_paths()[0].vertices) != len(last.get_paths()[0].vertices)
+
+
+def test_risk_curves_are_those_of_the_metric() -> None:
+    dices = [0.8, 0.2, 0.6]
+    (axes,) = risk_curves({"quality": [0.1, 0.9, 0.5]}, dices, "chaos").axes
+    worst, best, none = axes.lines
+    np.testing.assert_allclose(worst.get_xydata(), [[100 / 3, 80], [200 / 3, 60], [100, 140 / 3]])
+    np.testing.assert_allclose(best.get_ydata(), [20, 30, 140 / 3])
+    np.testing.assert_allclose(none.get_ydata(), 140 / 3)
+    assert [line.get_label() for line in axes.lines] == [
+        "quality: AURC 62.2",
+        "the Dice itself: 32.2",
+        "no score: 46.7",
+    ]
+    with pytest.raises(ValueError, match="dices: no result has a Dice score"):
+        risk_curves({"quality": [0.5]}, [math.nan])
 
 
 def test_errors() -> None:

@@ -108,6 +108,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the deviations in the tables are over: folds (ADNet's Tables 1 and 2; default), pooled (its Table "
         "8), patients (PRNet's), runs (OrganNet's)",
     )
+    parser.add_argument(
+        "--tolerances",
+        metavar="MM",
+        help="of the normalised surface Dice, such as liver=5,spleen=3, or 2 for all others (default: those of FLARE "
+        "2022, and 2 mm where it has none)",
+    )
     parser.add_argument("--budget", help="training budget per model: 800 (steps) or 8min")
     parser.add_argument("--model", help="evaluate this model.pt instead of training one for each fold")
     parser.add_argument("--models", help="folder of trained models, reused when it exists (default: OUTPUT/models)")
@@ -140,6 +146,7 @@ def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
     if twice:
         raise UsageError(f"--bundle {', '.join(twice)}: is given twice. Name each method once.")
     labels = label_values(args.labels)
+    tolerances = _tolerances(args.tolerances)
     return [
         Evaluation(
             method=method,
@@ -166,9 +173,19 @@ def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
             command=" ".join(["monai-fss", *sys.argv[1:]]),
             spread=args.spread,
             anchor_rule=args.anchor_rule,
+            tolerances=tolerances,
         )
         for method, settings in zip(methods, _settings(args.set, methods), strict=True)
     ]
+
+
+def _tolerances(text: str | None) -> dict[str, float]:
+    from monai_fss.metrics import parse_tolerances
+
+    try:
+        return parse_tolerances(text) if text is not None else {}
+    except ValueError as error:
+        raise UsageError(f"--tolerances {error}") from error
 
 
 def _settings(pairs: Sequence[str], methods: Sequence[Method]) -> list[dict[str, Any]]:

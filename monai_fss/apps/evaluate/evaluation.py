@@ -45,6 +45,8 @@ class Evaluation:
         command: as typed, for the result file.
         spread: what the deviations in the tables are over, see :data:`monai_fss.results.SPREADS`; the scores do not
             depend on it.
+        tolerances: of the normalised surface Dice, organ to mm, see :func:`monai_fss.metrics.tolerance_mm`. Default:
+            FLARE's.
     """
 
     method: Method
@@ -71,6 +73,7 @@ class Evaluation:
     command: str = ""
     spread: str = "folds"
     anchor_rule: str = "split"
+    tolerances: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", {**self.settings, **self.method.values})

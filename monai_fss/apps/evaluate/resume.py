@@ -35,7 +35,11 @@ ASKED = "evaluation.json"
 _OF_EACH = {"bundle", "recipe", "settings", "support_slices"}  # in which the evaluations of one table may differ
 _PLACE = "data"  # of the data set; what it holds is compared by its contents
 _NOT_ASKED = {"command", "device", "data", "method", "spread"}  # the place of the data is in the content
-_BEFORE = {"ep1_rule": "shown", "anchor_rule": "split"}  # what earlier notes do not say, since there was no other
+_BEFORE = {
+    "ep1_rule": "shown",
+    "anchor_rule": "split",
+    "tolerances": {},
+}  # what earlier notes do not say, since there was no other
 _LONGEST = 100  # characters of the name of a folder
 _ADVICE = "Give another --output, or --overwrite to evaluate again."
 

@@ -14,7 +14,8 @@ from monai_fss.apps.results.compare import PAIR, Comparison, Row, compare, not_c
 from monai_fss.metrics import holm
 from monai_fss.results.baselines import MASK_PASTE, UNTRAINED, is_baseline, untrained_name
 from monai_fss.results.entries import Entry, Results
-from monai_fss.results.tables import MEAN, markdown_table
+from monai_fss.results.markdown import markdown_table
+from monai_fss.results.tables import MEAN
 
 __all__ = ["against_first", "combine", "training_table"]
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from monai_fss.metrics import Test, holm, wilcoxon_one_sided
 from monai_fss.results.entries import Entry, Results
+from monai_fss.results.markdown import markdown_table
 from monai_fss.results.spread import SPREADS
-from monai_fss.results.tables import MEAN, markdown_table, summarize
+from monai_fss.results.tables import MEAN, summarize
 
 __all__ = ["PAIR", "Comparison", "Row", "compare", "format_comparison", "format_means", "not_compared"]
 

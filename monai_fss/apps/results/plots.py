@@ -15,7 +15,7 @@ from monai_fss.data import atomic_path
 from monai_fss.results.entries import Results
 from monai_fss.results.spread import DEFAULT_SPREAD
 from monai_fss.results.tables import summarize
-from monai_fss.visualize import dice_bars, quality_scatter, threshold_curve, to_png
+from monai_fss.visualize import dice_bars, quality_scatter, risk_curves, threshold_curve, to_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +31,8 @@ def draw(
     """Write the pictures.
 
     ``dice.png`` has the Dice of each organ and method, ``threshold.png`` is Fig. 7 of the ADNet paper, ``quality.png``
-    shows the label-free quality where it was measured, of one method: several in one picture would hide each other.
+    and ``risk_coverage.png`` show the label-free quality where it was measured, of one method: several in one picture
+    would hide each other.
     Without any score there is no picture.
 
     Args:
@@ -50,6 +51,9 @@ def draw(
     if len({entry.method for entry in own}) == 1:
         scores, dices = [entry.quality for entry in own], [entry.dice for entry in own]
         _write(quality_scatter(scores, dices, [entry.name for entry in own], title), output / "quality.png")
+        if not all(map(math.isnan, dices)):
+            ranked = {"quality": scores, "organ volume": [entry.volume_ml for entry in own]}
+            _write(risk_curves(ranked, dices, title), output / "risk_coverage.png")
     learned = [threshold for threshold, _ in curves]
     if not curves or max(learned) - min(learned) >= OFFSETS[-1] - OFFSETS[0]:
         return

@@ -15,7 +15,8 @@ import pytest
 
 from monai_fss.results.entries import Entry, Results
 from monai_fss.results.files import read_results, write_results
-from monai_fss.results.tables import markdown_table, summarize
+from monai_fss.results.markdown import markdown_table
+from monai_fss.results.tables import summarize
 
 SETTINGS: dict[str, Any] = {
     "bundle": "adnet",
@@ -117,6 +118,16 @@ def test_csv_has_one_row_for_each_score(tmp_path: Path) -> None:
     assert rows[5]["state"] == "absent"
 
 
+def test_surface_dice_in_percent_with_its_tolerances(tmp_path: Path) -> None:
+    rows = [entry("a", 0.5, nsd=0.25), entry("b", 0.5, nsd=0.75), entry("b", 0.5, label=2, name="heart", nsd=1.0)]
+    text = write_results(tmp_path, Results({**SETTINGS, "tolerances": {"heart": 4.0}}, rows))[2].read_text("utf-8")
+    table = text.split("## NSD (%)")[1].split("##")[0]
+    (cells,) = [line.split("|")[2:-1] for line in table.splitlines() if line.startswith("| adnet")]
+    assert [cell.strip() for cell in cells[:4]] == ["50.00", "100.00", "75.00 ± 25.00", "2"]
+    assert "tolerances in mm: liver 5, heart 4." in table
+    assert [one.nsd for one in read_results(tmp_path).entries] == [0.25, 0.75, 1.0]
+
+
 def test_markdown_says_what_was_measured(tmp_path: Path) -> None:
     text = write_results(tmp_path, full())[2].read_text(encoding="utf-8")
     assert text.startswith("# adnet on phantom\n")
@@ -124,13 +135,16 @@ def test_markdown_says_what_was_measured(tmp_path: Path) -> None:
         assert line in text
     assert "- queries: 2\n" in text
     dice = text.split("## Dice (%)")[1].split("##")[0]
-    assert "| adnet      | 80.00 ± 0.00 |   0.00 | 40.00 ± 40.00 |" in dice
-    assert "| mask paste |        25.00 |      - |         25.00 |" in dice
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in dice.splitlines() if line.startswith("|")}
+    assert [c.strip() for c in rows["adnet"]] == ["80.00 ± 0.00", "0.00", "40.00 ± 40.00", "2", "-", "-"]
+    assert [c.strip() for c in rows["mask paste"]] == ["25.00", "-", "25.00", "2", "-", "-"]
+    assert "n is small (2 < 50)" in dice
     assert "population standard deviation (ddof 0) over the (fold, run) values" in dice
     assert "- case_01 (spleen; adnet; fold 0, run 0)" in dice
     assert "1 neither present nor predicted (left out of the means)" in dice
     assert "## HD95 (mm)" in text
     assert "## ASSD (mm)" in text
+    assert "## NSD" not in text  # scores of before it was measured
 
 
 def test_quality_beside_the_volume(tmp_path: Path) -> None:
@@ -140,14 +154,16 @@ def test_quality_beside_the_volume(tmp_path: Path) -> None:
     write_results(tmp_path, Results(SETTINGS, rows))
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     lines = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line.startswith("|")}
-    assert [float(cell) for cell in lines["quality"]] == [1.0, 1, 1.0, 2, 4]
-    assert [float(cell) for cell in lines["organ volume"]] == [-1.0, 1, 0.0, 2, 4]
+    # risks 90, 60, 30, 10: kept from the best 10, 20, 33.3, 47.5; from the worst 90, 75, 60, 47.5
+    assert [float(cell) for cell in lines["quality"]] == [1.0, 1, 1.0, 2, 27.7, 4]
+    assert [float(cell) for cell in lines["organ volume"]] == [-1.0, 1, 0.0, 2, 68.1, 4]
+    assert lines["the Dice itself"][4].strip() == "27.7" and lines["no score"][4].strip() == "47.5"
     back = read_results(tmp_path).entries
     assert [e.quality for e in back[:4]] == [d / 2 for d in dices] and math.isnan(back[4].quality)
     # A file from before these columns.
     content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     for row in content["entries"]:
-        del row["quality"], row["volume_ml"]
+        del row["quality"], row["volume_ml"], row["nsd"]
     (tmp_path / "results.json").write_text(json.dumps(content))
     assert all(math.isnan(e.quality) for e in read_results(tmp_path).entries)
 
@@ -172,10 +188,29 @@ def test_quality_of_each_method_by_itself(tmp_path: Path) -> None:
     rows += [entry(f"c{i}", d, quality=1 - d, volume_ml=d, method="atlas") for i, d in enumerate(dices)]
     text = write_results(tmp_path, Results(SETTINGS, rows))[2].read_text(encoding="utf-8")
     lines = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line.startswith("|")}
-    assert [float(cell) for cell in lines["adnet: quality"]] == [1.0, 1, 1.0, 2, 4]
-    assert [float(cell) for cell in lines["atlas: quality"]] == [-1.0, 1, 0.0, 2, 4]
-    assert [float(cell) for cell in lines["atlas: organ volume"]] == [1.0, 1, 1.0, 2, 4]
+    assert [float(cell) for cell in lines["adnet: quality"]] == [1.0, 1, 1.0, 2, 27.7, 4]
+    assert [float(cell) for cell in lines["atlas: quality"]] == [-1.0, 1, 0.0, 2, 68.1, 4]
+    assert [float(cell) for cell in lines["atlas: organ volume"]] == [1.0, 1, 1.0, 2, 27.7, 4]
     assert "quality" not in lines
+
+
+def test_intervals_are_over_the_cases(tmp_path: Path) -> None:
+    """Means of organs 40, 50, 60: standard error 5.77, t of two degrees of freedom 4.303."""
+    rows = [
+        entry(case, dice, name=name, label=label) for case, *both in ROWS for label, (name, dice) in enumerate(both)
+    ]
+    dice = write_results(tmp_path, Results(SETTINGS, rows))[2].read_text("utf-8").split("## Dice (%)")[1]
+    (cells,) = [line.split("|")[2:-1] for line in dice.splitlines() if line.startswith("| adnet")][:1]
+    assert [cell.strip() for cell in cells[3:5]] == ["3", "25.2 to 74.8"]
+    low, high = map(float, cells[5].split(" to "))
+    assert 40 <= low < 50 < high <= 60
+
+
+ROWS: list[tuple[Any, ...]] = [
+    ("a", ("liver", 0.3), ("spleen", 0.5)),
+    ("b", ("liver", 0.4), ("spleen", 0.6)),
+    ("c", ("liver", 0.5), ("spleen", 0.7)),
+]
 
 
 def test_not_a_result_file(tmp_path: Path) -> None:
