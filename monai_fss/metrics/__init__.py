@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from .baselines import affine_moved_mask, best_threshold_mask
+from .conformal import conformal_interval, conformal_radius, coverage_left_out
 from .dice import STATES, Score, mean_dice, score, strict_dice
 from .quality_ranking import Agreement, Auroc, RiskCoverage, auroc, risk_coverage, within_group_spearman
 from .selection import Choice, coverage, farthest_first, medoid, nearest_to_average
@@ -28,7 +29,10 @@ __all__ = [
     "assd",
     "auroc",
     "best_threshold_mask",
+    "conformal_interval",
+    "conformal_radius",
     "coverage",
+    "coverage_left_out",
     "farthest_first",
     "hd95",
     "holm",

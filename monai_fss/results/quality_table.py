@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from monai_fss.metrics import auroc, risk_coverage, within_group_spearman
+from monai_fss.metrics import auroc, conformal_radius, coverage_left_out, risk_coverage, within_group_spearman
 from monai_fss.results.markdown import markdown_table
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ __all__ = ["BAD", "quality_blocks"]
 
 BAD = 0.6
 """Masks of a lower Dice score have to be drawn anew, not corrected."""
+SURE = 0.9
+"""Probability with which the interval about a quality score holds the Dice score."""
 
 
 def quality_blocks(results: Results) -> list[str]:
@@ -39,7 +41,19 @@ def quality_blocks(results: Results) -> list[str]:
         "AURC: area under the risk-coverage curve, in percent: the mean of 1 - Dice over the masks of the highest "
         "scores, averaged over all shares of the masks that may be kept; lower is better."
     )
-    return ["## Label-free quality against the Dice score", markdown_table(head, rows), note]
+    intervals = [_interval(method, [entry for entry in measured if entry.method == method]) for method in methods]
+    return ["## Label-free quality against the Dice score", markdown_table(head, rows), note, *filter(None, intervals)]
+
+
+def _interval(method: str, own: Sequence[Entry]) -> str:
+    """What the quality says of the Dice score of a single mask; nothing with too few of them."""
+    scores, dices = [entry.quality for entry in own], [entry.dice for entry in own]
+    radius = conformal_radius(scores, dices, SURE)
+    if not math.isfinite(radius):
+        return ""
+    share, count = coverage_left_out(scores, dices, [(entry.fold, entry.case) for entry in own], SURE)
+    held = f"; by the other scans' masks it held for {100 * share:.0f} % of {count}" if count else ""
+    return f"{method}: the Dice lies within {radius:.2f} of the quality for {100 * SURE:.0f} % of the masks{held}."
 
 
 def _quality_rows(title: str, own: Sequence[Entry]) -> list[list[str]]:

@@ -213,6 +213,15 @@ ROWS: list[tuple[Any, ...]] = [
 ]
 
 
+def test_how_far_the_dice_is_from_the_quality(tmp_path: Path) -> None:
+    rows = [entry(f"c{i}", 0.5 + i / 100, quality=0.5, volume_ml=1.0) for i in range(1, 10)]
+    text = write_results(tmp_path, Results(SETTINGS, rows))[2].read_text("utf-8")
+    assert "adnet: the Dice lies within 0.09 of the quality for 90 % of the masks." in text
+    rows.append(entry("c10", 0.5, quality=0.5, volume_ml=1.0))
+    text = write_results(tmp_path, Results(SETTINGS, rows))[2].read_text("utf-8")
+    assert "within 0.09 of the quality for 90 % of the masks; by the other scans' masks it held for 90 % of 10." in text
+
+
 def test_not_a_result_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="results.json: no such file. Name a folder"):
         read_results(tmp_path)
