@@ -137,11 +137,15 @@ def test_mask_paste_is_what_pasting_by_hand_gives(both: Path, phantom_set: Path,
 
 def test_alpnets_rule_of_ep1_and_deviations_over_patients(both: Path, phantom_set: Path, tmp_path: Path) -> None:
     more = ("--protocol", "ep1", "--ep1-rule", "range", "--models", str(both / "models"), "--spread", "patients")
-    assert main(words(phantom_set, tmp_path / "out", *more)) == 0
+    assert main(words(phantom_set, tmp_path / "out", *more, "--tolerances", "100")) == 0
     results = read_results(tmp_path / "out")
     assert results.settings["ep1_rule"] == "range" and read_results(both / "ep1").settings["ep1_rule"] == "shown"
     assert "ep1_rule" not in read_results(both / "ep2").settings
     assert SPREADS["patients"] in (tmp_path / "out" / "results.md").read_text(encoding="utf-8")
+    assert results.settings["tolerances"] == {"": 100.0}
+    close = [entry.nsd for entry in results.entries if entry.hd95 <= 100]  # mm: of either mask 95 % are as near
+    assert close and min(close) >= 0.95
+    assert min(entry.nsd for entry in read_results(both / "ep1").entries if entry.hd95 <= 100) < 0.95
     found, differing = of(results, "mask paste"), 0
     for support_case, case in (("case_02", "case_01"), ("case_04", "case_03")):
         support, query = (canonical(phantom_set / "labels" / f"{name}.nii.gz") for name in (support_case, case))

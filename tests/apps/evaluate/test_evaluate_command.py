@@ -97,6 +97,11 @@ def test_rules_and_definitions_that_there_are_not(own: dict[str, Any]) -> None:
         check_evaluation(Evaluation(Method("panet"), data="d", protocol="ep1", **own))
 
 
+def test_tolerances_are_read_before_anything_else(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    assert asked("adnet", "panet", "--tolerances", "liver=five") == {}
+    assert "--tolerances 'liver=five': 'liver=five' is not understood" in capsys.readouterr().err
+
+
 def test_a_rule_that_a_bundle_of_before_would_not_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Evaluation(Method("panet"), data="d", protocol="ep1", ep1_rule="range")
     check_evaluation(asked)
