@@ -110,6 +110,9 @@ def test_models_of_the_folder(tmp_path: Path, trained: Path) -> None:
     )
     assert problems.keys() == {"atlas", "bad"} and "name of the method that needs no model" in problems["atlas"]
     assert trainable()[0].bundle == "adnet" and all(method.is_trained for method in trainable())
+    assert [method.bundle for method in trainable("prnet, adnet")] == ["prnet", "adnet"]
+    with pytest.raises(UsageError, match="trainers atlas, adnett: not known. Choose from adnet, adnet_3d"):
+        trainable("atlas,adnet,adnett")
 
 
 def test_errors_become_a_status_and_a_sentence() -> None:
