@@ -107,7 +107,7 @@ def _answers(url: str) -> bool:
 @pytest.fixture(scope="module")
 def hospital(orthanc: str, tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[Hospital]:
     folder, series = tmp_path_factory.mktemp("hospital"), {}
-    write_phantom_dataset(folder / "data", n_cases=3, shape=(64, 64, 24), spacing=(5, 5, 9), variation=0.6)
+    write_phantom_dataset(folder / "data", n_cases=3, n_folds=1, shape=(64, 64, 24), spacing=(5, 5, 9), variation=0.6)
     data = DatasetFolder.read(folder / "data")
     assert cli.main(["label-app", str(folder / "app")]) == 0
     found = {"MONAI_LABEL_DICOMWEB_SEARCH_FILTER": '{"Modality": "MR"}'}
