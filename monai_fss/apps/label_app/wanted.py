@@ -66,9 +66,9 @@ def wanted(request: Mapping[str, Any], segmenter: Segmenter) -> Wanted:
     Args:
         request: ``organs``, ``support`` (lists, or texts with commas), ``most_alike`` (number), ``quality`` (bool),
             ``support_slices``, ``prior``, ``preset``, ``device`` (texts), ``set`` (list of ``key=value``, or a text
-            with commas); of MONAI Label ``result_extension``, ``result_dtype``, and ``restore_label_idx``: whether values are counted 1,
-            2, ... (3D Slicer, which does not send it, needs that, so it is the default where an extension is asked for;
-            OHIF sends false).
+            with commas); of MONAI Label ``result_extension``, ``result_dtype`` (of the mask's voxels), and
+            ``restore_label_idx``: whether values are counted 1, 2, ... (3D Slicer, which does not send it, needs that,
+            so it is the default where an extension is asked for; OHIF sends false).
         segmenter: the model that is asked.
 
     Raises:

@@ -60,6 +60,7 @@ def test_values_are_counted_for_slicer_alone(request_: dict[str, Any], extension
     [
         (ATLAS, {"most_alike": "two"}, "most_alike 'two': is not a number of studies"),
         (ATLAS, {"result_extension": ".png"}, "result_extension '.png': is not known"),
+        (ATLAS, {"result_dtype": "float32"}, "result_dtype 'float32': is not known. Choose from uint8, uint16"),
         (ATLAS, {"device": "gpu"}, "device 'gpu': is not known"),
         (ATLAS, {"preset": "slow"}, "preset"),
         (ATLAS, {"set": "quality=false"}, "set quality: has an option of its own. Use quality."),
