@@ -33,14 +33,16 @@ fast: lint
 	$(TESTS) -m "not slow and not real"
 
 # MONAI Label needs older libraries than the package itself: an environment of its own, and the tests of a real server.
+# sam2, which it asks for, is built by the PyTorch that is there: pip would fetch another one to build it, of gigabytes.
 LABEL := .venv-label
 LABEL_STAMP := $(LABEL)/.installed
 APP := monai_fss/apps/label_app/template
 
 $(LABEL_STAMP): setup.cfg pyproject.toml $(APP)/requirements.txt
 	$(PYTHON) -m venv $(LABEL)
-	$(LABEL)/bin/python -m pip install --quiet torch==2.13.0
-	$(LABEL)/bin/python -m pip install --quiet -r $(APP)/requirements.txt -e . pytest pytest-timeout
+	$(LABEL)/bin/python -m pip install --quiet torch==2.13.0 setuptools wheel
+	$(LABEL)/bin/python -m pip install --quiet --no-build-isolation --no-deps sam2==1.1.0
+	$(LABEL)/bin/python -m pip install --quiet -r $(APP)/requirements.txt -e . pytest pytest-timeout dcmqi==1.5.7
 	$(LABEL)/bin/python tests/label/torchvision_shim.py
 	touch $(LABEL_STAMP)
 

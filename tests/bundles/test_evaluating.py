@@ -20,6 +20,7 @@ from monai.utils import set_determinism
 from monai_fss.apps.cli import main
 from monai_fss.apps.methods.bundles import bundle_names, bundle_path
 from monai_fss.apps.methods.method import Method
+from monai_fss.apps.release.yaml_text import with_values
 from monai_fss.apps.train.workflow import train
 from monai_fss.results import read_results
 
@@ -90,6 +91,55 @@ def test_the_configuration_that_is_given_counts(
         assert content["settings"]["labelled_slices"] == (1 if slices == "middle" else "all")
         dice[slices] = [entry["dice"] for entry in content["entries"]]
     assert dice["middle"] != dice["all"]
+
+
+def changed_copy(folder: Path, settings: dict[str, Any], model: Path) -> Path:
+    """A copy of ADNet's bundle with other settings in its inference.yaml, and a model where it looks for one."""
+    shutil.copytree(bundle_path("adnet"), folder)
+    file = folder / "configs" / "inference.yaml"
+    file.write_text(with_values(file.read_text(encoding="utf-8"), settings), encoding="utf-8")
+    shutil.copyfile(model, folder / "models" / "model.pt")
+    return folder
+
+
+def figures(folder: Path) -> list[float]:
+    return [entry.dice for entry in read_results(folder).entries]
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"encoder": "resnet18"}, "was trained with encoder compact, but the configuration has encoder resnet18"),
+        ({"kappa": 9.0}, "was trained with kappa 0.5, but the configuration has kappa 9.0"),
+    ],
+)
+def test_a_changed_copy_refuses_the_model_of_before_and_scores_its_own(
+    setting: dict[str, Any],
+    says: str,
+    phantom_set: Path,
+    trained: Path,
+    small: Small,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Encoder and kappa, changed in the file of a copied bundle; nothing but paths is given to the command."""
+    before = torch.load(trained / "model.pt", weights_only=True)
+    unchanged = changed_copy(tmp_path / "unchanged", before["settings"], trained / "model.pt")
+    evaluating(unchanged, phantom_set, tmp_path / "a", quality=False)
+    copy = changed_copy(tmp_path / "copy", before["settings"] | setting, trained / "model.pt")
+    with pytest.raises(SystemExit):
+        evaluating(copy, phantom_set, tmp_path / "b", quality=False)
+    assert says in capsys.readouterr().err and not (tmp_path / "b" / "results.json").exists()
+    if "encoder" in setting:  # a file that does not name its settings
+        torch.save({"model": before["model"], "network": "ADNet"}, copy / "models" / "model.pt")
+        with pytest.raises(SystemExit):
+            evaluating(copy, phantom_set, tmp_path / "b", quality=False)
+        assert "holds the weights of another method or encoder than ADNet" in capsys.readouterr().err
+    train("adnet", phantom_set, tmp_path / "run", settings={**small("adnet"), "steps": 4, **setting}, device="cpu")
+    shutil.copyfile(tmp_path / "run" / "model.pt", copy / "models" / "model.pt")
+    evaluating(copy, phantom_set, tmp_path / "c", quality=False)
+    assert len(figures(tmp_path / "c")) == len(figures(tmp_path / "a")) > 0
+    assert figures(tmp_path / "c") != figures(tmp_path / "a")
 
 
 def test_the_rule_of_ep1_counts_and_an_unknown_one_is_refused(

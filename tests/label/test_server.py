@@ -38,7 +38,7 @@ def test_it_answers_soon_and_says_what_it_has(scene: Scene) -> None:
     assert list(info["models"])[0] == "atlas" and info["models"]["scribbles"]["type"] == "scribbles"
     assert info["models"]["atlas"]["labels"] == scene.data.labels and info["labels"] == list(scene.data.labels)
     assert {"adnet", "prnet", "unet_3d"} <= info["trainers"].keys()
-    assert list(info["strategies"]) == ["suggest", "worst_quality"]
+    assert list(info["strategies"]) == ["suggest", "worst_quality", "random"]
 
 
 def test_without_a_label_it_says_what_to_do(scene: Scene) -> None:
@@ -75,6 +75,7 @@ def test_masks_equal_those_of_the_command(scene: Scene, tmp_path: Path) -> None:
 
 
 def test_names_quality_and_support_stand_in_the_json(scene: Scene) -> None:
+    (scene.server.app.parent / "case_02").mkdir()  # where the server was started: it is no scan
     params = scene.server.infer("atlas", "case_02", {**QUICK, "quality": True}).json()
     assert params["label_names"] == scene.data.labels and params["support"] == ["case_01"]
     assert [organ["name"] for organ in params["organs"]] == list(scene.data.labels)
@@ -134,6 +135,7 @@ def test_what_ohif_sends_keeps_the_values_of_info(scene: Scene, tmp_path: Path) 
     answer = scene.server.infer("atlas", "case_03", {**sent, "restore_label_idx": False}, "image")
     mask = voxels(answer.content, tmp_path, ".nrrd")
     np.testing.assert_array_equal(mask, scene.mask("case_03", QUICK))
+    assert mask.dtype == np.uint8, "OHIF reads bytes"
 
 
 @pytest.mark.parametrize(

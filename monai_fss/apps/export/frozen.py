@@ -17,6 +17,7 @@ from monai_fss.apps.errors import UsageError
 from monai_fss.apps.export.networks import write_torchscript
 from monai_fss.apps.export.shown import Shown
 from monai_fss.apps.release.documents import About, metadata_text
+from monai_fss.apps.release.network_file import write_network_file
 from monai_fss.data import verbatim, write_text_atomic
 from monai_fss.data.files.plain import save_plain
 
@@ -96,6 +97,7 @@ def write_frozen(folder: Path, shown: Shown) -> None:
         return
     assert shown.content is not None
     save_plain(folder / "models" / "model.pt", {**shown.content, "model": shown.network.state_dict()})
+    write_network_file(folder, config, shown=True)
     image = metadata["network_data_format"]["inputs"]["image"]
     place, shape = folder / "models" / "model.ts", image["spatial_shape"]
     write_torchscript(place, shown.network, image["num_channels"], shape, metadata, {"inference": config})

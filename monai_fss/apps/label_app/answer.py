@@ -199,7 +199,7 @@ def _mask(wish: Wanted, rows: Sequence[Mapping[str, str]], query: Path, made: Pa
     names = {row["name"]: int(row["label"]) for row in rows}
     handle, name = tempfile.mkstemp(suffix=wish.extension)
     os.close(handle)
-    if wish.extension == ".nii.gz" and not wish.in_order:
+    if wish.extension == ".nii.gz" and not wish.in_order and not wish.dtype:
         shutil.copyfile(made, name)
         return Path(name), names
     voxels, affine = read_scan(made)
@@ -209,8 +209,22 @@ def _mask(wish: Wanted, rows: Sequence[Mapping[str, str]], query: Path, made: Pa
         for organ, value in names.items():
             counted[voxels == value] = order[organ]
         voxels, names = counted, order
+    if wish.dtype:
+        voxels = _as_type(voxels, wish.dtype, names)
     write_mask(Path(name), voxels, affine, query)
     return Path(name), names
+
+
+def _as_type(voxels: np.ndarray, dtype: str, names: Mapping[str, int]) -> np.ndarray:
+    """OHIF takes what comes for bytes, whatever the file's header says."""
+    most = int(np.iinfo(dtype).max)
+    beyond = [f"{name} ({value})" for name, value in names.items() if value > most]
+    if beyond:
+        raise UsageError(
+            f"result_dtype {dtype}: holds values up to {most}, and {', '.join(beyond)} has a higher one. Number it "
+            "anew, or ask for other organs."
+        )
+    return voxels.astype(dtype)
 
 
 def _told(

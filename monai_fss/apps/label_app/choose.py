@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from monai_fss.apps.suggest import Suggestion, suggest
 from monai_fss.data import Case, ContentCache, DatasetFolder, ScanError, check_scan
 from monai_fss.digests import file_states
 
-__all__ = ["QUALITY", "next_to_label", "quality_note", "worst_quality_first"]
+__all__ = ["QUALITY", "any_unlabelled", "next_to_label", "quality_note", "worst_quality_first"]
 
 QUALITY = "monai_fss_quality"
 """Key in what the datastore knows of a study: the quality of its last mask."""
@@ -75,6 +76,22 @@ def worst_quality_first(studies: Sequence[Study]) -> dict[str, Any]:
         )
     worst, mean, name = min(rated, key=lambda entry: entry[:2])
     return {"id": name, "why": "lowest quality of an organ", "quality": mean, "worst_quality": worst}
+
+
+def any_unlabelled(studies: Sequence[Study]) -> dict[str, Any]:
+    """
+    A study without a final label, by chance; no scan is read.
+
+    Returns:
+        ``id``, ``why``.
+
+    Raises:
+        UsageError: all have one.
+    """
+    waiting = [study.name for study in studies if study.label is None]
+    if not waiting:
+        raise UsageError(f"all {len(studies)} studies have a final label.")
+    return {"id": random.choice(waiting), "why": "by chance"}
 
 
 def quality_note(params: Mapping[str, Any], model: str) -> dict[str, Any]:

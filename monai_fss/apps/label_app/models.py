@@ -95,10 +95,23 @@ def find_segmenters(folder: Path) -> tuple[dict[str, Segmenter], dict[str, str]]
     return found, problems
 
 
-def trainable() -> list[Method]:
-    """Methods that can be trained: ADNet, the default of the commands, first."""
-    names = sorted(bundle_names(), key=lambda name: (name != "adnet", name))
-    return [method for method in map(Method, names) if method.is_trained]
+def trainable(names: str = "") -> list[Method]:
+    """
+    Methods that can be trained.
+
+    Args:
+        names: of those wanted, with commas. Default: all, ADNet, the default of the commands, first.
+
+    Raises:
+        UsageError: one of them is not there, or is not trained.
+    """
+    known = sorted(bundle_names(), key=lambda name: (name != "adnet", name))
+    methods = {method.bundle: method for method in map(Method, known) if method.is_trained}
+    wanted = [name for name in map(str.strip, names.split(",")) if name] or list(methods)
+    strange = [name for name in wanted if name not in methods]
+    if strange:
+        raise UsageError(f"trainers {', '.join(strange)}: not known. Choose from {', '.join(methods)}.")
+    return [methods[name] for name in wanted]
 
 
 @lru_cache(maxsize=64)

@@ -7,18 +7,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from monai_fss.apps.errors import UsageError
+from monai_fss.apps.label_app.mask_file import write_mask
 from monai_fss.apps.label_app.organs import listed_names
 from monai_fss.apps.label_app.studies import Study
 from monai_fss.apps.methods.ct_window import SOFT_TISSUE, looks_like_ct
 from monai_fss.data import LoadScan, check_label, check_scan
 from monai_fss.transforms import grow_scribbles
 
-__all__ = ["BACKGROUND", "SCRIBBLES", "Grown", "Marks", "grow", "merged_scribbles", "read_marks", "scribbled_study"]
+__all__ = [
+    "BACKGROUND",
+    "SCRIBBLES",
+    "Grown",
+    "Marks",
+    "grow",
+    "keep_marks",
+    "merged_scribbles",
+    "read_marks",
+    "scribbled_study",
+]
 
 SCRIBBLES = "scribbles"
 """Tag of the scribbles in the datastore."""
@@ -165,6 +177,25 @@ def merged_scribbles(marks: Marks, organs: Mapping[str, int], before: np.ndarray
     for name, marked in marks.organs.items():
         label[marked] = organs[name]
     return label
+
+
+def keep_marks(store: Any, study: str, marks: Marks, organs: Mapping[str, int], image: Path) -> None:
+    """
+    Keep marks in the datastore, beside those that are kept there already.
+
+    Args:
+        store: of MONAI Label.
+        study: its name.
+        marks, organs: see :func:`merged_scribbles`.
+        image: the study's scan.
+    """
+    before = store.get_label_uri(study, SCRIBBLES)
+    known = LoadScan(as_label=True)(before, like=image)[0].numpy() if before and Path(before).is_file() else None
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / f"{study}.nii.gz"
+        write_mask(file, merged_scribbles(marks, organs, known), marks.affine, image)
+        listed = [{"name": name, "idx": value} for name, value in organs.items()]
+        store.save_label(study, str(file), SCRIBBLES, {"label_info": listed})
 
 
 def scribbled_study(studies: Sequence[Study], name: str = "") -> Study:

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,17 @@ from typing import Any, Protocol
 from monai_fss.apps.errors import UsageError
 from monai_fss.data import ScanError, check_support, natural_key, sha256_of
 
-__all__ = ["FINAL", "Store", "Study", "label_problems", "labelled", "named_study", "same_scan", "studies_of"]
+__all__ = [
+    "FINAL",
+    "Store",
+    "Study",
+    "asked_study",
+    "label_problems",
+    "labelled",
+    "named_study",
+    "same_scan",
+    "studies_of",
+]
 
 FINAL = "final"
 """MONAI Label's tag of a label that a person has submitted."""
@@ -107,6 +118,25 @@ def named_study(studies: Iterable[Study], name: str) -> Study:
             f"study {name!r}: is not in the datastore, which holds {_some(list(known))}. Name one of them."
         )
     return known[name]
+
+
+def asked_study(studies: Sequence[Study], image: str) -> Study | None:
+    """
+    The study that a request is about.
+
+    Args:
+        studies: of the datastore.
+        image: name of one of them, whatever else is called like it where the server was started; or a file or folder.
+
+    Returns:
+        the study; None where the image is a file or folder that is no study.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    if os.path.exists(image) and image not in {study.name for study in studies}:
+        return None
+    return named_study(studies, image)
 
 
 def same_scan(study: Study, image: Path) -> bool:

@@ -30,6 +30,7 @@ RESERVED = {
     "device": "device",
 }
 _FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha")
+_TYPES = ("uint8", "uint16", "int16", "int32")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Wanted:
         most_alike: how many of them, those most like the query; 0 for all.
         settings: of the bundle's ``configs/inference.yaml``.
         extension: of the mask's file.
+        dtype: of the mask's voxels; empty for that of `monai-fss segment`.
         in_order: whether the mask's values are 1, 2, ... in the order of ``label_names``, as 3D Slicer reads a mask.
     """
 
@@ -53,6 +55,7 @@ class Wanted:
     most_alike: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     extension: str = ".nii.gz"
+    dtype: str = ""
     in_order: bool = False
 
 
@@ -63,9 +66,9 @@ def wanted(request: Mapping[str, Any], segmenter: Segmenter) -> Wanted:
     Args:
         request: ``organs``, ``support`` (lists, or texts with commas), ``most_alike`` (number), ``quality`` (bool),
             ``support_slices``, ``prior``, ``preset``, ``device`` (texts), ``set`` (list of ``key=value``, or a text
-            with commas); of MONAI Label ``result_extension``, and ``restore_label_idx``: whether values are counted 1,
-            2, ... (3D Slicer, which does not send it, needs that, so it is the default where an extension is asked for;
-            OHIF sends false).
+            with commas); of MONAI Label ``result_extension``, ``result_dtype`` (of the mask's voxels), and
+            ``restore_label_idx``: whether values are counted 1, 2, ... (3D Slicer, which does not send it, needs that,
+            so it is the default where an extension is asked for; OHIF sends false).
         segmenter: the model that is asked.
 
     Raises:
@@ -79,7 +82,7 @@ def wanted(request: Mapping[str, Any], segmenter: Segmenter) -> Wanted:
         )
     if not str(most).isdecimal():
         problems.append(f"most_alike {most!r}: is not a number of studies. Give 0 for all, or 1 and more.")
-    for read in (_pairs, _device, _options, _extension):
+    for read in (_pairs, _device, _options, _file):
         try:
             settings |= read(request, segmenter)
         except UsageError as error:
@@ -89,7 +92,8 @@ def wanted(request: Mapping[str, Any], segmenter: Segmenter) -> Wanted:
     settings["quality"] = _flag(request.get("quality", True))
     in_order = _flag(request.get("restore_label_idx", bool(request.get("result_extension"))))
     organs = tuple(words_of(request.get("organs")))
-    return Wanted(segmenter, organs, tuple(support), int(most), settings, extension_of(request), in_order)
+    dtype = str(request.get("result_dtype") or "")
+    return Wanted(segmenter, organs, tuple(support), int(most), settings, extension_of(request), dtype, in_order)
 
 
 def extension_of(request: Mapping[str, Any]) -> str:
@@ -160,8 +164,10 @@ def _pairs(request: Mapping[str, Any], segmenter: Segmenter) -> dict[str, Any]:
     return parse_settings(pairs_of(request.get("set")), [method.inference_file], method.reserve(RESERVED), "set ")
 
 
-def _extension(request: Mapping[str, Any], segmenter: Segmenter) -> dict[str, Any]:
+def _file(request: Mapping[str, Any], segmenter: Segmenter) -> dict[str, Any]:
     extension_of(request)
+    if (dtype := request.get("result_dtype")) and dtype not in _TYPES:
+        raise UsageError(f"result_dtype {dtype!r}: is not known. Choose from {', '.join(_TYPES)}.")
     return {}
 
 

@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from monai_fss.apps.release.documents import About, metadata_text, readme_text
+from monai_fss.apps.release.network_file import write_network_file
 from monai_fss.apps.release.yaml_text import with_values
 from monai_fss.apps.verify.files import LARGE_FILES, LARGEST
 from monai_fss.data import sha256_of, write_text_atomic
@@ -57,6 +58,8 @@ def write_bundle(
         torch.save({}, target / MODEL)
     else:
         save_plain(target / MODEL, content, half)
+        inference = yaml.safe_load((target / "configs" / "inference.yaml").read_text(encoding="utf-8"))
+        write_network_file(target, inference)
 
 
 def name_large_files(target: Path, url: str) -> bool:

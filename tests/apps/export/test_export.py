@@ -15,10 +15,14 @@ import torch
 from deploy_steps import deployed
 from installed_bundles import small_inference
 from label_steps import LabelInference
+from monai.bundle import load
 from monai.data import MetaTensor
 
 from monai_fss.apps.cli import main
+from monai_fss.apps.errors import UsageError
+from monai_fss.apps.export.command import check_format
 from monai_fss.apps.export.networks import check_sizes, write_torchscript
+from monai_fss.apps.methods.method import Method
 from monai_fss.data import LoadScan
 from monai_fss.networks.nets import ADNet, build_encoder
 
@@ -60,6 +64,17 @@ def test_a_frozen_bundle_asks_for_no_support(frozen: Path) -> None:
     pred = json.loads((frozen / "configs" / "metadata.json").read_text())["network_data_format"]["outputs"]["pred"]
     assert pred["channel_def"] == {"0": "background", "1": "liver", "4": "spleen"} and pred["num_channels"] == 3
     assert main(["verify", str(frozen)]) == 0
+
+
+def test_monai_bundle_loads_the_network_that_was_shown_its_scan(frozen: Path) -> None:
+    """By ``monai.bundle.load``, which looks for infer.json, or for model.ts."""
+    network = load(frozen.name, bundle_dir=str(frozen.parent), workflow_type="infer", device="cpu")
+    script = load(frozen.name, bundle_dir=str(frozen.parent), load_ts_module=True, device="cpu")[0]
+    image = torch.rand(2, 4, 64, 64)
+    with torch.no_grad():
+        logits = network(image)
+        assert logits.shape == (2, 3, 64, 64) and float(logits.std()) > 0
+        torch.testing.assert_close(script(image), logits, rtol=0, atol=1e-4)
 
 
 def test_monai_label_gives_the_same_mask(frozen: Path, phantom_set: Path, mask: np.ndarray) -> None:
@@ -122,6 +137,9 @@ def test_what_cannot_be_exported_is_refused_with_its_reason(
     for words, says in cases:
         assert main(["export", *words, "--output", str(tmp_path / "out")]) == 2
         assert says in capsys.readouterr().err and not (tmp_path / "out").exists()
+    for form in ("ts", "onnx"):
+        with pytest.raises(UsageError, match="organnet registers the labelled scan to each scan"):
+            check_format(Method("organnet"), form)
     assert main(["export", *model, *support, "--format", "ts", "--output", str(tmp_path)]) == 2
     assert "exists already" in capsys.readouterr().err
 

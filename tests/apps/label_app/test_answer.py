@@ -73,6 +73,20 @@ def test_slicers_values_count_the_organs_asked_for(studies: list[Study], trained
     assert counted.mask.suffix == ".nrrd" and mask.dtype == np.uint8
 
 
+def test_ohif_is_given_bytes(studies: list[Study], trained: Path, tmp_path: Path) -> None:
+    """It reads a file's voxels as bytes, of whatever type they are; the values are those that it knows."""
+    ohif = {"result_extension": ".nrrd", "result_dtype": "uint8", "restore_label_idx": False}
+    plain, found = (asked(studies, trained, tmp_path, **more) for more in ({}, ohif))
+    (own, _), (mask, _) = read_scan(plain.mask), read_scan(found.mask)
+    np.testing.assert_array_equal(mask, own)
+    assert mask.dtype == np.uint8 and own.dtype != np.uint8 and found.params["label_names"]["aorta"] == 5
+    assert module._as_type(np.array([0, 300]), "uint16", {"liver": 300}).tolist() == [0, 300]
+    with pytest.raises(
+        UsageError, match=r"result_dtype uint8: holds values up to 255, and liver \(300\) has a higher one"
+    ):
+        module._as_type(np.array([0, 300]), "uint8", {"spleen": 1, "liver": 300})
+
+
 def test_an_organ_that_no_other_study_shows_is_refused(studies: list[Study], trained: Path, tmp_path: Path) -> None:
     only = Study("case_02", studies[1].image, studies[1].image, {"label_info": [{"name": "heart", "idx": 9}]})
     place = Workplace(tmp_path, {"heart": 9})

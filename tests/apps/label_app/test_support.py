@@ -11,8 +11,8 @@ import pytest
 from label_store import FakeStore, write_volume
 
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.label_app.choose import QUALITY, next_to_label, quality_note, worst_quality_first
-from monai_fss.apps.label_app.studies import studies_of
+from monai_fss.apps.label_app.choose import QUALITY, any_unlabelled, next_to_label, quality_note, worst_quality_first
+from monai_fss.apps.label_app.studies import asked_study, studies_of
 from monai_fss.apps.label_app.support import choose_support, most_alike
 from monai_fss.data import ContentCache
 from monai_fss.registration import scan_distances
@@ -53,6 +53,24 @@ def test_all_labelled_studies_but_the_query(store: FakeStore) -> None:
     copy = store.folder / "sent.nii.gz"
     copy.write_bytes(studies[1].image.read_bytes())
     assert [study.name for study in choose_support(studies, copy)] == ["a"]
+
+
+def test_a_study_comes_before_a_file_that_is_called_like_it(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the folder where the server was started."""
+    monkeypatch.chdir(store.folder)
+    (store.folder / "a").mkdir()
+    (store.folder / "other").mkdir()
+    studies = studies_of(store)
+    assert asked_study(studies, "a") == studies[0] and asked_study(studies, "other") is None
+    with pytest.raises(UsageError, match="study 'd': is not in the datastore, which holds a, b, c"):
+        asked_study(studies, "d")
+
+
+def test_any_study_without_a_label(store: FakeStore) -> None:
+    assert any_unlabelled(studies_of(store)) == {"id": "c", "why": "by chance"}
+    label(store, "c")
+    with pytest.raises(UsageError, match="all 3 studies have a final label"):
+        any_unlabelled(studies_of(store))
 
 
 def test_those_that_are_named_in_their_order(store: FakeStore) -> None:

@@ -60,6 +60,7 @@ def test_values_are_counted_for_slicer_alone(request_: dict[str, Any], extension
     [
         (ATLAS, {"most_alike": "two"}, "most_alike 'two': is not a number of studies"),
         (ATLAS, {"result_extension": ".png"}, "result_extension '.png': is not known"),
+        (ATLAS, {"result_dtype": "float32"}, "result_dtype 'float32': is not known. Choose from uint8, uint16"),
         (ATLAS, {"device": "gpu"}, "device 'gpu': is not known"),
         (ATLAS, {"preset": "slow"}, "preset"),
         (ATLAS, {"set": "quality=false"}, "set quality: has an option of its own. Use quality."),
@@ -110,6 +111,9 @@ def test_models_of_the_folder(tmp_path: Path, trained: Path) -> None:
     )
     assert problems.keys() == {"atlas", "bad"} and "name of the method that needs no model" in problems["atlas"]
     assert trainable()[0].bundle == "adnet" and all(method.is_trained for method in trainable())
+    assert [method.bundle for method in trainable("prnet, adnet")] == ["prnet", "adnet"]
+    with pytest.raises(UsageError, match="trainers atlas, adnett: not known. Choose from adnet, adnet_3d"):
+        trainable("atlas,adnet,adnett")
 
 
 def test_errors_become_a_status_and_a_sentence() -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from monai.bundle import load
 
 from monai_fss.apps.cli import main
 from monai_fss.apps.methods.bundles import bundle_path
 from monai_fss.apps.release.documents import About, readme_text
+from monai_fss.apps.release.network_file import network_ids
 from monai_fss.apps.release.yaml_text import with_values
 from monai_fss.apps.verify import files
 from monai_fss.data import read_model, save_model
@@ -62,6 +64,15 @@ def test_the_settings_stand_in_the_configurations(model: Path, tmp_path: Path) -
     assert "It has not been measured." in page and "| pixdim | `6.0` |" in page
     kept, stored = read_model(model)["model"], torch.load(folder / "models" / "model.pt", weights_only=True)
     assert all(torch.equal(stored[key], value.half()) for key, value in kept.items())
+    network = load("mine", bundle_dir=str(tmp_path), workflow_type="infer", device="cpu")  # of monai.bundle
+    assert type(network) is SupervisedUNet
+    assert all(torch.equal(network.state_dict()[key], value.half().float()) for key, value in kept.items())
+
+
+def test_the_file_of_the_network_has_what_the_network_refers_to() -> None:
+    config = {"imports": ["$import os"], "network_def": {"_target_": "N", "a": "@a", "b": "$len(@c['x'])"}}
+    config |= {"a": "@d", "c": {"x": [1]}, "d": 4, "initialize": ["$print(@a)"]}
+    assert network_ids(config) == {key: value for key, value in config.items() if key != "initialize"}
 
 
 def test_a_large_model_is_named_with_its_digest(

@@ -5,8 +5,9 @@
     monailabel start_server --app DIR --studies STUDIES --host 127.0.0.1 --conf sam2 false
 
 Options (``--conf KEY VALUE``): ``labels`` (``liver,spleen`` or ``liver=1,spleen=4``: organs that viewers offer before
-anything is labelled), ``modality`` (``CT`` clips intensities to soft tissue), ``cache_gb`` (room for registrations,
-default 2). ``sam2``, ``zoo_source`` and others of MONAI Label's own apps change nothing here: nothing is downloaded.
+anything is labelled), ``modality`` (``CT`` clips intensities to soft tissue), ``trainers`` (``adnet,prnet``: methods
+that are offered for training, default all), ``cache_gb`` (room for registrations, default 2). ``sam2`` and others of
+MONAI Label's own apps change nothing here: nothing is downloaded.
 
 What is MONAI Label's own is in this file, everything else in ``monai_fss.apps.label_app``.
 """
@@ -24,9 +25,12 @@ from typing import Any
 
 import torch
 from fastapi import HTTPException
+from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.local import LocalDatastore
+from monailabel.datastore.utils.convert import dicom_seg_to_itk_image
+from monailabel.datastore.utils.dicom import dicom_web_download_series
 from monailabel.interfaces.app import MONAILabelApp
-from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
@@ -34,17 +38,18 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monai_fss import __version__
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.label_app.answer import Workplace, answer, drop_labels
-from monai_fss.apps.label_app.choose import next_to_label, quality_note, worst_quality_first
+from monai_fss.apps.label_app.choose import any_unlabelled, next_to_label, quality_note, worst_quality_first
+from monai_fss.apps.label_app.dicom_server import ServerLabels, check_segments
 from monai_fss.apps.label_app.mask_file import write_mask
 from monai_fss.apps.label_app.models import Segmenter, find_segmenters, trainable
 from monai_fss.apps.label_app.organs import declared_organs, organs_of
 from monai_fss.apps.label_app.refusal import REFUSED, status_and_sentence
-from monai_fss.apps.label_app.scribbles import SCRIBBLES, grow, merged_scribbles, read_marks
-from monai_fss.apps.label_app.studies import FINAL, Study, label_problems, named_study, studies_of
+from monai_fss.apps.label_app.scribbles import SCRIBBLES, grow, keep_marks, read_marks
+from monai_fss.apps.label_app.studies import FINAL, Study, asked_study, label_problems, named_study, studies_of
 from monai_fss.apps.label_app.training import progress, train_on_studies, training_options
 from monai_fss.apps.label_app.wanted import extension_of, wanted
 from monai_fss.apps.methods.method import Method
-from monai_fss.data import ContentCache, LoadScan
+from monai_fss.data import ContentCache
 
 logger = logging.getLogger(__name__)
 STUDY, STUDIES = "fss_study", "fss_studies"  # keys of a request that a task is given
@@ -65,7 +70,9 @@ def in_words() -> Iterator[None]:
 
 
 def local_studies(store: Datastore, tag: str = FINAL) -> list[Study]:
-    """The studies with their labels of one tag; of a DICOM server's with those that were submitted here."""
+    """The studies with their labels of one tag; of a server of DICOM with its newest DICOM-SEG as the final ones."""
+    if (fetch_labels := getattr(store, "fetch_labels", None)) is not None:
+        fetch_labels()
     return studies_of(store, tag, LocalDatastore)
 
 
@@ -123,19 +130,8 @@ class Scribbles(InferTask):
         write_mask(Path(name), grown.mask, grown.affine, image)
         study = request.get(STUDY)
         if study is not None and request.get("keep", True):
-            self._keep(study, marks, image)
+            keep_marks(self.app.datastore(), study, marks, self.app.scribble_organs(marks.organs), image)
         return name, {"label_names": grown.names, "kept_for_training": study if request.get("keep", True) else None}
-
-    def _keep(self, study: str, marks: Any, image: Path) -> None:
-        store = self.app.datastore()
-        organs = self.app.scribble_organs(marks.organs)
-        before = store.get_label_uri(study, SCRIBBLES)
-        known = LoadScan(as_label=True)(before, like=image)[0].numpy() if before and os.path.isfile(before) else None
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / f"{study}.nii.gz"
-            write_mask(file, merged_scribbles(marks, organs, known), marks.affine, image)
-            listed = [{"name": name, "idx": value} for name, value in organs.items()]
-            store.save_label(study, str(file), SCRIBBLES, {"label_info": listed})
 
 
 class Training(TrainTask):
@@ -180,21 +176,26 @@ class FewShotApp(MONAILabelApp):
         self.models.mkdir(parents=True, exist_ok=True)
         room = float(conf.get("cache_gb", 2)) * 1e9
         declared = declared_organs(conf.get("labels", ""))
+        self.methods = trainable(conf.get("trainers", ""))
         self.place = Workplace(Path(app_dir) / "cache", declared, conf.get("modality", ""), room)
-        self.marked: dict[str, int] = {}
         text = "Few-shot segmentation: label one study and submit it, the others are segmented by it"
         super().__init__(app_dir, studies, dict(conf), "monai_fss", text, __version__)
 
     def init_datastore(self) -> Datastore:
-        """MONAI Label's own, whose refusal of a label (of a study that there is not) is told in words."""
+        """MONAI Label's own, whose refusal of a label is told in words; with the labels of a server of DICOM."""
         store = super().init_datastore()
-        save = store.save_label
+        save, remote = store.save_label, isinstance(store, DICOMWebDatastore)
 
-        def save_label(*given: Any, **named: Any) -> Any:
+        def save_label(image: str, file: str, tag: str, info: dict[str, Any], *given: Any, **named: Any) -> Any:
             with in_words():
-                return save(*given, **named)
+                if remote and tag == FINAL:
+                    info = check_segments(Path(file), info)
+                return save(image, file, tag, info, *given, **named)
 
         store.save_label = save_label
+        if remote:
+            labels = ServerLabels(store, LocalDatastore, dicom_web_download_series, dicom_seg_to_itk_image)
+            store.fetch_labels = labels.fetch
         return store
 
     def init_infers(self) -> dict[str, InferTask]:
@@ -205,7 +206,7 @@ class FewShotApp(MONAILabelApp):
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """Every method that can be trained."""
-        return {method.bundle: Training(method, self) for method in trainable()}
+        return {method.bundle: Training(method, self) for method in self.methods}
 
     def init_strategies(self) -> dict[str, Strategy]:
         """Which study is next."""
@@ -213,6 +214,7 @@ class FewShotApp(MONAILabelApp):
         return {
             "suggest": Next("the study to label next", lambda found: next_to_label(found, root, modality, cache)),
             "worst_quality": Next("the mask to review next: lowest quality first", worst_quality_first),
+            "random": Next("any study without a label", any_unlabelled),  # OHIF asks for it first
         }
 
     def organs(self) -> dict[str, int]:
@@ -229,8 +231,9 @@ class FewShotApp(MONAILabelApp):
 
     def info(self) -> dict[str, Any]:
         """With the models that are there now."""
-        self._infers = self.init_infers()
-        return super().info()
+        with in_words():
+            self._infers = self.init_infers()
+            return super().info()
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Segment a study of the datastore, or a file that was sent along."""
@@ -242,8 +245,18 @@ class FewShotApp(MONAILabelApp):
             if name not in self._infers:
                 raise UsageError(f"model {name!r}: is not here. There are {', '.join(self._infers)}.")
             studies = local_studies(store)
-            study = None if os.path.exists(image) else named_study(studies, image).name
-            return super().infer({**request, STUDY: study, STUDIES: studies}, datastore)
+            study = asked_study(studies, image)
+            # Where the server was started there may be a file with the study's name: MONAI Label would take that.
+            given = {"image": str(study.image)} if study else {}
+            known = {STUDY: study.name if study else None, STUDIES: studies}
+            result = super().infer({**request, **given, **known}, store)
+            if study and request.get("save_label"):
+                tag, kept = (
+                    request.get("label_tag", DefaultLabelTag.ORIGINAL),
+                    {"model": name, "params": result["params"]},
+                )
+                result["label"] = store.save_label(study.name, result["file"], tag, kept)
+            return result
 
     def batch_infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Segment many; one that is refused does not stop the others. Without a graphics card MONAI Label would look
