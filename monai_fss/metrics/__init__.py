@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from .baselines import affine_moved_mask, best_threshold_mask
 from .dice import STATES, Score, mean_dice, score, strict_dice
+from .outliers import FAR, robust_z
 from .quality_ranking import Agreement, Auroc, auroc, within_group_spearman
 from .selection import Choice, coverage, farthest_first, medoid, nearest_to_average
 from .statistics import Test, holm, wilcoxon_one_sided
 from .surface import assd, hd95, surface_distances
 
 __all__ = [
+    "FAR",
     "STATES",
     "Agreement",
     "Auroc",
@@ -29,6 +31,7 @@ __all__ = [
     "mean_dice",
     "medoid",
     "nearest_to_average",
+    "robust_z",
     "score",
     "strict_dice",
     "surface_distances",
