@@ -48,7 +48,7 @@ COMMANDS = {
     "demo": ("monai_fss.apps.demo", "make synthetic scans, train, segment and score them"),
 }
 # Their output is what was asked for: --quiet leaves it.
-ANSWERS = ("check", "compare", "suggest", "explain", "info", "verify")
+ANSWERS = ("check", "compare", "suggest", "explain", "review", "info", "verify")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

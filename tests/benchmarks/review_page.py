@@ -55,10 +55,14 @@ def timed(out: Path) -> tuple[float, float]:
 
 def memory(driver: Any, kind: str | None) -> tuple[float, float]:
     """MB of the browser's processes of a kind, the largest one of them, or of all together: own, and with shares."""
-    root = psutil.Process(driver.service.process.pid)
-    found = [p for p in root.children(recursive=True) if "chromedriver" not in p.name()]
-    found = [p for p in found if kind is None or f"--type={kind}" in p.cmdline()]
-    sizes = [(p.memory_full_info().uss / 1e6, p.memory_full_info().pss / 1e6) for p in found]
+    sizes = []
+    for process in psutil.Process(driver.service.process.pid).children(recursive=True):
+        try:
+            if kind is None or f"--type={kind}" in process.cmdline():
+                found = process.memory_full_info()
+                sizes.append((found.uss / 1e6, found.pss / 1e6))
+        except psutil.NoSuchProcess:  # one that was about to end
+            continue
     return max(sizes) if kind else (sum(own for own, _ in sizes), sum(shared for _, shared in sizes))
 
 

@@ -32,6 +32,7 @@ function show(index, focus = true) {
   const start = current - (current % PAGE);
   if (start !== first) {
     first = start;
+    for (const old of by("rows").querySelectorAll("img")) old.removeAttribute("src"); // frees its pixels at once
     by("rows").replaceChildren(...shown.slice(start, start + PAGE).map((item, offset) => row(item, start + offset)));
     if (!shown.length) by("rows").append(element("li", {}, "No mask fits these filters."));
   }
