@@ -50,6 +50,8 @@ def test_every_module_is_in_it(wheel: zipfile.ZipFile, repository: Path) -> None
     scripts = {f"monai_fss/{p.relative_to(repository)}" for p in repository.glob("bundles/*/scripts/*.py")}
     assert {n for n in wheel.namelist() if n.endswith(".py")} == modules | scripts
     assert "monai_fss/py.typed" in wheel.namelist()
+    templates = {str(p.relative_to(repository)) for p in (repository / "monai_fss").glob("apps/*/template/*.*")}
+    assert len(templates) > 5 and templates <= set(wheel.namelist())
 
 
 def test_the_bundles_are_in_it(wheel: zipfile.ZipFile, repository: Path) -> None:
@@ -81,7 +83,7 @@ def test_metadata_name_version_licence_and_requirements(metadata: Message) -> No
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     names = {line.split(">")[0].split("<")[0].split("=")[0].strip() for line in required}
     core = {"torch", "monai", "pytorch-ignite", "numpy", "nibabel", "itk", "pyyaml", "fire", "numba", "scipy"}
-    assert names == core | {"matplotlib", "tqdm", "convexAdam", "psutil", "scikit-image"}, (
+    assert names == core | {"matplotlib", "tqdm", "convexAdam", "psutil", "scikit-image", "jinja2", "pillow"}, (
         "torchvision is none of them: it has no CPU build everywhere"
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from .baselines import affine_moved_mask, best_threshold_mask
 from .conformal import conformal_interval, conformal_radius, coverage_left_out
 from .dice import STATES, Score, mean_dice, score, strict_dice
+from .outliers import FAR, robust_z
 from .quality_ranking import Agreement, Auroc, RiskCoverage, auroc, risk_coverage, within_group_spearman
 from .selection import Choice, coverage, farthest_first, medoid, nearest_to_average
 from .statistics import FEW, Interval, Test, holm, mean_interval, wilcoxon_one_sided
@@ -16,6 +17,7 @@ from .tolerances import DEFAULT_TOLERANCE, TOLERANCES, parse_tolerances, toleran
 __all__ = [
     "DEFAULT_TOLERANCE",
     "FEW",
+    "FAR",
     "STATES",
     "TOLERANCES",
     "Agreement",
@@ -43,6 +45,7 @@ __all__ = [
     "normalised_surface_dice",
     "parse_tolerances",
     "risk_coverage",
+    "robust_z",
     "score",
     "strict_dice",
     "surface_distances",

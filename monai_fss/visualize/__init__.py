@@ -5,18 +5,27 @@
 from __future__ import annotations
 
 from .overlays import overlay, to_png
+from .planes import LETTERS, PIXELS, Plane, organ_planes, outlines_svg, planes_picture
 from .plots import dice_bars, threshold_curve
 from .propagation_panels import propagation_panels
 from .quality_plot import quality_scatter, risk_curves
 from .relations import RelatedPanel, Shown, related_panels
-from .slices import COLOURS
+from .slices import COLOURS, grey_window, label_styles
 
 __all__ = [
     "COLOURS",
+    "LETTERS",
+    "PIXELS",
+    "Plane",
     "RelatedPanel",
     "Shown",
     "dice_bars",
+    "grey_window",
+    "label_styles",
+    "organ_planes",
+    "outlines_svg",
     "overlay",
+    "planes_picture",
     "propagation_panels",
     "quality_scatter",
     "related_panels",
