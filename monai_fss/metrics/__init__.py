@@ -16,8 +16,8 @@ from .tolerances import DEFAULT_TOLERANCE, TOLERANCES, parse_tolerances, toleran
 
 __all__ = [
     "DEFAULT_TOLERANCE",
-    "FEW",
     "FAR",
+    "FEW",
     "STATES",
     "TOLERANCES",
     "Agreement",
