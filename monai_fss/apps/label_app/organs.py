@@ -50,15 +50,16 @@ def listed_names(info: Mapping[str, Any], values: Sequence[int]) -> dict[int, st
     Args:
         info: what was sent with the label; ``label_info`` is a list of ``{"name": ..., "idx": ...}`` (``id`` with
             scribbles).
-        values: that the label has. Where one of them is no ``idx``, the list counts by its order instead: 3D Slicer
-            writes values by the order of the segments, and an ``idx`` that counts those it left out too.
+        values: that the label has. Where one of them is no ``idx``, and the list is long enough for all of them, it
+            counts by its order instead: 3D Slicer writes values by the order of the segments, and an ``idx`` that
+            counts those it left out too. A list that is shorter names a part of the values.
     """
     listed = [entry for entry in info.get("label_info") or () if isinstance(entry, dict) and entry.get("name")]
     by_order = {place: str(entry["name"]) for place, entry in enumerate(listed, 1)}
     numbers = [str(entry.get("idx", entry.get("id", place))) for place, entry in enumerate(listed, 1)]
     named = {int(n): str(entry["name"]) for n, entry in zip(numbers, listed, strict=True) if n.isdecimal()}
-    strange = [value for value in values if value not in named and value in by_order]
-    return by_order if strange else named
+    shown = set(values)
+    return named if shown <= named.keys() or not shown <= by_order.keys() else by_order
 
 
 def own_names(study: Study) -> dict[int, str | None]:

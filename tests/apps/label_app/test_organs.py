@@ -86,6 +86,13 @@ def test_names_by_number_or_by_order(listed: dict[str, Any], values: list[int], 
     assert listed_names(listed, values) == names
 
 
+def test_a_list_of_some_organs_names_these_alone() -> None:
+    """By its order 2 would be the spleen."""
+    listed = {"label_info": [{"name": "liver", "idx": 1}, {"name": "spleen", "idx": 4}]}
+    assert listed_names(listed, [1, 2, 3, 4, 5]) == {1: "liver", 4: "spleen"}
+    assert listed_names(listed, [1, 2]) == {1: "liver", 2: "spleen"}, "as 3D Slicer counts where it leaves segments out"
+
+
 def test_a_name_keeps_the_value_of_the_first_label(tmp_path: Path) -> None:
     three = {"label_info": [{"name": "aorta", "idx": 1}, {"name": "liver", "idx": 2}]}
     studies = studies_of(store(tmp_path, {"a": LIVER_FIRST, "b": SPLEEN_FIRST, "c": three, "d": {}}))

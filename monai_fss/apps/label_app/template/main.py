@@ -4,10 +4,9 @@
 
     monailabel start_server --app DIR --studies STUDIES --host 127.0.0.1 --conf sam2 false
 
-Options (``--conf KEY VALUE``): ``labels`` (``liver,spleen`` or ``liver=1,spleen=4``: organs that viewers offer before
-anything is labelled), ``modality`` (``CT`` clips intensities to soft tissue), ``trainers`` (``adnet,prnet``: methods
-that are offered for training, default all), ``cache_gb`` (room for registrations, default 2). ``sam2`` and others of
-MONAI Label's own apps change nothing here: nothing is downloaded.
+Options (``--conf KEY VALUE``): ``labels`` (``liver=1,spleen=4``: organs that viewers offer before a label),
+``modality`` (``CT`` clips intensities to soft tissue), ``trainers`` (``adnet,prnet``: methods that are offered, default
+all), ``cache_gb`` (room for registrations, default 2). Those of MONAI Label's own apps change nothing here.
 
 What is MONAI Label's own is in this file, everything else in ``monai_fss.apps.label_app``.
 """
@@ -194,8 +193,8 @@ class FewShotApp(MONAILabelApp):
 
         store.save_label = save_label
         if remote:
-            labels = ServerLabels(store, LocalDatastore, dicom_web_download_series, dicom_seg_to_itk_image)
-            store.fetch_labels = labels.fetch
+            known = ServerLabels(store, LocalDatastore, dicom_web_download_series, dicom_seg_to_itk_image)
+            store.fetch_labels = known.fetch
         return store
 
     def init_infers(self) -> dict[str, InferTask]:
@@ -247,14 +246,11 @@ class FewShotApp(MONAILabelApp):
             studies = local_studies(store)
             study = asked_study(studies, image)
             # Where the server was started there may be a file with the study's name: MONAI Label would take that.
-            given = {"image": str(study.image)} if study else {}
-            known = {STUDY: study.name if study else None, STUDIES: studies}
-            result = super().infer({**request, **given, **known}, store)
+            place, study_name = (str(study.image), study.name) if study else (image, None)
+            result = super().infer({**request, "image": place, STUDY: study_name, STUDIES: studies}, store)
             if study and request.get("save_label"):
-                tag, kept = (
-                    request.get("label_tag", DefaultLabelTag.ORIGINAL),
-                    {"model": name, "params": result["params"]},
-                )
+                kept = {"model": name, "params": result["params"]}
+                tag = request.get("label_tag", DefaultLabelTag.ORIGINAL)
                 result["label"] = store.save_label(study.name, result["file"], tag, kept)
             return result
 
