@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +34,20 @@ def read_quality(path: Path) -> list[dict[str, str]]:
         return [dict.fromkeys(ALL_COLUMNS, "") | row for row in csv.DictReader(stream)]
 
 
-def forget_scans(output_dir: str | Path, cases: Collection[str]) -> None:
+def forget_scans(output_dir: str | Path, cases: Collection[str], files: Iterable[str] = ()) -> None:
     """Remove what an output folder holds of scans that could not be done: masks, pictures and rows of quality.csv.
 
     Args:
         output_dir: folder of the masks.
         cases: their names.
+        files: of their masks, where there is more than ``<case>.nii.gz``.
     """
     folder = Path(output_dir)
     for case in cases:
-        for name in (f"{case}.nii.gz", f"{case}.dcm", f"probabilities/{case}.nii.gz", f"overlays/{case}.png"):
+        for name in (f"{case}.nii.gz", f"probabilities/{case}.nii.gz", f"overlays/{case}.png"):
             (folder / name).unlink(missing_ok=True)
+    for name in files:
+        (folder / name).unlink(missing_ok=True)
     rows = read_quality(folder / "quality.csv")
     kept = [row for row in rows if row["case"] not in cases]
     if len(kept) < len(rows):
