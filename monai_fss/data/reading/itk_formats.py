@@ -18,7 +18,7 @@ from monai_fss.data.reading.geometry import affine_text, corner_distance
 from monai_fss.data.reading.nifti import Volume
 from monai_fss.data.reading.nrrd_header import check_nrrd_header, is_placed, nrrd_header
 
-__all__ = ["read_file", "read_other", "reason_of"]
+__all__ = ["read_other", "reason_of"]
 
 # The element (0028,0004), of either byte order, with or without its type.
 _MONOCHROME1 = re.compile(rb"((?:\x28\x00\x04\x00|\x00\x28\x00\x04)(?:CS..|.{4}))MONOCHROME1", re.DOTALL)
@@ -46,7 +46,7 @@ def read_other(path: Path, found: Findings) -> Volume | None:
     if found.problems:
         return None
     try:
-        array, affine, components = _read_series(series) if series is not None else read_file(path)
+        array, affine, components = _read_series(series) if series is not None else _read_file(path)
     except Exception as e:  # ITK and MONAI raise many classes for a bad file; the file is named and the reason kept
         found.refuse(f"cannot be read ({reason_of(e)})", "Export it again, best as NIfTI")
         return None
@@ -61,8 +61,8 @@ def read_other(path: Path, found: Findings) -> Volume | None:
     return Volume(array.shape, affine, array.dtype, array if array.dtype.kind != "c" else None, is_placed(fields))
 
 
-def read_file(path: Path) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Voxels, affine in RAS+, and whether a voxel has several values, which are the last axis then."""
+def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Voxels, affine, and whether a voxel has several values."""
     from monai.transforms import LoadImage
 
     # With MONAI's own choice of reader: named readers fall back on each other.

@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from monai_fss.data.problems import Findings
 from monai_fss.data.reading.geometry import check_affine
-from monai_fss.data.reading.itk_formats import read_file, reason_of
+from monai_fss.data.reading.itk_formats import reason_of
 from monai_fss.data.reading.nifti import Volume
 from monai_fss.data.reading.nrrd_header import StoredSegment, check_nrrd_header, is_placed, nrrd_header, stored_segments
 from monai_fss.data.reading.volume import is_there, read_volume
@@ -20,6 +21,7 @@ from monai_fss.data.reading.volume import is_there, read_volume
 __all__ = ["is_slicers", "label_values_of", "read_layers"]
 
 _SUFFIX = ".seg.nrrd"
+_BYTES = ("uchar", "unsigned char", "uint8", "uint8_t")  # NRRD's names of a type
 _APART = (
     "In 3D Slicer, make its segments not overlap (Segment Editor: Masking, Modify other segments: Overwrite all) and "
     "save it again"
@@ -80,11 +82,10 @@ def read_layers(path: Path, found: Findings) -> Volume | None:
         found.refuse(f"segments {', '.join(names)} all stand for label {twice[0]}", "Remove all but one of them")
         return None
     try:
-        array, affine, several = read_file(path)
+        layers, affine = _layers(path, fields)
     except Exception as e:  # as in read_other: many classes, the reason kept
         found.refuse(f"cannot be read ({reason_of(e)})", "Save it again")
         return None
-    layers = array if several else array[..., None]
     if layers[..., 0].size == 1:  # Slicer's sign for a segmentation without a voxel
         found.refuse("has no voxel: its segments are empty", "Draw in it, or leave it out")
     elif check_affine(affine, found):
@@ -94,6 +95,20 @@ def read_layers(path: Path, found: Findings) -> Volume | None:
         label = _label(layers, segments, values, found)
         return None if label is None else Volume(label.shape, affine, label.dtype, label, is_placed(fields))
     return None
+
+
+def _layers(path: Path, fields: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W, D, layers) and the affine in RAS+. (ITK's own choice of a type is not wrapped for every number of them.)"""
+    import itk
+    from monai.data import ITKReader
+
+    kind = itk.UC if fields.get("type") in _BYTES else itk.F
+    reader: Any = itk.ImageFileReader[itk.VectorImage[kind, 3]].New(FileName=str(path))
+    reader.Update()
+    image = reader.GetOutput()
+    columns, rows, slices = (int(size) for size in image.GetLargestPossibleRegion().GetSize())
+    stored = np.array(itk.array_view_from_image(image)).reshape(slices, rows, columns, -1)
+    return stored.transpose(2, 1, 0, 3), np.asarray(ITKReader().get_data(image)[1]["affine"], dtype=float)
 
 
 def _is_one_layer(fields: Mapping[str, str]) -> bool:
