@@ -7,7 +7,7 @@ from __future__ import annotations
 from .baselines import affine_moved_mask, best_threshold_mask
 from .dice import STATES, Score, mean_dice, score, strict_dice
 from .quality_ranking import Agreement, Auroc, auroc, within_group_spearman
-from .selection import Choice, coverage, farthest_first, medoid, nearest_to_average
+from .selection import Choice, coverage, expected_gains, farthest_first, likeness, medoid, nearest_to_average
 from .statistics import Test, holm, wilcoxon_one_sided
 from .surface import assd, hd95, surface_distances
 
@@ -23,9 +23,11 @@ __all__ = [
     "auroc",
     "best_threshold_mask",
     "coverage",
+    "expected_gains",
     "farthest_first",
     "hd95",
     "holm",
+    "likeness",
     "mean_dice",
     "medoid",
     "nearest_to_average",

@@ -107,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
     if empty:
         cases = len({row["case"] for row in empty})
         print(f"{len(empty)} organ(s) in {cases} scan(s) are empty: the notes in {table} say why")
+    if method.needs_support and not args.no_quality and len(done.cases) > 1:
+        print(f"Which mask to correct first: monai-fss suggest {args.output}; then: monai-fss correct {args.output}")
     return _report_failed(done, args.debug)
 
 

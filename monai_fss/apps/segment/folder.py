@@ -16,7 +16,7 @@ from monai_fss.data import InputWarning, check_output, sha256_of, unfinished_run
 from monai_fss.digests import changes, digests
 from monai_fss.handlers.segment_report import read_quality
 
-__all__ = ["check_inputs_stay", "depends_on", "pending"]
+__all__ = ["check_inputs_stay", "deciding", "depends_on", "pending"]
 
 _QUERIES = "queries"  # key of the note: what each scan held, by case
 _FILES = ("model", "support_image", "support_label")  # keys that say where files lie: what these held counts
@@ -87,14 +87,14 @@ def pending(
     names = [*(f"{case}.nii.gz" for case in cases), "report.json"]
     found = None if overwrite else unfinished_run(output)
     finished = {} if overwrite or found is not None else _finished(output)
-    if finished and _decides(finished) == _decides(note):
+    if finished and deciding(finished) == deciding(note):
         missing = [case for case in cases if not (output / places[case]).exists()]
         again = {*missing, *_changed(output, finished, note, [case for case in cases if case not in missing])}
         if again or failed:
             check_output(output, [places[case] for case in missing])
             return [case for case in cases if case in again]
     before = found if isinstance(found, dict) else {}
-    unmade = check_output(output, names, overwrite, before if _decides(before) == _decides(note) else note)
+    unmade = check_output(output, names, overwrite, before if deciding(before) == deciding(note) else note)
     if overwrite:
         return cases
     rows = {row["case"] for row in read_quality(output / "quality.csv")}
@@ -104,7 +104,7 @@ def pending(
     return [c for c in cases if c not in kept or c in changed]
 
 
-def _decides(note: Mapping[str, Any]) -> dict[str, Any]:
+def deciding(note: Mapping[str, Any]) -> dict[str, Any]:
     """Of a note, what decides the masks of all scans: what files held and not where they lie."""
     own = {key: value for key, value in note.items() if key not in (_QUERIES, *_FILES, *_OF_SCANS)}
     own["settings"] = {key: value for key, value in note.get("settings", {}).items() if key != "prnet"}

@@ -86,7 +86,12 @@ class MaskFiles:
         return list(dict.fromkeys([*self.of(case), *sidecars, f"{case}.nii.gz"]))
 
     def write(
-        self, output: str | Path, queries: Mapping[str, Path], again: Iterable[str] = (), algorithm: str = "monai_fss"
+        self,
+        output: str | Path,
+        queries: Mapping[str, Path],
+        again: Iterable[str] = (),
+        algorithm: str = "monai_fss",
+        manual: Collection[str] = (),
     ) -> list[str]:
         """
         Make the files from each ``<case>.nii.gz`` of a run that is done.
@@ -99,6 +104,7 @@ class MaskFiles:
             queries: case name to scan, as of :func:`monai_fss.data.list_scans`.
             again: cases whose files are replaced if they exist: those segmented now.
             algorithm: name of the method, for those that have a place for it.
+            manual: cases whose masks a person has drawn or corrected.
 
         Returns:
             the cases written now.
@@ -117,6 +123,8 @@ class MaskFiles:
             _check_made(output, todo, known)
             for case in todo:
                 write(*_mask(output / f"{case}.nii.gz"), queries[case], organs, output / place(case))
+                if self.bids:
+                    write_bids_sidecars(output / place(case), organs, case in manual)
             written |= set(todo)
         self._write_tables(output, organs, algorithm, [case for case in queries if case in known])
         if not self.keeps_nifti:
@@ -169,5 +177,4 @@ def _write_nrrd(mask: np.ndarray, affine: np.ndarray, scan: Path, organs: Sequen
 
 
 def _write_bids(mask: np.ndarray, affine: np.ndarray, scan: Path, organs: Sequence[Segment], path: Path) -> None:
-    write_bids_sidecars(path, organs)
     save_nifti(path, mask, affine, scan)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from monai_fss.apps.methods.inference import inference_parser, trained_settings
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.segment.folder import check_inputs_stay, depends_on, pending
 from monai_fss.apps.segment.formats import MaskFiles
+from monai_fss.apps.segment.mask_scores import score_masks
 from monai_fss.apps.segment.options import check_labels, prnet_problems
 from monai_fss.apps.versions import versions
 from monai_fss.data import (
@@ -58,11 +59,13 @@ class Segmented:
         cases: names of the scans segmented now.
         failed: name of each scan that could not be, to the reason.
         errors: name to the exception, of those that failed on the way.
+        scored: name to the quality of each label value, of the masks that were to be scored.
     """
 
     cases: list[str]
     failed: dict[str, str] = field(default_factory=dict)
     errors: dict[str, Exception] = field(default_factory=dict)
+    scored: dict[str, dict[int, float]] = field(default_factory=dict)
 
 
 @reading_once(0)  # scan after scan: none is kept
@@ -78,6 +81,8 @@ def segment(
     settings: dict[str, Any] | None = None,
     mask_format: str | Sequence[str] = "nifti",
     bids: bool = False,
+    cases: Collection[str] | None = None,
+    score: Mapping[str, Path] | None = None,
 ) -> Segmented:
     """Segment a folder of scans by one or several labelled ones.
 
@@ -101,6 +106,9 @@ def segment(
             features every mask is compared with the labelled one (a column more in ``quality.csv``).
         mask_format: one or several, see :class:`monai_fss.apps.segment.formats.MaskFiles`.
         bids: lay the masks out as a BIDS derivative.
+        cases: names of those of the scans that are segmented. Default: all.
+        score: name of a scan to a mask of it, such as an earlier one, whose quality is found out too, by the same
+            labelled scans; the report has it under ``scored``.
 
     Returns:
         which scans were segmented now, and which could not be.
@@ -119,7 +127,7 @@ def segment(
     settings = {**_names(pairs[1]), **(settings or {})}
     trained = trained_settings(model, method) if model else {}
     supported = method.needs_support
-    inputs = look_at_inputs(*pairs, labels, images, supported)
+    inputs = look_at_inputs(*pairs, labels, images, supported, cases)
     refused = inputs.problems + prnet_problems(settings.get("prnet"))
     _refuse(inputs.all_problems + refused[len(inputs.problems) :] if refused else [])
     if not model and "window" not in settings:
@@ -148,7 +156,11 @@ def segment(
     lost = [*errors, *(unusable if overwrite else ())]
     forget_scans(output, lost, [file for case in lost for file in files.all_of(case)])
     done = [case for case in todo if case not in errors]
-    files.write(output, {case: queries[case] for case in queries if case not in errors}, done, method.bundle)
+    written = {case: queries[case] for case in queries if case not in errors}
+    files.write(output, written, done, method.bundle)
+    scored = score_masks(
+        parser, {case: (written[case], mask) for case, mask in (score or {}).items() if case in written}
+    )
     reasons = {case: " ".join(problems) for case, problems in unusable.items()}
     reasons |= {case: f"{queries[case]}: {reason_of(error)}" for case, error in errors.items()}
     report: dict[str, Any] = {
@@ -161,10 +173,11 @@ def segment(
         "passed_over": [str(scan.path) for scan in inputs.label_maps if scan.path not in queries.values()],
         "seconds": round(time.time() - start, 2),
         "settings": {**trained, **settings},
+        **({"scored": scored} if scored else {}),
     }
     write_json(Path(output) / "report.json", report)
     finish_run(output)
-    return Segmented(done, reasons, dict(errors))
+    return Segmented(done, reasons, dict(errors), scored)
 
 
 def _usable(inputs: Inputs, files: MaskFiles) -> tuple[dict[str, Path], dict[str, list[str]]]:

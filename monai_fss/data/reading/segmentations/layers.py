@@ -98,7 +98,7 @@ def read_layers(path: Path, found: Findings) -> Volume | None:
 
 
 def _layers(path: Path, fields: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W, D, layers) and the affine in RAS+. (ITK's own choice of a type is not wrapped for every number of them.)"""
+    """(H, W, D, layers) and the affine in RAS+. (ITK's own choice of a type is not wrapped for all numbers of them.)"""
     import itk
     from monai.data import ITKReader
 
