@@ -1,7 +1,7 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
 """
-What corrections bring, by three rules of choice: ``python tests/benchmarks/corrections.py DATA --support CASE --output OUT``.
+What corrections bring, by three rules of choice: ``python tests/benchmarks/corrections.py DATA --output OUT``.
 
 All scans of a labelled data set but the support are segmented by it. Then, by each rule, one scan after another is
 "corrected": its true label stands for the edit, by `monai-fss correct`. The rules are
@@ -10,9 +10,10 @@ All scans of a labelled data set but the support are segmented by it. Then, by e
 - worst: that of the lowest mean quality;
 - random: any (``--seed``).
 
-Dice is of the scans that no rule has corrected, so that it is over the same ones throughout. One command goes on where
-it was interrupted. Registrations are shared by the rules through one cache. Written: ``corrections.csv`` (rule,
-corrections, case, organ, Dice, minutes of the round), and a table on the screen.
+Dice is of the scans that no rule has corrected, so that it is over the same ones throughout, and, where few are left,
+of those that a rule itself has not corrected. One command goes on where it was interrupted. Registrations are shared by
+the rules through one cache. Written: ``corrections.csv`` (rule, corrections, case, organ, Dice, minutes of the round),
+and tables on the screen.
 
     python tests/benchmarks/corrections.py DATA/btcv_ct --support case_05 --output OUT --corrections 3
     python tests/benchmarks/corrections.py --phantoms 5 --output OUT --set preset=fast spacing=[6,6,6]
@@ -141,26 +142,38 @@ def main() -> int:
     data = DatasetFolder.read(args.data or out / "data")
     masks = segmented(data, args.support, out, args.set)
     corrected = {rule: corrected_by(rule, data, masks, out, args) for rule in args.rules}
-    names = SegmentedFolder.read(masks).names
+    folder, rows = SegmentedFolder.read(masks), []
+    scans = list(folder.scans)
     used = {case for cases in corrected.values() for case in cases}
-    common = [case for case in SegmentedFolder.read(masks).scans if case not in used]
-    rows, table = [], []
-    for rule, cases in corrected.items():
-        minutes = [one["seconds"] and one["seconds"] / 60 for one in rounds_of(out / rule / "now")]
-        means = []
-        for number in range(len(cases) + 1):
-            found = scores(data, out / rule / str(number), common, names)
-            took = minutes[number - 1] if number else None
-            rows += [(rule, number, *score, "" if took is None else f"{took:.2f}") for score in found]
-            means.append(100 * float(np.nanmean([dice for *_, dice in found])) if found else math.nan)
-        took_all = ", ".join("?" if m is None else f"{m:.1f}" for m in minutes)
-        table.append([rule, ", ".join(cases), *(f"{mean:.2f}" for mean in means), took_all])
+    for title, left in (
+        ("that no rule has corrected", dict.fromkeys(corrected, [case for case in scans if case not in used])),
+        (
+            "that the rule itself has not corrected",
+            {r: [c for c in scans if c not in own] for r, own in corrected.items()},
+        ),
+    ):
+        table = []
+        for rule, cases in corrected.items():
+            found = [scores(data, out / rule / str(n), left[rule], folder.names) for n in range(len(cases) + 1)]
+            minutes = [one["seconds"] and one["seconds"] / 60 for one in rounds_of(out / rule / "now")]
+            took = ["", *("" if one is None else f"{one:.2f}" for one in minutes)]
+            rows += [(rule, title, n, *score, took[n]) for n, own in enumerate(found) for score in own]
+            means = [100 * float(np.nanmean([dice for *_, dice in own])) if own else math.nan for own in found]
+            table.append(
+                [rule, ", ".join(cases), str(len(left[rule])), *(f"{mean:.2f}" for mean in means), ", ".join(took[1:])]
+            )
+        head = [
+            "rule",
+            "corrected",
+            "scans",
+            *(f"Dice after {n}" for n in range(args.corrections + 1)),
+            "minutes a round",
+        ]
+        print(f"\nDice (%) of the scans {title}\n\n{markdown_table(head, table)}")
     with (out / "corrections.csv").open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream, lineterminator="\n").writerows(
-            [("rule", "corrections", "case", "organ", "dice", "minutes"), *rows]
+            [("rule", "scans", "corrections", "case", "organ", "dice", "minutes"), *rows]
         )
-    head = ["rule", "corrected", *(f"Dice after {n}" for n in range(args.corrections + 1)), "minutes a round"]
-    print(f"\nDice (%) of the {len(common)} scan(s) that no rule has corrected\n\n{markdown_table(head, table)}")
     return 0
 
 

@@ -125,7 +125,7 @@ def _request(args: argparse.Namespace, given: Mapping[str, Path], truths: Mappin
 
 def _kept_validation(history: History) -> dict[str, Path]:
     """The validation that an earlier round has named."""
-    known = next((one["truths"] for one in reversed(history.rounds) if one.get("truths")), {})
+    known: dict[str, str] = next((one["truths"] for one in reversed(history.rounds) if one.get("truths")), {})
     return {case: Path(file) for case, file in known.items()}
 
 
