@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from monai_fss.apps.correct.table import round_text, write_table
 from monai_fss.apps.correct.validation import check_validation, given_validation, scores_of, write_scores
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.segment.folder import deciding
-from monai_fss.data import case_name, reading_once, remove_stale, sha256_of
+from monai_fss.data import ScanError, case_name, reading_once, remove_stale, sha256_of
 
 __all__ = ["add_arguments", "run"]
 
@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     folder = SegmentedFolder.read(args.output, args.images)
     _check_method(folder)
     history = History(folder.output, deciding(folder.inputs))
+    history.check_scans(folder.contents)
     if args.forget:
         return _forget(history, args)
     truths = given_validation(args.validation, folder) or _kept_validation(history)
@@ -187,6 +188,7 @@ def _begin(
     for one in planned["edited"]:
         one.save(places[one.case])
     entry = {"number": number, "labels": {case: sha256_of(place) for case, place in places.items()}}
+    entry["scans"] = {case: folder.contents[case] for case in places}
     entry |= {key: planned[key] for key in ("why", "request", "registered")}
     entry["truths"] = {case: str(file.absolute()) for case, file in truths.items()}
     history.rounds.append(entry)
@@ -209,8 +211,15 @@ def _end(folder: SegmentedFolder, history: History, entry: Mapping[str, Any], tr
     now = SegmentedFolder.read(folder.output, folder.images)
     labelled = history.labels
     if all(rated is not None for case, rated in now.quality().items() if case not in labelled):
-        print(advice_text(expected_order(now, labelled, truths)))
+        print(_advice(now, labelled, truths))
     failed = entry.get("failed", {})
     if failed:
         print(f"{len(failed)} scan(s) could not be segmented again:", *failed.values(), sep="\n", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _advice(folder: SegmentedFolder, labelled: Collection[str], truths: Collection[str]) -> str:
+    try:
+        return advice_text(expected_order(folder, labelled, truths))
+    except ScanError as error:  # the round is done, whatever cannot be said of the next one
+        return f"What to correct next is not known: {error}"

@@ -115,11 +115,10 @@ def is_segmented(folder: str | Path) -> bool:
 
 
 def _report(output: Path) -> dict[str, Any]:
+    if unfinished_run(output) is not None:
+        raise UsageError(f"{output}: `monai-fss segment` was interrupted there. Run the same command again first.")
     if not is_segmented(output):
-        more = " It was interrupted: run the same command again." if unfinished_run(output) is not None else ""
-        raise UsageError(
-            f"{output}: is no finished folder of `monai-fss segment` (no {_REPORT}).{more or ' Give one.'}"
-        )
+        raise UsageError(f"{output}: is no folder that `monai-fss segment` has finished (no {_REPORT}). Give one.")
     try:
         report = json.loads((output / _REPORT).read_text(encoding="utf-8"))
         known = {"images", "cases", "queries", "bundle", "support_image", "support_label", "settings", "labels"}

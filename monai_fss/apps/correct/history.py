@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.errors import UsageError
+from monai_fss.apps.segment.folder import HISTORY
 from monai_fss.data import ScanError, sha256_of, write_json
 
-__all__ = ["FOLDER", "LABELS", "History"]
+__all__ = ["LABELS", "History"]
 
-FOLDER, LABELS = "history", "labels"
+LABELS = "labels"
 
 
 class History:
@@ -37,7 +38,7 @@ class History:
     """
 
     def __init__(self, output: Path, base: Any) -> None:
-        self.output, self.folder = output, output / FOLDER
+        self.output, self.folder = output, output / HISTORY
         self.file = self.folder / "rounds.json"
         self.base = json.loads(json.dumps(base))
         self.rounds: list[dict[str, Any]] = []
@@ -62,6 +63,23 @@ class History:
     def labels(self) -> dict[str, str]:
         """Case to SHA-256 of its label, of all rounds."""
         return {case: digest for one in self.rounds for case, digest in one.get("labels", {}).items()}
+
+    def check_scans(self, contents: Mapping[str, str]) -> None:
+        """Refuse labels whose scans are other ones now.
+
+        Args:
+            contents: case to SHA-256 of its scan.
+
+        Raises:
+            ScanError: as said.
+        """
+        known = {case: digest for one in self.rounds for case, digest in one.get("scans", {}).items()}
+        changed = [case for case, digest in known.items() if contents.get(case) != digest]
+        if changed:
+            raise ScanError(
+                f"{self.folder}: the scan(s) of {', '.join(changed)} have changed since their masks were corrected. "
+                "Move it away to begin anew."
+            )
 
     @property
     def done(self) -> list[dict[str, Any]]:

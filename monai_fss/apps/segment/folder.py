@@ -16,8 +16,9 @@ from monai_fss.data import InputWarning, check_output, sha256_of, unfinished_run
 from monai_fss.digests import changes, digests
 from monai_fss.handlers.segment_report import read_quality
 
-__all__ = ["check_inputs_stay", "deciding", "depends_on", "pending"]
+__all__ = ["HISTORY", "check_inputs_stay", "deciding", "depends_on", "pending"]
 
+HISTORY = "history"  # sub-folder of what `monai-fss correct` has done to the masks
 _QUERIES = "queries"  # key of the note: what each scan held, by case
 _FILES = ("model", "support_image", "support_label")  # keys that say where files lie: what these held counts
 _OF_SCANS = ("images", "cases", "scans")  # keys of a report's inputs: there may be more scans than before
@@ -81,8 +82,14 @@ def pending(
 
     Raises:
         ScanError: results exist, and are not of this command, or complete.
+        UsageError: they are to be replaced, and have been corrected by `monai-fss correct`.
     """
     cases = list(places)
+    if overwrite and (output / HISTORY).exists():
+        raise UsageError(
+            f"{output / HISTORY}: has corrections of the masks that --overwrite would replace. Move it away, or give "
+            "another --output."
+        )
     # The report is written last: where there is one, a run is finished, be it over other scans.
     names = [*(f"{case}.nii.gz" for case in cases), "report.json"]
     found = None if overwrite else unfinished_run(output)

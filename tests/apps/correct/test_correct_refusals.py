@@ -56,7 +56,7 @@ def test_what_cannot_be_a_correction_is_refused(scene: Corrected, capsys: pytest
         assert said in capsys.readouterr().err, words
     assert tree(scene.root) == before
     assert main(["correct", str(scene.root), "--label", good]) == 2
-    assert "is no finished folder of `monai-fss segment` (no report.json). Give one." in capsys.readouterr().err
+    assert "is no folder that `monai-fss segment` has finished (no report.json). Give one." in capsys.readouterr().err
 
 
 def test_what_the_masks_do_not_allow_is_refused(scene: Corrected, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,9 +86,14 @@ def test_what_the_masks_do_not_allow_is_refused(scene: Corrected, capsys: pytest
     (scene.out / "history" / "rounds.json").write_text('{"base": {}, "rounds": []}')
     assert scene.correct(*words) == 2
     assert "has corrections of masks that were made otherwise" in capsys.readouterr().err
+    assert scene.segment("--overwrite") == 2
+    assert "has corrections of the masks that --overwrite would replace" in capsys.readouterr().err
     (scene.out / "history" / "rounds.json").write_text("{")
     assert scene.correct(*words) == 2
     assert "rounds.json: is damaged" in capsys.readouterr().err
+    (scene.out / ".run.json").write_text("{}")
+    assert scene.correct(*words) == 2
+    assert "was interrupted there. Run the same command again first." in capsys.readouterr().err
 
 
 def test_a_bids_derivative_is_corrected_by_a_mask_drawn_in_it(scene: Corrected, tmp_path: Path) -> None:
