@@ -55,9 +55,10 @@ class History:
             raise UsageError(
                 f"{self.folder}: has corrections of masks that were made otherwise. Move it away to begin anew."
             )
+        again = f"Put it back, or move {self.folder} away to begin anew."
         for case, known in self.labels.items():
             if not self.label(case).exists() or sha256_of(self.label(case)) != known:
-                raise ScanError(f"{self.label(case)}: has been changed or removed. Give the label of {case} again.")
+                raise ScanError(f"{self.label(case)}: has been changed or removed. {again}")
 
     @property
     def labels(self) -> dict[str, str]:

@@ -20,7 +20,7 @@ from monai_fss.apps.correct.validation import given_validation
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.segment.formats import MaskFiles
-from monai_fss.data import write_json
+from monai_fss.data import ScanError, sha256_of, write_json
 from monai_fss.handlers.segment_report import write_quality
 
 QUALITY = {"a": 0.9, "b": 0.2, "c": 0.8, "d": 0.7, "e=f": 0.6, "g": 0.5}
@@ -93,6 +93,24 @@ def test_files_are_exchanged_once(tmp_path: Path) -> None:
     source.write_text("new")
     history.exchange(1, ["m.nii.gz"], {"m.nii.gz": source})
     assert (tmp_path / "m.nii.gz").read_text() == "new" and (history.place(1) / "m.nii.gz").read_text() == "old"
+
+
+def test_labels_of_scans_that_have_changed_are_refused(tmp_path: Path) -> None:
+    history = History(tmp_path, {"a": (1, 2)})
+    label = history.place(1, "labels", "c.nii.gz")
+    label.parent.mkdir(parents=True)
+    label.write_text("mask")
+    entry = {"number": 1, "labels": {"c": sha256_of(label)}, "scans": {"c": "known"}, "done": True}
+    history.rounds.append(entry)
+    history.save()
+    again = History(tmp_path, {"a": [1, 2]})
+    assert again.label("c") == label and again.labels == entry["labels"] and again.open is None
+    again.check_scans({"c": "known", "d": "other"})
+    with pytest.raises(ScanError, match=r"the scan\(s\) of c have changed since their masks were corrected"):
+        again.check_scans({"c": "other"})
+    label.write_text("other mask")
+    with pytest.raises(ScanError, match="c.nii.gz: has been changed or removed. Put it back, or move"):
+        History(tmp_path, {"a": [1, 2]})
 
 
 def test_what_to_correct_next_is_the_sum_of_gains(folder: SegmentedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
