@@ -97,8 +97,8 @@ def corrected_by(rule: str, data: DatasetFolder, masks: Path, out: Path, args: a
             case = chosen(rule, SegmentedFolder.read(target / "now"), corrected, args.seed)
             write_json(noted, {"after": corrected, "case": case})
         case = json.loads(noted.read_text())["case"]
-        every = [] if args.may_gain else ["--all"]
-        run(["correct", str(target / "now"), "--label", f"{case}={data.cases[case].label}", *every])
+        more = ["--replace", args.replace, *([] if args.may_gain else ["--all"])]
+        run(["correct", str(target / "now"), "--label", f"{case}={data.cases[case].label}", *more])
         _keep(target, len(corrected) + 1)
     return [case for one in rounds_of(target / "now") for case in one["labels"]]
 
@@ -133,6 +133,7 @@ def main() -> int:
     parser.add_argument(
         "--may-gain", action="store_true", help="do again only the scans that `correct` chooses, not all"
     )
+    parser.add_argument("--replace", choices=("better", "always"), default="better", help="as `correct` takes it")
     parser.add_argument("--phantoms", type=int, help="generate so many synthetic scans in place of DATA")
     parser.add_argument("--set", nargs="+", default=[], help="settings of the atlas")
     args = parser.parse_args()
