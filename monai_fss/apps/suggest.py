@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""`monai-fss suggest`: which scan to label first, and which next."""
+"""`monai-fss suggest`: which scan to label first, and which next; of a folder of masks, which to correct."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from monai_fss.apps.arguments import case_names
+from monai_fss.apps.correct.advice import COLUMNS as GAIN_COLUMNS
+from monai_fss.apps.correct.advice import advice_text, suggested
+from monai_fss.apps.correct.folder import SegmentedFolder, is_segmented
+from monai_fss.apps.distances import known_signature, scaled_scan, scan_distances
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.methods.ct_window import SOFT_TISSUE
-from monai_fss.data import Case, DatasetFolder, ScanError, check_output, natural_key, write_text_atomic
+from monai_fss.data import Case, DatasetFolder, check_output, natural_key, write_text_atomic
 from monai_fss.results.markdown import markdown_table
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
-    from monai.data import MetaTensor
 
     from monai_fss.data import ContentCache
 
@@ -62,7 +63,12 @@ class Suggestion:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("data", metavar="DATASET_DIR", help="folder with images/ (see `check`); labels are not used")
+    parser.add_argument(
+        "data",
+        metavar="DIR",
+        help="data set with images/ (see `check`; labels are not used), or a folder that `segment` has written: "
+        "which of its masks to correct first",
+    )
     parser.add_argument("--labelled", metavar="A,B", help="cases that are labelled already: suggest what to add")
     parser.add_argument("--count", type=int, metavar="N", help="how many scans to suggest (default: rank all)")
     parser.add_argument("--output", metavar="FILE.csv", help="write the table to this file too")
@@ -74,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     file = Path(args.output) if args.output else None
     if file is not None:
         check_output(file.parent, [file.name], overwrite=args.overwrite)
+    if is_segmented(args.data):
+        return _correction(args, file)
     data = DatasetFolder.read(args.data)
     labelled = case_names(args.labelled or "", data.cases)
     _check(data, labelled, args.count)
@@ -81,12 +89,38 @@ def run(args: argparse.Namespace) -> int:
     rows = suggest(data, labelled, args.count)
     print(f"{data.name}{f' ({data.modality})' if data.modality else ''}: {data.root}\n")
     print(_format(rows, labelled))
+    _write(file, COLUMNS, [row.cells() for row in rows])
+    return 0
+
+
+def _correction(args: argparse.Namespace, file: Path | None) -> int:
+    """Of a folder of masks: which of them to correct first."""
+    run = SegmentedFolder.read(args.data)
+    _check_count(args.count)
+    order = suggested(run, _known(args.labelled, run), args.count)
+    print(advice_text(order, whole=True))
+    _write(file, GAIN_COLUMNS, [gain.cells(rank) for rank, gain in enumerate(order, 1)])
+    return 0
+
+
+def _known(labelled: str | None, run: SegmentedFolder) -> list[str]:
+    names = case_names(labelled or "", run.scans)
+    missing = [name for name in names if name not in run.scans]
+    if missing:
+        raise UsageError(f"--labelled {','.join(missing)}: no such case. {run.output} has {', '.join(run.scans)}.")
+    return names
+
+
+def _check_count(count: int | None) -> None:
+    if count is not None and count < 1:
+        raise UsageError(f"--count {count}: is less than 1. Ask for at least one scan, or leave it out.")
+
+
+def _write(file: Path | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if file is not None:
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([COLUMNS, *(row.cells() for row in rows)])
+        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
         write_text_atomic(file, text.getvalue())
-    return 0
 
 
 def suggest(
@@ -148,48 +182,7 @@ def _check(data: DatasetFolder, labelled: Sequence[str], count: int | None) -> N
 
 
 def _distances(cases: Sequence[Case], modality: str, cache: ContentCache | None) -> np.ndarray:
-    from tqdm.auto import tqdm
-
-    from monai_fss.registration.body import RegistrationError
-    from monai_fss.registration.scan_distances import median_body, pairwise_distances, thumbnail
-
-    images = [
-        thumbnail(scaled_scan(case.image, modality)) for case in tqdm(cases, "reading", unit="scan", disable=None)
-    ]
-    centre = median_body(images)
-    signatures: list[torch.Tensor] = []
-    for index, case in enumerate(tqdm(cases, "registering", unit="scan", disable=None)):
-        try:
-            signatures.append(known_signature(images[centre], None if index == centre else images[index], cache))
-        except RegistrationError as error:
-            raise ScanError(
-                f"{case.image}: cannot be registered to {cases[centre].image} ({str(error).rstrip('.')}). "
-                "Leave it out of 'cases' in dataset.json, or put scans of different parts of the body in folders apart."
-            ) from error
-    return pairwise_distances(signatures)
-
-
-def known_signature(reference: MetaTensor, image: MetaTensor | None, cache: ContentCache | None = None) -> torch.Tensor:
-    """:func:`monai_fss.registration.scan_distances.signature`, from a cache where it is known."""
-    from monai_fss.registration.scan_distances import signature
-
-    if cache is None or image is None:
-        return signature(reference, image)
-    return cache("signature", lambda: {"signature": signature(reference, image)}, [reference, image])["signature"]
-
-
-def scaled_scan(path: Path, modality: str = "") -> MetaTensor:
-    """A scan (1, H, W, D) with its intensities scaled to 0..1 as in training: of CT soft tissue, of others, or where
-    the modality is not known, all up to the 99.5th percentile."""
-    from monai.transforms import ScaleIntensityRange, ScaleIntensityRangePercentiles
-
-    from monai_fss.data import LoadScan
-
-    image = LoadScan()(path)
-    if modality.upper() == "CT":
-        low, high = SOFT_TISSUE
-        return cast("MetaTensor", ScaleIntensityRange(a_min=low, a_max=high, b_min=0, b_max=1, clip=True)(image))
-    return cast("MetaTensor", ScaleIntensityRangePercentiles(0, 99.5, b_min=0, b_max=1, clip=True)(image))
+    return scan_distances({case.name: case.image for case in cases}, modality, cache)
 
 
 def _format(rows: Sequence[Suggestion], labelled: Sequence[str]) -> str:

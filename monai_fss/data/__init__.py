@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from monai_fss.data.cases import SCAN_SUFFIXES, case_name, list_scans, natural_key
+from monai_fss.data.cases import SCAN_SUFFIXES, case_name, label_case_name, list_labels, list_scans, natural_key
 from monai_fss.data.checks.inputs import inference_problems, look_at_inputs, query_problems, training_problems
 from monai_fss.data.checks.learnt_scans import LearntScans, check_learnt_scans, learnt_scans
 from monai_fss.data.checks.model_settings import check_model_settings
@@ -60,6 +60,11 @@ from monai_fss.data.reading.scans import Label, Scan, check_label, check_scan, c
 from monai_fss.data.reading.volume import read_scan
 from monai_fss.data.reading.voxels import count_values
 from monai_fss.data.scribbles import class_names, drawn_pieces, is_written, pseudo_items, scribble_item, scribble_values
+from monai_fss.data.segments.bids import bids_cases, bids_places, write_bids_files, write_bids_sidecars
+from monai_fss.data.segments.found import segments_in
+from monai_fss.data.segments.label_tables import ctbl_text, snap_text, tsv_text
+from monai_fss.data.segments.palette import organ_colours
+from monai_fss.data.segments.segment import Segment, segments_of
 from monai_fss.data.setting_2 import left_out_classes, slice_runs
 from monai_fss.data.splits import Fold, make_folds
 from monai_fss.data.verbatim import verbatim
@@ -79,6 +84,7 @@ if TYPE_CHECKING:
     from monai_fss.data.noisy_labels import LoadNoisyLabel, NoisyLabels
     from monai_fss.data.prepare import PrepareSlices, PrepareVolumes
     from monai_fss.data.reading.load import LoadScan, LoadScand
+    from monai_fss.data.segments.seg_nrrd import write_seg_nrrd
 
 __all__ = [
     "SCAN_SUFFIXES",
@@ -109,9 +115,12 @@ __all__ = [
     "PreparedScans",
     "Scan",
     "ScanError",
+    "Segment",
     "SupervoxelEpisodes",
     "WeightedClassEpisodes",
     "atomic_path",
+    "bids_cases",
+    "bids_places",
     "case_item",
     "case_name",
     "check_fold",
@@ -138,6 +147,7 @@ __all__ = [
     "class_names",
     "coded_name",
     "count_values",
+    "ctbl_text",
     "dicom_seg_problems",
     "drawn_pieces",
     "episode_indices",
@@ -145,11 +155,13 @@ __all__ = [
     "fold_items",
     "inference_problems",
     "is_written",
+    "label_case_name",
     "label_names",
     "labelled_items",
     "latest_checkpoint",
     "learnt_scans",
     "left_out_classes",
+    "list_labels",
     "list_scans",
     "load_model",
     "load_propagation",
@@ -157,6 +169,7 @@ __all__ = [
     "make_folds",
     "modality_of",
     "natural_key",
+    "organ_colours",
     "organ_items",
     "pair_items",
     "phantom",
@@ -184,23 +197,30 @@ __all__ = [
     "scan_item",
     "scribble_item",
     "scribble_values",
+    "segments_in",
+    "segments_of",
     "sha256_of",
     "slice_runs",
     "small_organs",
+    "snap_text",
     "start_from",
     "start_run",
     "support_items",
     "training_items",
     "training_problems",
+    "tsv_text",
     "unfinished_run",
     "validation_items",
     "verbatim",
     "whole_body_phantom",
+    "write_bids_files",
+    "write_bids_sidecars",
     "write_dicom_seg",
     "write_json",
     "write_phantom_dataset",
     "write_probabilities",
     "write_whole_body_dataset",
+    "write_seg_nrrd",
     "write_text_atomic",
 ]
 
@@ -237,6 +257,7 @@ _LATER = {
     "save_model": "monai_fss.data.files.models",
     "save_propagation": "monai_fss.data.files.propagation_file",
     "start_from": "monai_fss.data.files.start",
+    "write_seg_nrrd": "monai_fss.data.segments.seg_nrrd",
     "write_probabilities": "monai_fss.data.files.writer",
 }
 

@@ -7,18 +7,30 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from monai_fss.data.problems import Findings, InputWarning, ScanError
+from monai_fss.data.segments.bids import DESCRIPTION_FILE, bids_cases
 
-__all__ = ["SCAN_SUFFIXES", "case_name", "is_dicom_file", "is_dicom_folder", "list_scans", "natural_key"]
+__all__ = [
+    "SCAN_SUFFIXES",
+    "case_name",
+    "is_dicom_file",
+    "is_dicom_folder",
+    "label_case_name",
+    "list_labels",
+    "list_scans",
+    "natural_key",
+]
 
 SCAN_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+LABEL_SUFFIXES = (".seg.nrrd", ".dcm", *SCAN_SUFFIXES)  # scans are not of the first two
 # What lies beside scans and is none: nobody expects a mask of it.
 COMPANIONS = (
     *(".json", ".txt", ".csv", ".tsv", ".md", ".yaml", ".yml", ".xml", ".html", ".log", ".pdf", ".py", ".sh"),
     *(".png", ".jpg", ".jpeg", ".bval", ".bvec", ".raw", ".zraw", ".raw.gz", ".pt"),
+    *(".label", ".ctbl"),
 )
 OUTPUTS = ("report.json", ".run.json", "quality.csv")  # of a folder of masks, which may lie among the scans
 DEEPEST = 5000  # entries of a sub-folder that are looked at
@@ -39,10 +51,19 @@ def case_name(path: str | Path) -> str:
 
         case_name("images/case_07.nii.gz")  # "case_07"
     """
+    return _without(path, SCAN_SUFFIXES)
+
+
+def label_case_name(path: str | Path) -> str:
+    """Return the name of the case that a label file is of: ``case_07.seg.nrrd`` and ``case_07.dcm`` are of case_07."""
+    return _without(path, LABEL_SUFFIXES)
+
+
+def _without(path: str | Path, suffixes: Iterable[str]) -> str:
     name = Path(path).name
     if name in ("", ".."):  # of "." and of the way up: the folder has another name
         name = Path(path).resolve().name
-    suffix = next((s for s in SCAN_SUFFIXES if name.lower().endswith(s)), "")
+    suffix = next((s for s in suffixes if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)]
 
 
@@ -76,13 +97,8 @@ def list_scans(folder: str | Path) -> dict[str, Path]:
         raise ScanError(f"{folder}: does not exist. Check the path.")
     if not folder.is_dir():
         return {case_name(folder): folder}
-    scans: dict[str, Path] = {}
     found = Findings(folder)
-    for path in sorted((p for p in folder.iterdir() if _is_scan(p)), key=lambda p: natural_key(p.name)):
-        name = case_name(path)
-        if name in scans:
-            found.refuse(f"case {name!r} is there twice, as {scans[name].name} and {path.name}", "Remove one of them")
-        scans.setdefault(name, path)
+    scans = _by_case((p for p in folder.iterdir() if _is_scan(p)), case_name, found)
     if not scans and is_dicom_folder(folder):
         return {case_name(folder): folder}
     over = _passed_over(folder, {path.name for path in scans.values()})
@@ -99,6 +115,52 @@ def list_scans(folder: str | Path) -> dict[str, Path]:
             stacklevel=2,
         )
     return dict(sorted(scans.items(), key=lambda item: natural_key(item[0])))
+
+
+def list_labels(folder: str | Path) -> dict[str, Path]:
+    """
+    List the label files of a folder by case name, in natural order.
+
+    Args:
+        folder: with files of labels: what a scan may be, ``<case>.seg.nrrd`` of 3D Slicer, and DICOM Segmentation
+            objects, ``<case>.dcm``; or a BIDS derivative with ``*_dseg.nii.gz``.
+
+    Returns:
+        case name to path.
+
+    Raises:
+        ScanError: the folder does not exist, holds no label, or two are of one case.
+
+    Warns:
+        InputWarning: see :func:`list_scans`.
+    """
+    folder = Path(folder)
+    if (folder / DESCRIPTION_FILE).is_file():
+        return bids_cases(folder)
+    own = [p for p in folder.iterdir() if _is_label_alone(p)] if folder.is_dir() else []
+    if not own:
+        return list_scans(folder)
+    found = Findings(folder)
+    rest = [p for p in folder.iterdir() if _is_scan(p) and p not in own]
+    labels = _by_case([*own, *rest], label_case_name, found)
+    found.raise_if_any()
+    return labels
+
+
+def _is_label_alone(path: Path) -> bool:
+    """Whether a file is of a format that scans do not have."""
+    return path.name.lower().endswith((".seg.nrrd", ".dcm")) and path.is_file() and not path.name.startswith(".")
+
+
+def _by_case(paths: Iterable[Path], name_of: Callable[[Path], str], found: Findings) -> dict[str, Path]:
+    """Paths by case, in natural order; a case that is there twice is refused."""
+    named: dict[str, Path] = {}
+    for path in sorted(paths, key=lambda p: natural_key(p.name)):
+        name = name_of(path)
+        if name in named:
+            found.refuse(f"case {name!r} is there twice, as {named[name].name} and {path.name}", "Remove one of them")
+        named.setdefault(name, path)
+    return named
 
 
 def _passed_over(folder: Path, taken: Collection[str]) -> list[str]:

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from monai_fss.data.cases import list_scans, natural_key
+from monai_fss.data.cases import list_labels, list_scans, natural_key
 from monai_fss.data.dataset_json import DATASET_FILE, Description, read_dataset_json
 from monai_fss.data.problems import Findings, ScanError
 from monai_fss.data.reading.scans import Label, Scan, check_label, check_scan
@@ -120,7 +120,7 @@ class DatasetFolder:
         problems: list[str] = []
         images = _list(root / "images", problems)
         has_labels = (root / "labels").is_dir() and any((root / "labels").iterdir())
-        labels = _list(root / "labels", problems) if has_labels else {}
+        labels = _list(root / "labels", problems, list_labels) if has_labels else {}
         for name in labels.keys() - images.keys():
             problems.append(
                 f"{labels[name]}: label has no image {root / 'images'}/{name}.*. Add it or remove the label."
@@ -187,9 +187,9 @@ def chosen_cases(folder: str | Path, cases: Sequence[str] | None) -> list[Case]:
     return [data.cases[name] for name in (data.cases if cases is None else cases)]
 
 
-def _list(folder: Path, problems: list[str]) -> dict[str, Path]:
+def _list(folder: Path, problems: list[str], listed: Callable[[Path], dict[str, Path]] = list_scans) -> dict[str, Path]:
     try:
-        return list_scans(folder)
+        return listed(folder)
     except ScanError as e:
         problems += e.problems
         return {}

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monai_fss.data.problems import Findings
-from monai_fss.data.reading.nrrd_header import segment_names
+from monai_fss.data.problems import Findings, InputWarning
+from monai_fss.data.segments.found import segments_in
 
 __all__ = ["DATASET_FILE", "Description", "label_names", "modality_of", "read_dataset_json"]
 
@@ -92,21 +93,28 @@ def label_names(labels: Iterable[str | Path]) -> dict[int, str]:
 
     Args:
         labels: label files. Those in the folder labels/ of a data set have the names of its dataset.json, others
-            those of their segments, where they are ``.seg.nrrd`` of 3D Slicer.
+            those that they bring, see :func:`monai_fss.data.segments_in`.
 
     Returns:
-        value to name; empty where no label lies in a data set that names its values. The first data set decides.
+        value to name; empty where nothing names them. The first file that names a value decides.
 
     Raises:
         ScanError: a dataset.json is damaged.
+
+    Warns:
+        InputWarning: two label files give a value different names: they may mean different organs.
     """
     names: dict[int, str] = {}
     for label in map(Path, labels):
         described = _described(label)
         if described is None:
-            names = segment_names(label) | names
+            own = {segment.value: segment.name for segment in segments_in(label)}
         else:
-            names = {value: name for name, value in described.labels.items()} | names
+            own = {value: name for name, value in described.labels.items()}
+        for value in (value for value in own if names.get(value, own[value]) != own[value]):
+            text = f"{label}: calls label {value} {own[value]}, which is {names[value]} in the label before"
+            warnings.warn(f"{text}. Are they the same organ?", InputWarning, stacklevel=2)
+        names = own | names
     return names
 
 

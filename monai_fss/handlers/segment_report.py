@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from monai_fss.data import atomic_path, case_name, count_values, read_scan, writ
 from monai_fss.inferers import found_in
 from monai_fss.visualize import overlay, to_png
 
-__all__ = ["QUALITY_COLUMNS", "SegmentReport", "forget_scans", "read_quality"]
+__all__ = ["QUALITY_COLUMNS", "SegmentReport", "forget_scans", "read_quality", "write_quality"]
 
 QUALITY_COLUMNS = ("case", "label", "name", "volume_ml", "quality", "note")
 SIMILARITY = "similarity"  # one more, where masks were compared
@@ -34,30 +34,34 @@ def read_quality(path: Path) -> list[dict[str, str]]:
         return [dict.fromkeys(ALL_COLUMNS, "") | row for row in csv.DictReader(stream)]
 
 
-def forget_scans(output_dir: str | Path, cases: Collection[str]) -> None:
+def forget_scans(output_dir: str | Path, cases: Collection[str], files: Iterable[str] = ()) -> None:
     """Remove what an output folder holds of scans that could not be done: masks, pictures and rows of quality.csv.
 
     Args:
         output_dir: folder of the masks.
         cases: their names.
+        files: of their masks, where there is more than ``<case>.nii.gz``.
     """
     folder = Path(output_dir)
     for case in cases:
-        for name in (f"{case}.nii.gz", f"{case}.dcm", f"probabilities/{case}.nii.gz", f"overlays/{case}.png"):
+        for name in (f"{case}.nii.gz", f"probabilities/{case}.nii.gz", f"overlays/{case}.png"):
             (folder / name).unlink(missing_ok=True)
+    for name in files:
+        (folder / name).unlink(missing_ok=True)
     rows = read_quality(folder / "quality.csv")
     kept = [row for row in rows if row["case"] not in cases]
     if len(kept) < len(rows):
-        _write(folder, kept)
+        write_quality(folder / "quality.csv", kept)
 
 
-def _write(folder: Path, rows: Sequence[Mapping[str, str]], compared: bool = False) -> None:
+def write_quality(path: Path, rows: Sequence[Mapping[str, str]], compared: bool = False) -> None:
+    """Write a quality.csv, whole or not at all; with a column of similarity where ``compared``, or a row has one."""
     columns = ALL_COLUMNS if compared or any(row[SIMILARITY] for row in rows) else QUALITY_COLUMNS
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
-    write_text_atomic(folder / "quality.csv", text.getvalue())
+    write_text_atomic(path, text.getvalue())
 
 
 class SegmentReport:
@@ -105,10 +109,14 @@ class SegmentReport:
         """Report on the scans of this iteration."""
         outputs: Any = engine.state.output
         for output in outputs:
-            case = case_name(output["image"].meta["filename_or_obj"])
-            if self.overlays:
-                self._overlay(case, output)
-            self._rows(case, output)
+            self.report(output)
+
+    def report(self, output: Mapping[str, Any]) -> None:
+        """Report on one scan: ``image``, whose meta data name its file, and the label map ``pred`` (1, H, W, D)."""
+        case = case_name(output["image"].meta["filename_or_obj"])
+        if self.overlays:
+            self._overlay(case, output)
+        self._rows(case, output)
 
     def _rows(self, case: str, output: Mapping[str, Any]) -> None:
         quality = self.quality(output) if self.quality else {}
@@ -126,7 +134,7 @@ class SegmentReport:
             alike = f"{similarity[value]:.4f}" if self.similarity else ""
             row = (case, value, self.names[value], f"{voxels * ml:.2f}", score, note, alike)
             rows.append(dict(zip(ALL_COLUMNS, map(str, row), strict=True)))
-        _write(self.output_dir, rows, bool(self.similarity))
+        write_quality(self.output_dir / "quality.csv", rows, bool(self.similarity))
 
     def _overlay(self, case: str, output: Mapping[str, Any]) -> None:
         import nibabel as nib

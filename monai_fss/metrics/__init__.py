@@ -9,7 +9,7 @@ from .conformal import conformal_interval, conformal_radius, coverage_left_out
 from .dice import STATES, Score, mean_dice, score, strict_dice
 from .outliers import FAR, robust_z
 from .quality_ranking import Agreement, Auroc, RiskCoverage, auroc, risk_coverage, within_group_spearman
-from .selection import Choice, coverage, farthest_first, medoid, nearest_to_average
+from .selection import Choice, coverage, expected_gains, farthest_first, likeness, medoid, nearest_to_average
 from .statistics import FEW, Interval, Test, holm, mean_interval, wilcoxon_one_sided
 from .surface import assd, hd95, normalised_surface_dice, surface_distances, surface_scores
 from .tolerances import DEFAULT_TOLERANCE, TOLERANCES, parse_tolerances, tolerance_mm
@@ -35,9 +35,11 @@ __all__ = [
     "conformal_radius",
     "coverage",
     "coverage_left_out",
+    "expected_gains",
     "farthest_first",
     "hd95",
     "holm",
+    "likeness",
     "mean_dice",
     "mean_interval",
     "medoid",

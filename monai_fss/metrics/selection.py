@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Choice", "coverage", "farthest_first", "medoid", "nearest_to_average"]
+__all__ = ["Choice", "coverage", "expected_gains", "farthest_first", "likeness", "medoid", "nearest_to_average"]
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,35 @@ def farthest_first(distances: np.ndarray, chosen: Iterable[int] = (), count: int
         reach = np.minimum(reach, matrix[:, index])
         ranking.append(Choice(index, nearest, float(reach.mean()), float(reach.max())))
     return ranking
+
+
+def likeness(distances: np.ndarray) -> np.ndarray:
+    """``exp(-d)`` of distances whose unit is an average pair: 1 of equal examples, 0.37 of an average pair."""
+    return np.exp(-np.asarray(distances, dtype=float))
+
+
+def expected_gains(distances: np.ndarray, quality: Sequence[float]) -> np.ndarray:
+    """
+    What a label of each example may bring to all of them: the sum over them of (1 - quality) x likeness.
+
+    An example that is bad gains itself, as it is 1 alike to itself; one that is like many bad ones helps these too.
+    The unit is an example that is wholly bad and becomes wholly right. What several labels bring together is not
+    considered: ask again after each.
+
+    Args:
+        distances: (n, n), see :func:`medoid`; 1 is an average pair, see :func:`likeness`.
+        quality: (n,) from 0 to 1; 1 for those that are labelled already.
+
+    Returns:
+        (n,), not negative.
+
+    Raises:
+        ValueError: a quality is not within 0 to 1, their number is another one, or this is no matrix of distances.
+    """
+    matrix, rated = _checked(distances), np.asarray(quality, dtype=float)
+    if rated.shape != (len(matrix),) or not ((rated >= 0) & (rated <= 1)).all():
+        raise ValueError(f"quality: {rated} is not a number from 0 to 1 for each of {len(matrix)} examples.")
+    return likeness(matrix) @ (1 - rated)
 
 
 def _checked(distances: np.ndarray) -> np.ndarray:

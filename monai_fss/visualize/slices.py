@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
 
+from monai_fss.data.segments.palette import COLOURS, organ_colours
 from monai_fss.transforms import label_boxes
 
 __all__ = [
@@ -29,8 +30,6 @@ __all__ = [
     "to_las",
 ]
 
-# Okabe and Ito's colour-blind-safe palette without black; the dark blue, hard to see on a scan, comes last.
-COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
 STYLES = ("-", (0, (4, 1.5)))  # a second round through the colours is dashed
 TRUTH_COLOUR = "white"
 _SAMPLE = 1 << 22
@@ -129,5 +128,5 @@ def label_values(label: np.ndarray) -> list[int]:
 def label_styles(values: Sequence[int], names: Mapping[int, str]) -> dict[int, tuple]:
     """Colour and line of each value, the same whichever of the named ones are present."""
     order = [*names, *(value for value in values if value not in names)]
-    count = len(COLOURS)
-    return {value: (COLOURS[i % count], STYLES[i // count % len(STYLES)]) for i, value in enumerate(order)}
+    colours, count = organ_colours(order), len(COLOURS)
+    return {value: (colours[value], STYLES[i // count % len(STYLES)]) for i, value in enumerate(colours)}

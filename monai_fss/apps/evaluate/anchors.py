@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_fss.apps.suggest import scaled_scan, suggest
+from monai_fss.apps.distances import scaled_scan
+from monai_fss.apps.suggest import suggest
 from monai_fss.data import Case, DatasetFolder, Fold, ScanError
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from monai_fss.apps.distances import known_signature, scaled_scan
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.label_app.studies import FINAL, Study, labelled, named_study, same_scan
-from monai_fss.apps.suggest import known_signature, scaled_scan
 
 if TYPE_CHECKING:
     import torch

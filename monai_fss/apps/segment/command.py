@@ -14,6 +14,7 @@ from monai_fss.apps.arguments import add_bundle_arguments, label_values, support
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.methods.settings import device_setting, parse_settings
+from monai_fss.apps.segment.formats import FORMATS
 from monai_fss.apps.segment.options import check_support_options, prior_setting, prnet_setting
 from monai_fss.apps.segment.pipeline import Segmented, segment
 from monai_fss.data import read_model
@@ -21,7 +22,6 @@ from monai_fss.handlers.segment_report import read_quality
 
 __all__ = ["RESERVED", "add_arguments", "chosen_method", "run"]
 
-FORMATS = ("nifti", "dicom-seg", "both")
 RESERVED = {
     "bundle_root": "--bundle",
     "dataset_dir": "--images",
@@ -62,7 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--support-slices", help="labelled slices to use: middle (default), a number, or all; atlas: all"
     )
-    parser.add_argument("--format", choices=FORMATS, default="nifti", help="mask file format (default: nifti)")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        nargs="+",
+        default=["nifti"],
+        help="of masks: nifti (default, with tables of names and colours for ITK-SNAP and 3D Slicer), seg-nrrd (3D "
+        "Slicer), dicom-seg (of DICOM series); both is nifti dicom-seg",
+    )
+    parser.add_argument("--bids", action="store_true", help="lay the masks out as a BIDS derivative")
     parser.add_argument("--probabilities", action="store_true", help="also write probability maps")
     parser.add_argument("--no-quality", action="store_true", help="skip the label-free quality score")
     parser.add_argument("--no-overlays", action="store_true", help="skip the pictures")
@@ -90,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         settings=settings,
         mask_format=args.format,
+        bids=args.bids,
     )
     print(f"{len(done.cases)} scan(s) segmented, see {args.output}")
     table = Path(args.output) / "quality.csv"
@@ -98,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
     if empty:
         cases = len({row["case"] for row in empty})
         print(f"{len(empty)} organ(s) in {cases} scan(s) are empty: the notes in {table} say why")
+    if method.needs_support and not args.no_quality and len(done.cases) > 1:
+        print(f"Which mask to correct first: monai-fss suggest {args.output}; then: monai-fss correct {args.output}")
     return _report_failed(done, args.debug)
 
 

@@ -6,17 +6,19 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.errors import UsageError
+from monai_fss.apps.segment.formats import MaskFiles
 from monai_fss.data import InputWarning, check_output, sha256_of, unfinished_run
 from monai_fss.digests import changes, digests
 from monai_fss.handlers.segment_report import read_quality
 
-__all__ = ["check_inputs_stay", "depends_on", "pending"]
+__all__ = ["HISTORY", "check_inputs_stay", "deciding", "depends_on", "pending"]
 
+HISTORY = "history"  # sub-folder of what `monai-fss correct` has done to the masks
 _QUERIES = "queries"  # key of the note: what each scan held, by case
 _FILES = ("model", "support_image", "support_label")  # keys that say where files lie: what these held counts
 _OF_SCANS = ("images", "cases", "scans")  # keys of a report's inputs: there may be more scans than before
@@ -46,9 +48,9 @@ def depends_on(
     }
 
 
-def check_inputs_stay(inputs: Sequence[Path], output: Path, cases: Sequence[str]) -> None:
+def check_inputs_stay(inputs: Sequence[Path], output: Path, files: MaskFiles, cases: Iterable[str]) -> None:
     """Refuse an output folder in which a mask would take the place of a scan or of its label."""
-    masks = {(output / f"{case}.nii.gz").resolve() for case in cases}
+    masks = {(output / file).resolve() for case in cases for file in files.all_of(case)}
     lost = [file for file in inputs if file.resolve() in masks]
     if lost:
         raise UsageError(
@@ -58,12 +60,11 @@ def check_inputs_stay(inputs: Sequence[Path], output: Path, cases: Sequence[str]
 
 def pending(
     output: Path,
-    cases: list[str],
+    places: Mapping[str, str],
     overwrite: bool,
     note: dict[str, Any],
     quality: bool,
     overlays: bool,
-    ending: str = "nii.gz",
     failed: bool = False,
 ) -> list[str]:
     """Cases without a complete result: a mask, its rows in quality.csv and its picture; and those whose scan has
@@ -73,28 +74,34 @@ def pending(
 
     Args:
         output: folder of the results.
-        cases: names of the usable scans.
+        places: usable scans by name, to the mask that stays, relative to the folder.
         overwrite: do them all again.
         note: what the results depend on.
         quality, overlays: whether they are wanted.
-        ending: of the masks that stay.
         failed: whether scans that cannot be used are there: a finished folder is then looked at again.
 
     Raises:
         ScanError: results exist, and are not of this command, or complete.
+        UsageError: they are to be replaced, and have been corrected by `monai-fss correct`.
     """
+    cases = list(places)
+    if overwrite and (output / HISTORY).exists():
+        raise UsageError(
+            f"{output / HISTORY}: has corrections of the masks that --overwrite would replace. Move it away, or give "
+            "another --output."
+        )
     # The report is written last: where there is one, a run is finished, be it over other scans.
     names = [*(f"{case}.nii.gz" for case in cases), "report.json"]
     found = None if overwrite else unfinished_run(output)
     finished = {} if overwrite or found is not None else _finished(output)
-    if finished and _decides(finished) == _decides(note):
-        missing = [case for case in cases if not (output / f"{case}.{ending}").exists()]
+    if finished and deciding(finished) == deciding(note):
+        missing = [case for case in cases if not (output / places[case]).exists()]
         again = {*missing, *_changed(output, finished, note, [case for case in cases if case not in missing])}
         if again or failed:
-            check_output(output, [f"{case}.{ending}" for case in missing])
+            check_output(output, [places[case] for case in missing])
             return [case for case in cases if case in again]
     before = found if isinstance(found, dict) else {}
-    unmade = check_output(output, names, overwrite, before if _decides(before) == _decides(note) else note)
+    unmade = check_output(output, names, overwrite, before if deciding(before) == deciding(note) else note)
     if overwrite:
         return cases
     rows = {row["case"] for row in read_quality(output / "quality.csv")}
@@ -104,7 +111,7 @@ def pending(
     return [c for c in cases if c not in kept or c in changed]
 
 
-def _decides(note: Mapping[str, Any]) -> dict[str, Any]:
+def deciding(note: Mapping[str, Any]) -> dict[str, Any]:
     """Of a note, what decides the masks of all scans: what files held and not where they lie."""
     own = {key: value for key, value in note.items() if key not in (_QUERIES, *_FILES, *_OF_SCANS)}
     own["settings"] = {key: value for key, value in note.get("settings", {}).items() if key != "prnet"}

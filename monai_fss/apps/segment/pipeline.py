@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,9 @@ from monai_fss.apps.methods.bundles import config_keys
 from monai_fss.apps.methods.ct_window import guessed_window
 from monai_fss.apps.methods.inference import inference_parser, trained_settings
 from monai_fss.apps.methods.method import Method
-from monai_fss.apps.segment.dicom import dicom_problems, write_dicom_masks
 from monai_fss.apps.segment.folder import check_inputs_stay, depends_on, pending
+from monai_fss.apps.segment.formats import MaskFiles
+from monai_fss.apps.segment.mask_scores import score_masks
 from monai_fss.apps.segment.options import check_labels, prnet_problems
 from monai_fss.apps.versions import versions
 from monai_fss.data import (
@@ -58,11 +59,13 @@ class Segmented:
         cases: names of the scans segmented now.
         failed: name of each scan that could not be, to the reason.
         errors: name to the exception, of those that failed on the way.
+        scored: name to the quality of each label value, of the masks that were to be scored.
     """
 
     cases: list[str]
     failed: dict[str, str] = field(default_factory=dict)
     errors: dict[str, Exception] = field(default_factory=dict)
+    scored: dict[str, dict[int, float]] = field(default_factory=dict)
 
 
 @reading_once(0)  # scan after scan: none is kept
@@ -76,7 +79,10 @@ def segment(
     labels: Sequence[int] | None = None,
     overwrite: bool = False,
     settings: dict[str, Any] | None = None,
-    mask_format: str = "nifti",
+    mask_format: str | Sequence[str] = "nifti",
+    bids: bool = False,
+    cases: Collection[str] | None = None,
+    score: Mapping[str, Path] | None = None,
 ) -> Segmented:
     """Segment a folder of scans by one or several labelled ones.
 
@@ -98,7 +104,11 @@ def segment(
         settings: of the bundle's ``configs/inference.yaml``. ``names`` (label value to name, for the report) are those
             of the support's dataset.json unless they are given. ``prnet`` is a file of PRNet's networks, by whose
             features every mask is compared with the labelled one (a column more in ``quality.csv``).
-        mask_format: "nifti"; "dicom-seg" (``<case>.dcm``, scans must be DICOM series) or "both".
+        mask_format: one or several, see :class:`monai_fss.apps.segment.formats.MaskFiles`.
+        bids: lay the masks out as a BIDS derivative.
+        cases: names of those of the scans that are segmented. Default: all.
+        score: name of a scan to a mask of it, such as an earlier one, whose quality is found out too, by the same
+            labelled scans; the report has it under ``scored``.
 
     Returns:
         which scans were segmented now, and which could not be.
@@ -117,19 +127,20 @@ def segment(
     settings = {**_names(pairs[1]), **(settings or {})}
     trained = trained_settings(model, method) if model else {}
     supported = method.needs_support
-    inputs = look_at_inputs(*pairs, labels, images, supported)
+    inputs = look_at_inputs(*pairs, labels, images, supported, cases)
     refused = inputs.problems + prnet_problems(settings.get("prnet"))
     _refuse(inputs.all_problems + refused[len(inputs.problems) :] if refused else [])
     if not model and "window" not in settings:
         settings |= guessed_window(inputs.supports[0], modality_of(pairs[1]))
     parser = inference_parser(method, trained, settings, model or method.bundle)
     check_labels(labels, parser, model, supported)
-    queries, unusable = _usable(inputs, mask_format)
-    check_inputs_stay([*inputs.listed.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), list(inputs.listed))
+    files = MaskFiles(mask_format, bids, inputs.listed)
+    queries, unusable = _usable(inputs, files)
+    check_inputs_stay([*inputs.listed.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), files, inputs.listed)
     run_note = depends_on(method.bundle, model, *pairs, labels, settings, queries)
-    ending = "dcm" if mask_format == "dicom-seg" else "nii.gz"
     wanted = parser["quality"], parser["overlays"]
-    todo = pending(Path(output), list(queries), overwrite, run_note, *wanted, ending, bool(unusable))
+    places = {case: files.of(case)[0] for case in queries}
+    todo = pending(Path(output), places, overwrite, run_note, *wanted, bool(unusable))
     _warn_memory(method, parser, inputs, todo)
     given: dict[str, Any] = {"support_image": pairs[0], "support_label": pairs[1]} if supported else {}
     given["labels"] = labels
@@ -140,18 +151,21 @@ def segment(
     if model:
         load_model(model, parser.get_parsed_content("network_def"))
     remove_stale(output)
-    endings = ("nii.gz",) if mask_format == "nifti" else ("nii.gz", "dcm")
-    start_run(output, run_note, [f"{case}.{ending}" for case in todo for ending in endings])
+    start_run(output, run_note, [file for case in todo for file in files.all_of(case)])
     errors = _run(parser) if todo else {}
-    forget_scans(output, [*errors, *(unusable if overwrite else ())])
+    lost = [*errors, *(unusable if overwrite else ())]
+    forget_scans(output, lost, [file for case in lost for file in files.all_of(case)])
     done = [case for case in todo if case not in errors]
-    if mask_format != "nifti":
-        written = {case: path for case, path in queries.items() if case not in errors}
-        write_dicom_masks(output, written, again=done, algorithm=method.bundle, keep_nifti=mask_format == "both")
+    written = {case: queries[case] for case in queries if case not in errors}
+    files.write(output, written, done, method.bundle)
+    scored = score_masks(
+        parser, {case: (written[case], mask) for case, mask in (score or {}).items() if case in written}
+    )
     reasons = {case: " ".join(problems) for case, problems in unusable.items()}
     reasons |= {case: f"{queries[case]}: {reason_of(error)}" for case, error in errors.items()}
     report: dict[str, Any] = {
         "inputs": {"images": str(images), "cases": list(queries), **run_note},
+        "format": [*files.formats, *(["bids"] if bids else [])],
         "versions": versions(),
         "device": str(parser.get_parsed_content("device")),
         "segmented_now": done,
@@ -159,20 +173,21 @@ def segment(
         "passed_over": [str(scan.path) for scan in inputs.label_maps if scan.path not in queries.values()],
         "seconds": round(time.time() - start, 2),
         "settings": {**trained, **settings},
+        **({"scored": scored} if scored else {}),
     }
     write_json(Path(output) / "report.json", report)
     finish_run(output)
-    return Segmented(done, reasons, dict(errors))
+    return Segmented(done, reasons, dict(errors), scored)
 
 
-def _usable(inputs: Inputs, mask_format: str) -> tuple[dict[str, Path], dict[str, list[str]]]:
+def _usable(inputs: Inputs, files: MaskFiles) -> tuple[dict[str, Path], dict[str, list[str]]]:
     """The scans that can be segmented, and why others cannot.
 
     Raises:
         ScanError: none can.
     """
     queries = {case: scan.path for case, scan in inputs.queries.items()}
-    unusable = inputs.unusable | (dicom_problems(queries) if mask_format != "nifti" else {})
+    unusable = inputs.unusable | files.problems(queries)
     queries = {case: path for case, path in queries.items() if case not in unusable}
     maps = [f"{scan.path}: {LABEL_MAP}" for scan in inputs.label_maps if scan.path not in queries.values()]
     if not queries:

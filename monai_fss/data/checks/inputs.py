@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +64,7 @@ def look_at_inputs(
     labels: Sequence[int] | None,
     images: str | Path,
     supported: bool = True,
+    cases: Collection[str] | None = None,
 ) -> Inputs:
     """Read and judge the support scans and the scans to segment, each once; no bad scan to segment stops the others.
 
@@ -72,11 +73,14 @@ def look_at_inputs(
         labels: label values wanted, None for all.
         images: folder of the scans to segment, or one scan.
         supported: whether labelled scans are needed. If not, they are not looked at.
+        cases: names of those of the scans that are looked at. Default: all.
     """
     found = Inputs()
     try:
         pairs = support_items(support_image, support_label) if supported else []
-        queries = found.listed = list_scans(images)
+        queries = list_scans(images)
+        queries = {case: scan for case, scan in queries.items() if cases is None or case in cases}
+        found.listed = queries
     except ScanError as error:
         return Inputs(error.problems)
     values: set[int] = set()

@@ -6,57 +6,69 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from pydicom.sr.coding import Code
+__all__ = ["Code", "CodedName", "coded_name"]
 
-__all__ = ["CodedName", "coded_name"]
 
-# Words of a name, without its side, to the keyword of pydicom's dictionary of SNOMED CT.
+class Code(NamedTuple):
+    """A word of SNOMED CT, in the order of pydicom's ``Code``: ``pydicom.sr.coding.Code(*code)``."""
+
+    value: str
+    scheme_designator: str
+    meaning: str
+
+
+# Words of a name, without its side, to code and meaning in SNOMED CT.
 _STRUCTURES = {
-    "aorta": "Aorta",
-    "bladder": "Bladder",
-    "brain": "Brain",
-    "brainstem": "BrainStem",
-    "brain stem": "BrainStem",
-    "colon": "Colon",
-    "duodenum": "Duodenum",
-    "adrenal": "AdrenalGland",
-    "adrenal gland": "AdrenalGland",
-    "esophagus": "Esophagus",
-    "oesophagus": "Esophagus",
-    "femur": "Femur",
-    "gallbladder": "Gallbladder",
-    "gall bladder": "Gallbladder",
-    "heart": "Heart",
-    "inferior vena cava": "InferiorVenaCava",
-    "postcava": "InferiorVenaCava",
-    "kidney": "Kidney",
-    "larynx": "Larynx",
-    "liver": "Liver",
-    "lung": "Lung",
-    "mandible": "Mandible",
-    "pancreas": "Pancreas",
-    "parotid": "ParotidGland",
-    "parotid gland": "ParotidGland",
-    "portal vein": "PortalVein",
-    "prostate": "Prostate",
-    "rectum": "Rectum",
-    "spinal cord": "SpinalCord",
-    "spleen": "Spleen",
-    "splenic vein": "SplenicVein",
-    "stomach": "Stomach",
-    "uterus": "Uterus",
+    "aorta": ("15825003", "Aorta"),
+    "bladder": ("89837001", "Bladder"),
+    "brain": ("12738006", "Brain"),
+    "brainstem": ("119238007", "Brain Stem"),
+    "brain stem": ("119238007", "Brain Stem"),
+    "colon": ("71854001", "Colon"),
+    "duodenum": ("38848004", "Duodenum"),
+    "adrenal": ("23451007", "Adrenal gland"),
+    "adrenal gland": ("23451007", "Adrenal gland"),
+    "esophagus": ("32849002", "Esophagus"),
+    "oesophagus": ("32849002", "Esophagus"),
+    "femur": ("71341001", "Femur"),
+    "gallbladder": ("28231008", "Gallbladder"),
+    "gall bladder": ("28231008", "Gallbladder"),
+    "heart": ("80891009", "Heart"),
+    "inferior vena cava": ("64131007", "Inferior vena cava"),
+    "postcava": ("64131007", "Inferior vena cava"),
+    "kidney": ("64033007", "Kidney"),
+    "larynx": ("4596009", "Larynx"),
+    "liver": ("10200004", "Liver"),
+    "lung": ("39607008", "Lung"),
+    "mandible": ("91609006", "Mandible"),
+    "pancreas": ("15776009", "Pancreas"),
+    "parotid": ("45289007", "Parotid gland"),
+    "parotid gland": ("45289007", "Parotid gland"),
+    "portal vein": ("32764006", "Portal vein"),
+    "prostate": ("41216001", "Prostate"),
+    "rectum": ("34402009", "Rectum"),
+    "spinal cord": ("2748008", "Spinal cord"),
+    "spleen": ("78961009", "Spleen"),
+    "splenic vein": ("35819009", "Splenic vein"),
+    "stomach": ("69695003", "Stomach"),
+    "uterus": ("35039007", "Uterus"),
 }
-_ABNORMAL = {"lesion": "Lesion", "tumor": "Neoplasm", "tumour": "Neoplasm"}
-_SIDES = {"left": "Left", "right": "Right"}
+_ABNORMAL = {
+    "lesion": ("52988006", "Lesion"),
+    "tumor": ("108369006", "Neoplasm"),
+    "tumour": ("108369006", "Neoplasm"),
+}
+_SIDES = {"left": Code("7771000", "SCT", "Left"), "right": Code("24028007", "SCT", "Right")}
+_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
+_ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 
 
 @dataclass(frozen=True)
 class CodedName:
     """
-    A name in SNOMED CT, by pydicom's codes.
+    A name in SNOMED CT.
 
     Args:
         category: anatomical structure, or morphologically abnormal structure.
@@ -71,7 +83,7 @@ class CodedName:
 
 def coded_name(name: str) -> CodedName:
     """
-    Look up the codes of a label's name. (Needs pydicom.)
+    Look up the codes of a label's name.
 
     Known are common organs of abdomen, chest, head and neck, and lesion and tumour, with a side before or after them;
     case, underscores and hyphens do not matter. Every other name is an anatomical structure of no further kind, never
@@ -87,15 +99,11 @@ def coded_name(name: str) -> CodedName:
 
         coded_name("right_kidney").type  # value 64033007, meaning "Kidney"
     """
-    from pydicom.sr.codedict import codes
-
     words = re.findall(r"[a-z0-9]+", name.lower())
     sides = [word for word in words if word in _SIDES]
     plain = " ".join(word for word in words if word not in _SIDES)
-    structure = codes.SCT.AnatomicalStructure
     if len(sides) > 1 or plain not in _STRUCTURES | _ABNORMAL:
-        return CodedName(structure, structure)
-    side = getattr(codes.SCT, _SIDES[sides[0]]) if sides else None
-    if plain in _ABNORMAL:
-        return CodedName(codes.SCT.MorphologicallyAbnormalStructure, getattr(codes.SCT, _ABNORMAL[plain]), side)
-    return CodedName(structure, getattr(codes.SCT, _STRUCTURES[plain]), side)
+        return CodedName(_STRUCTURE, _STRUCTURE)
+    value, meaning = (_STRUCTURES | _ABNORMAL)[plain]
+    category = _ABNORMAL_STRUCTURE if plain in _ABNORMAL else _STRUCTURE
+    return CodedName(category, Code(value, "SCT", meaning), _SIDES[sides[0]] if sides else None)

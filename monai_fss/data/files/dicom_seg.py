@@ -19,6 +19,9 @@ from monai_fss.data.files.dicom_codes import coded_name
 from monai_fss.data.problems import Findings, ScanError
 from monai_fss.data.reading.dicom_series import check_series
 from monai_fss.data.reading.geometry import affine_text, corner_distance, turned_to
+from monai_fss.data.reading.segmentations.dicom_object import DESCRIPTION
+from monai_fss.data.segments.palette import rgb
+from monai_fss.data.segments.segment import Segment, segments_of
 
 __all__ = ["dicom_seg_problems", "write_dicom_seg"]
 
@@ -70,8 +73,8 @@ def write_dicom_seg(
 
     The object is of type BINARY, lies in the frame of reference of the series and names for each of its frames the
     slice (SOP instance) that it was drawn on. Frames without a voxel are left out, as is usual. Segments are numbered
-    from 1 in the order of the label values, one for each of ``names`` whether it has voxels or not; a segment's
-    description tells its label value. Codes: see :func:`monai_fss.data.coded_name`.
+    from 1 in the order of the label values, one for each of ``names`` whether it has voxels or not, in the colours of
+    the palette; a segment's description tells its label value. Codes: see :func:`monai_fss.data.coded_name`.
 
     Args:
         mask: (H, W, D) label values, 0 is background, on the grid of the series. The order and direction of the axes
@@ -107,7 +110,7 @@ def write_dicom_seg(
     values = sorted(names)
     numbers = np.searchsorted([0, *values], pixels).astype(np.uint8 if len(values) < 256 else np.uint16)
     who = (algorithm, version or monai_fss.__version__)
-    segments = [_segment(number, value, names[value], *who) for number, value in enumerate(values, 1)]
+    segments = [_segment(number, organ, *who) for number, organ in enumerate(segments_of(names), 1)]
     segmentation = _segmentation(sources, numbers.transpose(2, 1, 0), segments, *who)
     with atomic_path(path) as temporary:
         segmentation.save_as(temporary)
@@ -184,23 +187,26 @@ def _on_grid(
     return turned
 
 
-def _segment(number: int, value: int, name: str, algorithm: str, version: str) -> Any:
+def _segment(number: int, organ: Segment, algorithm: str, version: str) -> Any:
     import highdicom
+    from highdicom.color import CIELabColor
     from pydicom.sr.codedict import codes
+    from pydicom.sr.coding import Code
 
-    coded = coded_name(name)
+    coded = coded_name(organ.name)
     segment = highdicom.seg.SegmentDescription(
         segment_number=number,
-        segment_label=name,
-        segmented_property_category=coded.category,
-        segmented_property_type=coded.type,
+        segment_label=organ.name,
+        segmented_property_category=Code(*coded.category),
+        segmented_property_type=Code(*coded.type),
         algorithm_type="AUTOMATIC",
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
             name=algorithm, family=codes.DCM.ArtificialIntelligence, version=version
         ),
+        display_color=CIELabColor.from_rgb(*rgb(organ.colour)),
     )
-    segment.SegmentDescription = f"label value {value}"
+    segment.SegmentDescription = DESCRIPTION.format(organ.value)
     if coded.side:
-        side = highdicom.sr.CodedConcept.from_code(coded.side)
+        side = highdicom.sr.CodedConcept.from_code(Code(*coded.side))
         segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [side]
     return segment

@@ -18,7 +18,7 @@ from monai_fss.data.reading.geometry import affine_text, corner_distance
 from monai_fss.data.reading.nifti import Volume
 from monai_fss.data.reading.nrrd_header import check_nrrd_header, is_placed, nrrd_header
 
-__all__ = ["read_other"]
+__all__ = ["read_other", "reason_of"]
 
 # The element (0028,0004), of either byte order, with or without its type.
 _MONOCHROME1 = re.compile(rb"((?:\x28\x00\x04\x00|\x00\x28\x00\x04)(?:CS..|.{4}))MONOCHROME1", re.DOTALL)
@@ -48,7 +48,7 @@ def read_other(path: Path, found: Findings) -> Volume | None:
     try:
         array, affine, components = _read_series(series) if series is not None else _read_file(path)
     except Exception as e:  # ITK and MONAI raise many classes for a bad file; the file is named and the reason kept
-        found.refuse(f"cannot be read ({_reason(e)})", "Export it again, best as NIfTI")
+        found.refuse(f"cannot be read ({reason_of(e)})", "Export it again, best as NIfTI")
         return None
     if components:
         found.refuse(f"has several components per voxel (shape {array.shape})", "Export one grey value per voxel")
@@ -102,7 +102,7 @@ def _as_monochrome2(files: Sequence[Path], folder: Path) -> list[Path]:
     return copies
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Return the telling line of the many that MONAI and ITK write: the last that speaks of an error, or the first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     for mark in ("ERROR: ", "Error: "):

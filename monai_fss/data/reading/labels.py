@@ -14,6 +14,8 @@ import numpy as np
 from monai_fss.data.problems import Findings
 from monai_fss.data.reading.geometry import affine_text, corner_distance, turned_to
 from monai_fss.data.reading.nifti import Volume, other_form
+from monai_fss.data.reading.segmentations.dicom_object import is_segmentation_object, read_dicom_segments
+from monai_fss.data.reading.segmentations.layers import is_slicers, read_layers
 from monai_fss.data.reading.volume import read_volume
 from monai_fss.data.reading.voxels import check_finite, whole_numbers
 
@@ -46,14 +48,14 @@ def read_label(path: Path, like: Grid | None, found: Findings) -> Volume | None:
     covers a box of them, as 3D Slicer saves it, is filled up with 0.
 
     Args:
-        path: the label.
+        path: the label: a file that a scan may be too, a segmentation of 3D Slicer or a DICOM Segmentation object.
         like: its image. None: the label stays on its own grid.
         found: gets what is wrong, or in doubt.
 
     Returns:
         the label, its array of whole numbers (rounded within 1e-3); without an array, or None, where it is refused.
     """
-    volume = read_volume(path, found)
+    volume = _read(path, found)
     if volume is None or volume.array is None:
         return volume
     values = whole_numbers(volume.array, found) if check_finite(volume.array, found) else None
@@ -66,6 +68,12 @@ def read_label(path: Path, like: Grid | None, found: Findings) -> Volume | None:
         values, affine = (None if values is None else placed[0]), placed[1]
         return replace(volume, array=values, shape=like.shape, affine=affine)
     return replace(volume, array=values)
+
+
+def _read(path: Path, found: Findings) -> Volume | None:
+    if is_segmentation_object(path):
+        return read_dicom_segments(path, found)
+    return read_layers(path, found) if is_slicers(path) else read_volume(path, found)
 
 
 def _doubt_merged(dtype: np.dtype, values: np.ndarray, found: Findings) -> None:
@@ -135,7 +143,7 @@ def _allowed(
     inside = all(a >= 0 and a + n <= whole for a, n, whole in zip(first, shape, like.shape, strict=True))
     if not inside or not volume.placed:
         return False
-    if path.name.lower().endswith(".seg.nrrd"):
+    if is_slicers(path) or is_segmentation_object(path):
         return True
     if not any(first):  # cropped from the far end, or cropped anyhow under the header of the whole
         return False

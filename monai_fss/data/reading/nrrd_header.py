@@ -6,13 +6,37 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from monai_fss.data.problems import Findings
+from monai_fss.data.segments.palette import colour_of
 
-__all__ = ["check_nrrd_header", "is_placed", "nrrd_header", "segment_names"]
+__all__ = ["OWN_VALUE", "StoredSegment", "check_nrrd_header", "is_placed", "nrrd_header", "stored_segments"]
+
+OWN_VALUE = "MonaiFssLabelValue"  # tag of a segment: its label value, whatever value a program stores it by
 
 _LONGEST = 1 << 20  # bytes of a header; 3D Slicer writes a kilobyte for each segment
+_KEYS = ("Layer", "LabelValue", "Name", "Color", "Tags")
 _LAYERS = ("list", "vector")  # kinds of an axis that counts values of one voxel
+
+
+class StoredSegment(NamedTuple):
+    """
+    A segment as a file of 3D Slicer stores it.
+
+    Args:
+        layer: of the file, from 0.
+        stored: its value in that layer.
+        own: its label value where the file was written by this package; else None.
+        name: as it is shown.
+        colour: ``"#RRGGBB"``, or empty.
+    """
+
+    layer: int
+    stored: int
+    own: int | None
+    name: str
+    colour: str
 
 
 def nrrd_header(path: Path) -> dict[str, str]:
@@ -33,7 +57,7 @@ def nrrd_header(path: Path) -> dict[str, str]:
     for line in text.decode("utf-8", "replace").splitlines()[1:]:
         key, mark, value = line.partition(":=")
         if mark:
-            fields[key.strip()] = value.strip()
+            fields[key.strip()] = re.sub(r"\\([\\n])", lambda sign: " " if sign[1] == "n" else "\\", value.strip())
         elif not line.startswith("#"):
             key, _, value = line.partition(":")
             fields[key.strip().lower()] = value.strip()
@@ -50,15 +74,7 @@ def check_nrrd_header(fields: dict[str, str], found: Findings) -> None:
     """
     sizes, kinds = fields.get("sizes", "").split(), fields.get("kinds", "").lower().split()
     layers = [size for size, kind in zip(sizes, kinds, strict=False) if kind in _LAYERS]
-    segments = sum(re.fullmatch(r"Segment\d+_ID", key) is not None for key in fields)
-    if layers and segments:
-        found.refuse(
-            f"is a segmentation of {segments} segment(s) in {layers[0]} layer(s) (4-D, sizes {fields['sizes']}): "
-            "segments may overlap, and a voxel can have one label",
-            "In 3D Slicer, export it to a label map (Segmentations: Export, Labelmap), or make its segments "
-            "not overlap (Segment Editor: Masking, Modify other segments: Overwrite all) and save it again",
-        )
-    elif layers:
+    if layers:
         found.refuse(
             f"has several components per voxel (sizes {fields['sizes']})", "Export one grey value or label per voxel"
         )
@@ -81,24 +97,31 @@ def is_placed(fields: dict[str, str]) -> bool:
     return not fields or {"space", "space directions", "space origin"} <= fields.keys()
 
 
-def segment_names(path: str | Path) -> dict[int, str]:
+def stored_segments(fields: dict[str, str]) -> list[StoredSegment]:
     """
-    Names of the segments of a file of 3D Slicer.
+    The segments that the header of a file of 3D Slicer names, in their order.
+
+    Before Slicer 4.11 each had a layer of its own, and no label value. A file that this package has written, and Slicer
+    saved again, has our label values in a tag.
 
     Args:
-        path: any file; only ``.seg.nrrd`` is looked at.
-
-    Returns:
-        label value to name, of the segments that have both; empty for other files.
+        fields: of :func:`nrrd_header`.
     """
-    path = Path(path)
-    if not path.name.lower().endswith(".seg.nrrd") or not path.is_file():
-        return {}
-    fields = nrrd_header(path)
-    names: dict[int, str] = {}
-    for key, value in fields.items():
-        segment = re.fullmatch(r"(Segment\d+)_LabelValue", key)
-        name = fields.get(f"{segment[1]}_Name", "") if segment else ""
-        if segment and name and value.isdecimal() and int(value) > 0:
-            names.setdefault(int(value), name)
-    return names
+    found = []
+    for number in sorted(int(key[7:-3]) for key in fields if re.fullmatch(r"Segment\d+_ID", key)):
+        own = {key: fields.get(f"Segment{number}_{key}", "") for key in _KEYS}
+        tag = re.search(rf"(?:^|\|){OWN_VALUE}:(\d+)(?:\||$)", own["Tags"])
+        stored = int(own["LabelValue"]) if own["LabelValue"].isdecimal() else 1
+        layer = int(own["Layer"]) if own["Layer"].isdecimal() else number if fields.get("dimension") == "4" else 0
+        name = own["Name"] or fields[f"Segment{number}_ID"]
+        found.append(StoredSegment(layer, stored, int(tag[1]) if tag else None, name, _colour(own["Color"])))
+    return found
+
+
+def _colour(text: str) -> str:
+    """``"#RRGGBB"`` of three numbers from 0 to 1; empty where they are none."""
+    try:
+        red, green, blue = (255 * float(part) for part in text.split())
+        return colour_of(red, green, blue)
+    except ValueError:  # Slicer itself takes any colour then
+        return ""

@@ -16,7 +16,7 @@ from monai_fss.data.reading.itk_formats import read_other
 from monai_fss.data.reading.nifti import Volume, read_nifti
 from monai_fss.data.reading.once import read_once
 
-__all__ = ["read_scan", "read_volume"]
+__all__ = ["is_there", "read_scan", "read_volume"]
 
 
 def read_volume(path: Path, found: Findings) -> Volume | None:
@@ -31,16 +31,20 @@ def read_volume(path: Path, found: Findings) -> Volume | None:
         the volume, with its array made 3-D, or without an array where shape or voxel type was refused; None where
         nothing of it can be used.
     """
-    name = path.name.lower()
-    if not path.exists():
-        found.refuse("does not exist", "Check the path")
-    elif not path.is_dir() and path.stat().st_size == 0:
-        found.refuse("file is empty (0 bytes)", "Copy or export it again")
-    elif not path.is_dir() and not name.endswith(SCAN_SUFFIXES):
+    if is_there(path, found) and not path.is_dir() and not path.name.lower().endswith(SCAN_SUFFIXES):
         found.refuse(f"is not a scan (looked for {', '.join(SCAN_SUFFIXES)} or a DICOM folder)", "Export it as NIfTI")
     if found.problems:
         return None
     return read_once(path, found, _read)
+
+
+def is_there(path: Path, found: Findings) -> bool:
+    """Refuse a path at which there is nothing, or an empty file."""
+    if not path.exists():
+        found.refuse("does not exist", "Check the path")
+    elif not path.is_dir() and path.stat().st_size == 0:
+        found.refuse("file is empty (0 bytes)", "Copy or export it again")
+    return not found.problems
 
 
 def read_scan(path: str | Path) -> tuple[np.ndarray, np.ndarray]:

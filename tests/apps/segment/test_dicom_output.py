@@ -14,7 +14,7 @@ import pydicom
 import pytest
 from dicom_series import write_series
 
-from monai_fss.apps.segment.dicom import dicom_problems, write_dicom_masks
+from monai_fss.apps.segment.formats import MaskFiles
 from monai_fss.apps.segment.pipeline import segment
 from monai_fss.data import ScanError, list_scans
 
@@ -51,8 +51,9 @@ def test_each_series_gets_an_object_that_holds_its_mask(run: tuple[Path, Path], 
     images, output = run
     assert {p.name for p in output.glob("*.nii.gz")} == {f"{case}.nii.gz" for case in CASES}
     queries = list_scans(images)
-    assert dicom_problems(queries) == {}
-    assert write_dicom_masks(output, queries, algorithm="adnet") == list(CASES)
+    files = MaskFiles("both", False, queries)
+    assert files.problems(queries) == {}
+    assert files.write(output, queries, algorithm="adnet") == list(CASES)
     for case in CASES:
         seg = highdicom.seg.segread(output / f"{case}.dcm")
         assert [s.SegmentLabel for s in seg.SegmentSequence] == ["liver", "right_kidney"]
@@ -79,21 +80,23 @@ def test_a_rerun_goes_on_and_nifti_can_be_left_out(run: tuple[Path, Path], tmp_p
     images, output = run
     shutil.copytree(output, tmp_path / "out", ignore=shutil.ignore_patterns("*.dcm"))
     queries = list_scans(images)
-    assert write_dicom_masks(tmp_path / "out", queries) == list(CASES)
+    files, alone = (MaskFiles(form, False, queries) for form in ("both", "dicom-seg"))
+    assert files.write(tmp_path / "out", queries) == list(CASES)
     before = (tmp_path / "out" / "pat.B.dcm").read_bytes()
     (tmp_path / "out" / "1.2.840.1.dcm").unlink()
-    assert write_dicom_masks(tmp_path / "out", queries) == ["1.2.840.1"]
-    assert write_dicom_masks(tmp_path / "out", queries, again=["pat.B"], keep_nifti=False) == ["pat.B"]
+    assert files.write(tmp_path / "out", queries) == ["1.2.840.1"]
+    assert alone.write(tmp_path / "out", queries, again=["pat.B"]) == ["pat.B"]
     assert (tmp_path / "out" / "pat.B.dcm").read_bytes() != before, "another object has other UIDs"
     assert not list((tmp_path / "out").glob("*.nii.gz"))
     (tmp_path / "out" / "pat.B.dcm").unlink()
     with pytest.raises(ScanError, match=r"out: has no pat.B.nii.gz, or no row .* Segment the scans first"):
-        write_dicom_masks(tmp_path / "out", queries)
+        files.write(tmp_path / "out", queries)
 
 
 def test_scans_that_are_no_series_are_refused_before_a_run(phantom_set: Path, run: tuple[Path, Path]) -> None:
     queries = list_scans(phantom_set / "images")
-    problems = dicom_problems(queries | list_scans(run[0]))
+    every = queries | list_scans(run[0])
+    problems = MaskFiles("both", False, every).problems(every)
     assert list(problems) == list(queries)
     assert problems["case_01"] == [
         f"{queries['case_01']}: is not a DICOM series, and a DICOM-SEG belongs to one. Write its mask as NIfTI."

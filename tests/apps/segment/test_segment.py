@@ -37,6 +37,7 @@ def competed(probability: np.ndarray, values: list[int]) -> np.ndarray:
 def test_exactly_these_files_are_written(done: Scene) -> None:
     expected = {f"{case}.nii.gz" for case in CASES} | {f"overlays/{case}.png" for case in CASES}
     expected |= {f"probabilities/{case}.nii.gz" for case in CASES} | {"quality.csv", "report.json"}
+    expected |= {"labels.label", "labels.ctbl"}
     out = done.root / "out"
     assert {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()} == expected
 
@@ -108,7 +109,8 @@ def test_overlays_are_pictures(done: Scene) -> None:
 def test_labels_choose_the_classes_and_switches_leave_out_the_rest(done: Scene, scene: Scene) -> None:
     assert main(scene.words("--labels", "4,1", "--no-quality", "--no-overlays")) == 0
     out = scene.root / "out"
-    assert {p.name for p in out.iterdir()} == {"case_02.nii.gz", "case_03.nii.gz", "quality.csv", "report.json"}
+    tables = {"quality.csv", "report.json", "labels.label", "labels.ctbl"}
+    assert {p.name for p in out.iterdir()} == {"case_02.nii.gz", "case_03.nii.gz"} | tables
     assert {(row["label"], row["quality"]) for row in rows(out)} == {("4", ""), ("1", "")}
     for case in CASES:
         mask, probability = read(out / f"{case}.nii.gz"), read(done.root / "out" / "probabilities" / f"{case}.nii.gz")

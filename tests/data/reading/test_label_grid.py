@@ -14,6 +14,7 @@ import pytest
 import torch
 from bad_files import good_image, save_nifti
 from raw_nifti import write_raw
+from raw_nrrd import write_nrrd
 
 from monai_fss.data import (
     InputWarning,
@@ -37,21 +38,6 @@ OBLIQUE = nib.affines.from_matvec(
 )
 LABEL = np.random.default_rng(5).integers(0, 4, SHAPE).astype(np.uint8)
 COUNTS = {value: int((value == LABEL).sum()) for value in (1, 2, 3)}
-
-
-def write_nrrd(path: Path, voxels: np.ndarray, affine: np.ndarray | None, *more: str) -> Path:
-    """A raw NRRD file of a RAS+ affine; None: spacings of 1.5, 2 and 4 mm alone."""
-    lines = ["NRRD0004", "type: uint8", f"dimension: {voxels.ndim}", f"sizes: {' '.join(map(str, voxels.shape))}"]
-    if affine is None:
-        lines.append("spacings: 1.5 2 4")
-    else:
-        lps = np.diag((-1.0, -1.0, 1.0)) @ affine[:3]
-        axes = ["none"] * (voxels.ndim - 3) + [f"({','.join(map(repr, map(float, axis)))})" for axis in lps[:, :3].T]
-        lines += ["space: left-posterior-superior", f"space directions: {' '.join(axes)}"]
-        lines.append(f"space origin: ({','.join(map(repr, map(float, lps[:, 3])))})")
-    text = "\n".join([*lines, "endian: little", "encoding: raw", *more])
-    path.write_bytes(f"{text}\n\n".encode() + voxels.astype(np.uint8).tobytes(order="F"))
-    return path
 
 
 @pytest.fixture
@@ -149,19 +135,6 @@ def test_other_cropped_labels_are_filled_up_with_a_word(image: Path, tmp_path: P
     unchanged = save_nifti(tmp_path / "label.nii.gz", box, OBLIQUE)  # cropped anywhere, under the image's header
     with pytest.raises(ScanError, match="label has shape"):
         check_label(unchanged, check_scan(image))
-
-
-def test_overlapping_segments_are_refused_in_words(image: Path, tmp_path: Path) -> None:
-    layers = np.stack([LABEL == 1, LABEL == 2])
-    kinds = "kinds: list domain domain domain"
-    file = write_nrrd(tmp_path / "a.seg.nrrd", layers, OBLIQUE, kinds, "Segment0_ID:=a", "Segment1_ID:=b")
-    says = (
-        r"2 segment\(s\) in 2 layer\(s\) \(4-D, sizes 2 8 9 10\): segments may overlap, .*In 3D Slicer, export it to a"
-    )
-    with pytest.raises(ScanError, match=says):
-        check_label(file, check_scan(image))
-    with pytest.raises(ScanError, match=r"has several components per voxel \(sizes 2 8 9 10\)"):
-        check_scan(write_nrrd(tmp_path / "b.nrrd", layers, OBLIQUE, kinds))
 
 
 def test_what_an_nrrd_header_leaves_open_is_said(tmp_path: Path) -> None:
