@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from monai_fss.data.episodes.series import EpisodeDataset, EpisodeLoader, EpisodeSampler, episode_indices
     from monai_fss.data.episodes.supervoxels import PreparedScans, SupervoxelEpisodes
     from monai_fss.data.episodes.weighted import WeightedClassEpisodes
-    from monai_fss.data.files.cache import ContentCache
+    from monai_fss.data.files.cache import ContentCache, content_cache
     from monai_fss.data.files.models import latest_checkpoint, load_model, read_model, restore, save_best, save_model
     from monai_fss.data.files.organ_maps import organ_items, read_organ_maps, save_organ_maps
     from monai_fss.data.files.propagation_file import load_propagation, read_propagation, save_propagation
@@ -137,6 +137,7 @@ __all__ = [
     "check_training",
     "class_names",
     "coded_name",
+    "content_cache",
     "count_values",
     "dicom_seg_problems",
     "drawn_pieces",
@@ -209,6 +210,7 @@ _LATER = {
     "AtomicNibabelWriter": "monai_fss.data.files.writer",
     "CaseLayout": "monai_fss.data.files.writer",
     "ContentCache": "monai_fss.data.files.cache",
+    "content_cache": "monai_fss.data.files.cache",
     "EpisodeDataset": "monai_fss.data.episodes.series",
     "EpisodeLoader": "monai_fss.data.episodes.series",
     "EpisodeSampler": "monai_fss.data.episodes.series",

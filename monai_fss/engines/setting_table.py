@@ -39,6 +39,7 @@ GRID = Either([MM, _three(MM)])  # one voxel size for all axes, or one for each
 _RUN: dict[str, Range] = {
     "amp": SWITCH,
     "batch_size": COUNT,
+    "cache_gb": _or_null(NOT_NEGATIVE),
     "cache_num": COUNT_OR_NONE,
     "deterministic": SWITCH,
     "epoch_length": COUNT,

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,14 @@ from ignite.engine import Engine
 from monai.data.utils import affine_to_spacing
 from monai.engines.utils import IterationEvents
 
-from monai_fss.data import atomic_path, case_name, count_values, read_scan, write_text_atomic
+from monai_fss.data import atomic_path, case_name, count_values, read_scan
+from monai_fss.handlers.scan_table import ScanTable, read_rows
 from monai_fss.inferers import found_in
 from monai_fss.visualize import overlay, to_png
 
-__all__ = ["QUALITY_COLUMNS", "SegmentReport", "forget_scans", "read_quality"]
+__all__ = ["ALL_COLUMNS", "QUALITY", "QUALITY_COLUMNS", "SegmentReport", "forget_scans", "read_quality"]
+
+QUALITY = "quality.csv"
 
 QUALITY_COLUMNS = ("case", "label", "name", "volume_ml", "quality", "note")
 SIMILARITY = "similarity"  # one more, where masks were compared
@@ -28,36 +30,22 @@ ALL_COLUMNS = (*QUALITY_COLUMNS, SIMILARITY)
 
 def read_quality(path: Path) -> list[dict[str, str]]:
     """Rows of a quality.csv; none where there is no file. A column that it lacks is empty."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [dict.fromkeys(ALL_COLUMNS, "") | row for row in csv.DictReader(stream)]
+    return list(read_rows(path, ALL_COLUMNS))
 
 
-def forget_scans(output_dir: str | Path, cases: Collection[str]) -> None:
+def forget_scans(output_dir: str | Path, cases: Collection[str], table: str = QUALITY) -> None:
     """Remove what an output folder holds of scans that could not be done: masks, pictures and rows of quality.csv.
 
     Args:
         output_dir: folder of the masks.
         cases: their names.
+        table: name of the table.
     """
     folder = Path(output_dir)
     for case in cases:
         for name in (f"{case}.nii.gz", f"{case}.dcm", f"probabilities/{case}.nii.gz", f"overlays/{case}.png"):
             (folder / name).unlink(missing_ok=True)
-    rows = read_quality(folder / "quality.csv")
-    kept = [row for row in rows if row["case"] not in cases]
-    if len(kept) < len(rows):
-        _write(folder, kept)
-
-
-def _write(folder: Path, rows: Sequence[Mapping[str, str]], compared: bool = False) -> None:
-    columns = ALL_COLUMNS if compared or any(row[SIMILARITY] for row in rows) else QUALITY_COLUMNS
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text_atomic(folder / "quality.csv", text.getvalue())
+    ScanTable(folder / table, ALL_COLUMNS).forget(cases)
 
 
 class SegmentReport:
@@ -79,6 +67,7 @@ class SegmentReport:
         similarity: gives the similarity of each value's mask with the labelled one, as ``quality`` gives that, such as
             :class:`monai_fss.inferers.MaskSimilarity`. None: the table has no such column, unless scans of an earlier
             run have it.
+        table: name of the table. Default ``quality.csv``.
     """
 
     def __init__(
@@ -89,6 +78,7 @@ class SegmentReport:
         quality: Callable[[Mapping[str, Any]], Mapping[int, float]] | None = None,
         overlays: bool = True,
         similarity: Callable[[Mapping[str, Any]], Mapping[int, float]] | None = None,
+        table: str = QUALITY,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.values = [int(v) for v in values]
@@ -96,6 +86,12 @@ class SegmentReport:
         self.quality = quality
         self.overlays = overlays
         self.similarity = similarity
+        self.table = table
+
+    @cached_property
+    def rows(self) -> ScanTable:
+        """The table."""
+        return ScanTable(self.output_dir / self.table, ALL_COLUMNS if self.similarity else QUALITY_COLUMNS)
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
@@ -107,17 +103,18 @@ class SegmentReport:
         for output in outputs:
             case = case_name(output["image"].meta["filename_or_obj"])
             if self.overlays:
-                self._overlay(case, output)
-            self._rows(case, output)
+                self.draw(case, output)
+            self.rows.append(case, self.rows_of(case, output))
 
-    def _rows(self, case: str, output: Mapping[str, Any]) -> None:
+    def rows_of(self, case: str, output: Mapping[str, Any]) -> list[dict[str, str]]:
+        """The rows of a scan, from the evaluator's output for it."""
         quality = self.quality(output) if self.quality else {}
         similarity = self.similarity(output) if self.similarity else {}
         found = found_in(output["pred"])
         left_out, doubt, notes = found.get("left_out", {}), found.get("doubt", ""), found.get("notes", {})
         counts = count_values(np.asarray(output["pred"][0]))
         ml = abs(float(np.linalg.det(np.asarray(output["pred"].affine)[:3, :3]))) / 1000
-        rows = [row for row in read_quality(self.output_dir / "quality.csv") if row["case"] != case]
+        rows = []
         for value in self.values:
             voxels = counts.get(value, 0)
             score = f"{quality[value]:.4f}" if self.quality else ""
@@ -126,9 +123,10 @@ class SegmentReport:
             alike = f"{similarity[value]:.4f}" if self.similarity else ""
             row = (case, value, self.names[value], f"{voxels * ml:.2f}", score, note, alike)
             rows.append(dict(zip(ALL_COLUMNS, map(str, row), strict=True)))
-        _write(self.output_dir, rows, bool(self.similarity))
+        return rows
 
-    def _overlay(self, case: str, output: Mapping[str, Any]) -> None:
+    def draw(self, case: str, output: Mapping[str, Any]) -> None:
+        """Write the picture of a scan, from the evaluator's output for it."""
         import nibabel as nib
 
         image, affine = read_scan(output["image"].meta["filename_or_obj"])

@@ -113,6 +113,7 @@ class FoldTrial:
             "labels": list(self.names),
             "query_labels::files": files.labels,
             "cache_dir": str(self.registrations),
+            "cache_gb": None,  # other methods and runs ask for them too
             "protocol": one.protocol,
             "ep1_rule": one.ep1_rule,
             "ways": one.ways,

@@ -14,10 +14,11 @@ from monai_fss.apps.arguments import add_bundle_arguments, label_values, support
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.methods.settings import device_setting, parse_settings
-from monai_fss.apps.segment.options import check_support_options, prior_setting, prnet_setting
+from monai_fss.apps.segment.options import cache_setting, check_support_options, prior_setting, prnet_setting
 from monai_fss.apps.segment.pipeline import Segmented, segment
 from monai_fss.data import read_model
-from monai_fss.handlers.segment_report import read_quality
+from monai_fss.handlers.scan_table import read_rows
+from monai_fss.handlers.segment_report import ALL_COLUMNS, QUALITY
 
 __all__ = ["RESERVED", "add_arguments", "chosen_method", "run"]
 
@@ -37,6 +38,7 @@ RESERVED = {
     "prior": "--prior",
     "prnet": "--prnet",
     "probabilities": "--probabilities",
+    "cache_gb": "--cache-size",
     "quality": "--no-quality",
     "overlays": "--no-overlays",
     "device": "--device",
@@ -66,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--probabilities", action="store_true", help="also write probability maps")
     parser.add_argument("--no-quality", action="store_true", help="skip the label-free quality score")
     parser.add_argument("--no-overlays", action="store_true", help="skip the pictures")
+    parser.add_argument(
+        "--cache-size",
+        metavar="SIZE",
+        help="room for the registrations that are kept in OUTPUT/cache, such as 20GB (default); those used longest ago "
+        "go first; 0: none are kept",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
 
 
@@ -78,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     settings |= _slices(method, args.support_slices) | {"probabilities": args.probabilities}
     settings |= prior_setting(method, args.prior) | prnet_setting(method, args.prnet)
     settings |= {"quality": not args.no_quality, "overlays": not args.no_overlays}
-    settings |= device_setting(args.device)
+    settings |= device_setting(args.device) | cache_setting(method, args.cache_size)
     done = segment(
         method,
         args.model,
@@ -92,13 +100,16 @@ def run(args: argparse.Namespace) -> int:
         mask_format=args.format,
     )
     print(f"{len(done.cases)} scan(s) segmented, see {args.output}")
-    table = Path(args.output) / "quality.csv"
-    noted = [row for row in read_quality(table) if row["case"] in done.cases and row["note"]]
-    empty = [row for row in noted if float(row["volume_ml"]) == 0]
-    if empty:
-        cases = len({row["case"] for row in empty})
-        print(f"{len(empty)} organ(s) in {cases} scan(s) are empty: the notes in {table} say why")
+    _report_empty(Path(args.output) / QUALITY, set(done.cases))
     return _report_failed(done, args.debug)
+
+
+def _report_empty(table: Path, cases: set[str]) -> None:
+    """Say how many organs were not found in the scans done now."""
+    noted = (row for row in read_rows(table, ALL_COLUMNS) if row["case"] in cases and row["note"])
+    empty = [row["case"] for row in noted if float(row["volume_ml"]) == 0]
+    if empty:
+        print(f"{len(empty)} organ(s) in {len(set(empty))} scan(s) are empty: the notes in {table} say why")
 
 
 def _report_failed(done: Segmented, debug: bool) -> int:

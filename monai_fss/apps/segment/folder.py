@@ -13,13 +13,15 @@ from typing import Any
 from monai_fss.apps.errors import UsageError
 from monai_fss.data import InputWarning, check_output, sha256_of, unfinished_run
 from monai_fss.digests import changes, digests
-from monai_fss.handlers.segment_report import read_quality
+from monai_fss.handlers.scan_table import complete_scans
+from monai_fss.handlers.segment_report import QUALITY
 
 __all__ = ["check_inputs_stay", "depends_on", "pending"]
 
 _QUERIES = "queries"  # key of the note: what each scan held, by case
 _FILES = ("model", "support_image", "support_label")  # keys that say where files lie: what these held counts
 _OF_SCANS = ("images", "cases", "scans")  # keys of a report's inputs: there may be more scans than before
+_HARMLESS = ("prnet", "cache_gb")  # settings of which the first is a file, and the other changes no mask
 
 
 def depends_on(
@@ -65,6 +67,7 @@ def pending(
     overlays: bool,
     ending: str = "nii.gz",
     failed: bool = False,
+    ways: int = 1,
 ) -> list[str]:
     """Cases without a complete result: a mask, its rows in quality.csv and its picture; and those whose scan has
     changed since its mask was made, which are named.
@@ -79,6 +82,7 @@ def pending(
         quality, overlays: whether they are wanted.
         ending: of the masks that stay.
         failed: whether scans that cannot be used are there: a finished folder is then looked at again.
+        ways: organs, and so rows of a scan.
 
     Raises:
         ScanError: results exist, and are not of this command, or complete.
@@ -97,7 +101,7 @@ def pending(
     unmade = check_output(output, names, overwrite, before if _decides(before) == _decides(note) else note)
     if overwrite:
         return cases
-    rows = {row["case"] for row in read_quality(output / "quality.csv")}
+    rows = complete_scans(output / QUALITY, ways)
     drawn = {p.stem for p in (output / "overlays").glob("*.png")} if overlays else set(cases)
     kept = [c for c in cases if f"{c}.nii.gz" not in unmade and c in rows and c in drawn]
     changed = _changed(output, before, note, kept)
@@ -107,7 +111,7 @@ def pending(
 def _decides(note: Mapping[str, Any]) -> dict[str, Any]:
     """Of a note, what decides the masks of all scans: what files held and not where they lie."""
     own = {key: value for key, value in note.items() if key not in (_QUERIES, *_FILES, *_OF_SCANS)}
-    own["settings"] = {key: value for key, value in note.get("settings", {}).items() if key != "prnet"}
+    own["settings"] = {key: value for key, value in note.get("settings", {}).items() if key not in _HARMLESS}
     given = {key: bool(note.get(key)) for key in _FILES} | {"prnet": bool(note.get("settings", {}).get("prnet"))}
     plain: dict[str, Any] = json.loads(json.dumps({**own, **given, "sha256": list(note.get("sha256", {}).values())}))
     return plain

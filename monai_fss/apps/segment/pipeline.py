@@ -28,6 +28,7 @@ from monai_fss.data import (
     load_model,
     look_at_inputs,
     modality_of,
+    natural_key,
     query_items,
     reading_once,
     remove_stale,
@@ -39,7 +40,8 @@ from monai_fss.engines import FailedScans
 from monai_fss.engines.scan_by_scan import reason_of
 from monai_fss.engines.setting_checks import setting_problems
 from monai_fss.engines.workflows import parser_values
-from monai_fss.handlers.segment_report import forget_scans
+from monai_fss.handlers.scan_table import ScanTable, scan_spans
+from monai_fss.handlers.segment_report import QUALITY, QUALITY_COLUMNS, forget_scans
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -129,8 +131,9 @@ def segment(
     run_note = depends_on(method.bundle, model, *pairs, labels, settings, queries)
     ending = "dcm" if mask_format == "dicom-seg" else "nii.gz"
     wanted = parser["quality"], parser["overlays"]
-    todo = pending(Path(output), list(queries), overwrite, run_note, *wanted, ending, bool(unusable))
-    _warn_memory(method, parser, inputs, todo)
+    ways = len(inputs.values if supported else parser["values"])
+    todo = pending(Path(output), list(queries), overwrite, run_note, *wanted, ending, bool(unusable), ways)
+    _warn_memory(method, parser, inputs, todo, ways)
     given: dict[str, Any] = {"support_image": pairs[0], "support_label": pairs[1]} if supported else {}
     given["labels"] = labels
     given["items"] = query_items({case: queries[case] for case in todo})
@@ -142,8 +145,11 @@ def segment(
     remove_stale(output)
     endings = ("nii.gz",) if mask_format == "nifti" else ("nii.gz", "dcm")
     start_run(output, run_note, [f"{case}.{ending}" for case in todo for ending in endings])
+    table = ScanTable(Path(output) / QUALITY, QUALITY_COLUMNS)
+    table.forget(todo)
     errors = _run(parser) if todo else {}
     forget_scans(output, [*errors, *(unusable if overwrite else ())])
+    table.arrange(sorted(scan_spans(table.path)[1], key=natural_key))
     done = [case for case in todo if case not in errors]
     if mask_format != "nifti":
         written = {case: path for case, path in queries.items() if case not in errors}
@@ -192,11 +198,10 @@ def _run(parser: ConfigParser) -> Mapping[str, Exception]:
     return {}
 
 
-def _warn_memory(method: Method, parser: ConfigParser, inputs: Inputs, todo: Sequence[str]) -> None:
+def _warn_memory(method: Method, parser: ConfigParser, inputs: Inputs, todo: Sequence[str], ways: int) -> None:
     registers = method.registers or parser.get("prior") is not None
     dims = 2 if inputs.supports else 3
     scans = [inputs.queries[case] for case in todo]
-    ways = len(inputs.values if method.needs_support else parser["values"])
     warn_memory(scans, inputs.supports, ways, parser.get("pixdim"), registers, dims)
 
 
