@@ -28,6 +28,7 @@ COMMANDS = {
     "check": ("monai_fss.apps.check", "check every scan and label of a data set, and list them"),
     "train": ("monai_fss.apps.train.command", "train a method on a data set; most methods need no labels for it"),
     "segment": ("monai_fss.apps.segment.command", "segment a folder of scans by one labelled scan"),
+    "merge": ("monai_fss.apps.parts.merge", "join the tables of a command that was run in parts (--num-parts)"),
     "explain": ("monai_fss.apps.explain", "show where in the labelled scan a method looks for a voxel"),
     "evaluate": ("monai_fss.apps.evaluate.command", "score methods on a labelled data set, fold by fold"),
     "compare": ("monai_fss.apps.compare_command", "test whether one evaluation is better than another"),

@@ -34,7 +34,7 @@ from monai_fss.data.dataset_json import label_names, modality_of
 from monai_fss.data.files.atomic import atomic_path, remove_stale, write_json, write_text_atomic
 from monai_fss.data.files.dicom_codes import CodedName, coded_name
 from monai_fss.data.files.dicom_seg import dicom_seg_problems, write_dicom_seg
-from monai_fss.data.files.output import check_output, finish_run, start_run, unfinished_run
+from monai_fss.data.files.output import check_output, finish_run, part_name, start_run, unfinished_run
 from monai_fss.data.fold_items import FoldItems, fold_items
 from monai_fss.data.items import (
     case_item,
@@ -59,7 +59,15 @@ from monai_fss.data.reading.once import reading_once
 from monai_fss.data.reading.scans import Label, Scan, check_label, check_scan, check_support
 from monai_fss.data.reading.volume import read_scan
 from monai_fss.data.reading.voxels import count_values
-from monai_fss.data.scribbles import class_names, drawn_pieces, is_written, pseudo_items, scribble_item, scribble_values
+from monai_fss.data.scribbles import (
+    class_names,
+    drawn_pieces,
+    is_written,
+    pseudo_items,
+    scribble_item,
+    scribble_values,
+    unwritten_items,
+)
 from monai_fss.data.setting_2 import left_out_classes, slice_runs
 from monai_fss.data.splits import Fold, make_folds
 from monai_fss.data.verbatim import verbatim
@@ -160,6 +168,7 @@ __all__ = [
     "natural_key",
     "organ_items",
     "pair_items",
+    "part_name",
     "phantom",
     "prepare_btcv",
     "prepare_chaos",
@@ -194,6 +203,7 @@ __all__ = [
     "training_items",
     "training_problems",
     "unfinished_run",
+    "unwritten_items",
     "validation_items",
     "verbatim",
     "whole_body_phantom",

@@ -128,6 +128,8 @@ _PRNET: dict[str, Range] = {
     "localisation::starts": COUNT,
     "lr_epochs": _or_null(COUNT),
     "margin": NOT_NEGATIVE,
+    "num_parts": COUNT,
+    "part_id": COUNT_OR_NONE,
     "patches": Number(least=2, whole=True),
     "points": COUNT,
     "pretrain_batch_size": COUNT,

@@ -15,7 +15,7 @@ from monai.data.utils import affine_to_spacing
 from monai.engines.utils import IterationEvents
 
 from monai_fss.data import atomic_path, case_name, count_values, read_scan
-from monai_fss.handlers.scan_table import ScanTable, read_rows
+from monai_fss.data.scan_table import ScanTable, read_rows
 from monai_fss.inferers import found_in
 from monai_fss.visualize import overlay, to_png
 

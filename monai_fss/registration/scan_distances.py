@@ -16,7 +16,7 @@ from monai_fss.registration.grid import Grid
 from monai_fss.registration.matching import features
 from monai_fss.registration.resample import resample
 
-__all__ = ["body_volume", "median_body", "pairwise_distances", "signature", "thumbnail"]
+__all__ = ["body_volume", "median_body", "median_of", "pairwise_distances", "signature", "thumbnail"]
 
 SPACING = 8.0  # mm, of signatures
 STEPS = 48  # smaller fields of view are compared on a grid of so many steps along their longest edge
@@ -45,7 +45,12 @@ def median_body(images: Sequence[MetaTensor]) -> int:
 
     It is a frame for all others that crops none of them much and has no large part of its own.
     """
-    order = sorted(range(len(images)), key=lambda index: (body_volume(images[index]), index))
+    return median_of([body_volume(image) for image in images])
+
+
+def median_of(volumes: Sequence[float]) -> int:
+    """Place of the median; the smaller one of two, the first of equal ones."""
+    order = sorted(range(len(volumes)), key=lambda index: (volumes[index], index))
     return order[(len(order) - 1) // 2]
 
 

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.arguments import add_bundle_arguments, label_values, support_slices
+from monai_fss.apps.cluster.dask_run import check_address
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.methods.settings import device_setting, parse_settings
+from monai_fss.apps.parts.part import add_part_arguments, given_part
 from monai_fss.apps.segment.options import cache_setting, check_support_options, prior_setting, prnet_setting
 from monai_fss.apps.segment.pipeline import Segmented, segment
 from monai_fss.data import read_model
-from monai_fss.handlers.scan_table import read_rows
-from monai_fss.handlers.segment_report import ALL_COLUMNS, QUALITY
+from monai_fss.data.scan_table import read_rows
+from monai_fss.handlers.segment_report import ALL_COLUMNS
 
 __all__ = ["RESERVED", "add_arguments", "chosen_method", "run"]
 
@@ -68,6 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--probabilities", action="store_true", help="also write probability maps")
     parser.add_argument("--no-quality", action="store_true", help="skip the label-free quality score")
     parser.add_argument("--no-overlays", action="store_true", help="skip the pictures")
+    add_part_arguments(parser)
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="do the scans on the workers of a Dask cluster, such as tcp://HOST:8786, or of local:N, N processes here "
+        "(pip install 'monai-fss[cluster]')",
+    )
     parser.add_argument(
         "--cache-size",
         metavar="SIZE",
@@ -79,7 +88,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    labels = label_values(args.labels)
+    labels, part = label_values(args.labels), given_part(args)
+    if args.dask:
+        check_address(args.dask)
     method = chosen_method(args.bundle, args.model)
     settings = {**method.values, **parse_settings(args.set, [method.inference_file], method.reserve(RESERVED))}
     check_support_options(method, args.support_image, args.support_label, args.support_slices)
@@ -98,9 +109,15 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         settings=settings,
         mask_format=args.format,
+        part=part,
+        dask=args.dask,
     )
     print(f"{len(done.cases)} scan(s) segmented, see {args.output}")
-    _report_empty(Path(args.output) / QUALITY, set(done.cases))
+    _report_empty(Path(args.output) / done.table, set(done.cases))
+    if not part.whole:
+        print(
+            f"{part}: {'all parts are done and joined' if done.joined else 'the last one to finish joins the tables'}"
+        )
     return _report_failed(done, args.debug)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_fss.data import ScanError, dicom_seg_problems, write_dicom_seg
-from monai_fss.handlers.segment_report import read_quality
+from monai_fss.handlers.segment_report import QUALITY, read_quality
 
 __all__ = ["dicom_problems", "write_dicom_masks"]
 
@@ -35,6 +35,7 @@ def write_dicom_masks(
     again: Iterable[str] = (),
     algorithm: str = "monai_fss",
     keep_nifti: bool = True,
+    table: str = QUALITY,
 ) -> list[str]:
     """
     Write ``<case>.dcm`` from each ``<case>.nii.gz`` of a run that is done.
@@ -48,6 +49,7 @@ def write_dicom_masks(
         again: cases whose ``<case>.dcm`` is replaced if it exists: those segmented now.
         algorithm: name of the method, for the object.
         keep_nifti: keep ``<case>.nii.gz``. If not, they are removed after all objects have been written.
+        table: name of the table. Default ``quality.csv``.
 
     Returns:
         the cases written.
@@ -59,7 +61,7 @@ def write_dicom_masks(
 
     output, again = Path(output), set(again)
     names: dict[str, dict[int, str]] = {}
-    for row in read_quality(output / "quality.csv"):
+    for row in read_quality(output / table):
         names.setdefault(row["case"], {})[int(row["label"])] = row["name"]
     todo = [case for case in queries if case in again or not (output / f"{case}.dcm").exists()]
     missing = [case for case in todo if case not in names or not (output / f"{case}.nii.gz").exists()]

@@ -12,11 +12,13 @@ from typing import Any
 
 from monai_fss.apps.errors import UsageError
 from monai_fss.data import InputWarning, check_output, sha256_of, unfinished_run
+from monai_fss.data.scan_table import complete_scans
 from monai_fss.digests import changes, digests
-from monai_fss.handlers.scan_table import complete_scans
 from monai_fss.handlers.segment_report import QUALITY
 
-__all__ = ["check_inputs_stay", "depends_on", "pending"]
+__all__ = ["REPORT", "check_inputs_stay", "decides", "depends_on", "pending", "read_report"]
+
+REPORT = "report.json"
 
 _QUERIES = "queries"  # key of the note: what each scan held, by case
 _FILES = ("model", "support_image", "support_label")  # keys that say where files lie: what these held counts
@@ -88,17 +90,17 @@ def pending(
         ScanError: results exist, and are not of this command, or complete.
     """
     # The report is written last: where there is one, a run is finished, be it over other scans.
-    names = [*(f"{case}.nii.gz" for case in cases), "report.json"]
+    names = [*(f"{case}.nii.gz" for case in cases), REPORT]
     found = None if overwrite else unfinished_run(output)
     finished = {} if overwrite or found is not None else _finished(output)
-    if finished and _decides(finished) == _decides(note):
+    if finished and decides(finished) == decides(note):
         missing = [case for case in cases if not (output / f"{case}.{ending}").exists()]
         again = {*missing, *_changed(output, finished, note, [case for case in cases if case not in missing])}
         if again or failed:
             check_output(output, [f"{case}.{ending}" for case in missing])
             return [case for case in cases if case in again]
     before = found if isinstance(found, dict) else {}
-    unmade = check_output(output, names, overwrite, before if _decides(before) == _decides(note) else note)
+    unmade = check_output(output, names, overwrite, before if decides(before) == decides(note) else note)
     if overwrite:
         return cases
     rows = complete_scans(output / QUALITY, ways)
@@ -108,8 +110,8 @@ def pending(
     return [c for c in cases if c not in kept or c in changed]
 
 
-def _decides(note: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a note, what decides the masks of all scans: what files held and not where they lie."""
+def decides(note: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a note of :func:`depends_on`, what decides the masks of all scans: what files held and not where they lie."""
     own = {key: value for key, value in note.items() if key not in (_QUERIES, *_FILES, *_OF_SCANS)}
     own["settings"] = {key: value for key, value in note.get("settings", {}).items() if key not in _HARMLESS}
     given = {key: bool(note.get(key)) for key in _FILES} | {"prnet": bool(note.get("settings", {}).get("prnet"))}
@@ -134,10 +136,16 @@ def _changed(output: Path, before: Mapping[str, Any], note: Mapping[str, Any], k
     return changed
 
 
+def read_report(file: Path) -> dict[str, Any]:
+    """What a report says; empty where there is none."""
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none, or of something else: refused as any file there
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
 def _finished(output: Path) -> dict[str, Any]:
     """What the report of a finished folder says that its masks depend on; empty where there is none."""
-    try:
-        known = json.loads((output / "report.json").read_text(encoding="utf-8"))["inputs"]
-    except (OSError, ValueError, KeyError, TypeError):  # none, or of something else: refused as any file there
-        return {}
+    known = read_report(output / REPORT).get("inputs")
     return known if isinstance(known, dict) else {}

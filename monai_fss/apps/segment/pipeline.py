@@ -6,19 +6,24 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monai_fss.apps.cluster.dask_run import on_cluster
+from monai_fss.apps.cluster.worker import Job
 from monai_fss.apps.memory import warn_memory
 from monai_fss.apps.methods.bundles import config_keys
 from monai_fss.apps.methods.ct_window import guessed_window
 from monai_fss.apps.methods.inference import inference_parser, trained_settings
 from monai_fss.apps.methods.method import Method
+from monai_fss.apps.parts.part import WHOLE, Part
 from monai_fss.apps.segment.dicom import dicom_problems, write_dicom_masks
-from monai_fss.apps.segment.folder import check_inputs_stay, depends_on, pending
+from monai_fss.apps.segment.folder import REPORT, check_inputs_stay, depends_on, pending
 from monai_fss.apps.segment.options import check_labels, prnet_problems
+from monai_fss.apps.segment.parts import begin, check_others, join_if_done, part_note, pending_part
 from monai_fss.apps.versions import versions
 from monai_fss.data import (
     InputWarning,
@@ -28,20 +33,19 @@ from monai_fss.data import (
     load_model,
     look_at_inputs,
     modality_of,
-    natural_key,
     query_items,
     reading_once,
-    remove_stale,
     start_run,
     write_json,
 )
 from monai_fss.data.checks.queries import LABEL_MAP
+from monai_fss.data.files.output import RUN_FILE
+from monai_fss.data.scan_table import ScanTable
 from monai_fss.engines import FailedScans
 from monai_fss.engines.scan_by_scan import reason_of
 from monai_fss.engines.setting_checks import setting_problems
 from monai_fss.engines.workflows import parser_values
-from monai_fss.handlers.scan_table import ScanTable, scan_spans
-from monai_fss.handlers.segment_report import QUALITY, QUALITY_COLUMNS, forget_scans
+from monai_fss.handlers.segment_report import ALL_COLUMNS, QUALITY, QUALITY_COLUMNS, forget_scans
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -60,11 +64,15 @@ class Segmented:
         cases: names of the scans segmented now.
         failed: name of each scan that could not be, to the reason.
         errors: name to the exception, of those that failed on the way.
+        table: name of the table that they are in.
+        joined: whether the scans of all parts are done and in one table.
     """
 
     cases: list[str]
     failed: dict[str, str] = field(default_factory=dict)
     errors: dict[str, Exception] = field(default_factory=dict)
+    table: str = QUALITY
+    joined: bool = True
 
 
 @reading_once(0)  # scan after scan: none is kept
@@ -79,6 +87,8 @@ def segment(
     overwrite: bool = False,
     settings: dict[str, Any] | None = None,
     mask_format: str = "nifti",
+    part: Part = WHOLE,
+    dask: str | None = None,
 ) -> Segmented:
     """Segment a folder of scans by one or several labelled ones.
 
@@ -101,6 +111,9 @@ def segment(
             of the support's dataset.json unless they are given. ``prnet`` is a file of PRNet's networks, by whose
             features every mask is compared with the labelled one (a column more in ``quality.csv``).
         mask_format: "nifti"; "dicom-seg" (``<case>.dcm``, scans must be DICOM series) or "both".
+        part: of the sorted list of scans, those that this process does; others do the rest, see :mod:`.parts`.
+            Default: all.
+        dask: cluster that does it, see :mod:`monai_fss.apps.cluster.dask_run`. Default: this process.
 
     Returns:
         which scans were segmented now, and which could not be.
@@ -119,44 +132,45 @@ def segment(
     settings = {**_names(pairs[1]), **(settings or {})}
     trained = trained_settings(model, method) if model else {}
     supported = method.needs_support
-    inputs = look_at_inputs(*pairs, labels, images, supported)
+    inputs = look_at_inputs(*pairs, labels, images, supported, part.slice)
     refused = inputs.problems + prnet_problems(settings.get("prnet"))
     _refuse(inputs.all_problems + refused[len(inputs.problems) :] if refused else [])
     if not model and "window" not in settings:
         settings |= guessed_window(inputs.supports[0], modality_of(pairs[1]))
     parser = inference_parser(method, trained, settings, model or method.bundle)
     check_labels(labels, parser, model, supported)
-    queries, unusable = _usable(inputs, mask_format)
-    check_inputs_stay([*inputs.listed.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), list(inputs.listed))
+    queries, unusable = _usable(inputs, mask_format, part)
+    own = dict(part.of(list(inputs.listed.items())))
+    check_inputs_stay([*own.values(), *map(Path, (*pairs[0], *pairs[1]))], Path(output), list(own))
     run_note = depends_on(method.bundle, model, *pairs, labels, settings, queries)
     ending = "dcm" if mask_format == "dicom-seg" else "nii.gz"
     wanted = parser["quality"], parser["overlays"]
     ways = len(inputs.values if supported else parser["values"])
-    todo = pending(Path(output), list(queries), overwrite, run_note, *wanted, ending, bool(unusable), ways)
+    output = Path(output)
+    check_others(output, part, overwrite)
+    if part.whole:
+        todo = pending(output, list(queries), overwrite, run_note, *wanted, ending, bool(unusable), ways)
+    else:
+        todo = pending_part(output, part, list(queries), overwrite, run_note, parser["overlays"], ending, ways)
     _warn_memory(method, parser, inputs, todo, ways)
-    given: dict[str, Any] = {"support_image": pairs[0], "support_label": pairs[1]} if supported else {}
-    given["labels"] = labels
-    given["items"] = query_items({case: queries[case] for case in todo})
-    given["output_dir"] = output
-    # From here on nothing is set: the parser would build everything anew, and the network without its weights.
-    parser.update(parser_values(given))
-    if model:
-        load_model(model, parser.get_parsed_content("network_def"))
-    remove_stale(output)
-    endings = ("nii.gz",) if mask_format == "nifti" else ("nii.gz", "dcm")
-    start_run(output, run_note, [f"{case}.{ending}" for case in todo for ending in endings])
-    table = ScanTable(Path(output) / QUALITY, QUALITY_COLUMNS)
-    table.forget(todo)
-    errors = _run(parser) if todo else {}
-    forget_scans(output, [*errors, *(unusable if overwrite else ())])
-    table.arrange(sorted(scan_spans(table.path)[1], key=natural_key))
+    given = _given(parser, pairs if supported else None, labels, {case: queries[case] for case in todo}, output, part)
+    job = Job(method.bundle, model and str(model), trained, settings, given)
+    with on_cluster(dask, job) if dask and todo else _here(parser, job) as run:
+        begin(output, part, overwrite)
+        endings = ("nii.gz",) if mask_format == "nifti" else ("nii.gz", "dcm")
+        start_run(output, run_note, [f"{case}.{ending}" for case in todo for ending in endings], part.file(RUN_FILE))
+        table = ScanTable(output / part.file(QUALITY), ALL_COLUMNS if settings.get("prnet") else QUALITY_COLUMNS)
+        table.forget(todo)
+        errors = run(table) if todo else {}
+    forget_scans(output, [*errors, *(unusable if overwrite else ())], table.path.name)
+    table.arrange()
     done = [case for case in todo if case not in errors]
     if mask_format != "nifti":
         written = {case: path for case, path in queries.items() if case not in errors}
-        write_dicom_masks(output, written, again=done, algorithm=method.bundle, keep_nifti=mask_format == "both")
+        write_dicom_masks(output, written, done, method.bundle, mask_format == "both", table.path.name)
     reasons = {case: " ".join(problems) for case, problems in unusable.items()}
     reasons |= {case: f"{queries[case]}: {reason_of(error)}" for case, error in errors.items()}
-    report: dict[str, Any] = {
+    report: dict[str, Any] = part_note(part, inputs.listed) | {
         "inputs": {"images": str(images), "cases": list(queries), **run_note},
         "versions": versions(),
         "device": str(parser.get_parsed_content("device")),
@@ -166,22 +180,39 @@ def segment(
         "seconds": round(time.time() - start, 2),
         "settings": {**trained, **settings},
     }
-    write_json(Path(output) / "report.json", report)
-    finish_run(output)
-    return Segmented(done, reasons, dict(errors))
+    write_json(output / part.file(REPORT), report)
+    finish_run(output, part.file(RUN_FILE))
+    joined = part.whole or join_if_done(output, part.count)
+    return Segmented(done, reasons, dict(errors), QUALITY if joined else table.path.name, joined)
 
 
-def _usable(inputs: Inputs, mask_format: str) -> tuple[dict[str, Path], dict[str, list[str]]]:
+def _given(
+    parser: ConfigParser,
+    pairs: tuple[list[str], list[str]] | None,
+    labels: Sequence[int] | None,
+    scans: Mapping[str, Path],
+    output: Path,
+    part: Part,
+) -> dict[str, Any]:
+    """What is set in the configuration of one run: scans, labelled scans, and where what is written."""
+    targets = [handler["_target_"] for handler in parser.config["handlers"]]
+    report = next(place for place, target in enumerate(targets) if target.endswith("SegmentReport"))
+    given: dict[str, Any] = {"labels": labels, "items": query_items(scans), "output_dir": str(output)}
+    given[f"handlers::{report}::table"] = part.file(QUALITY)
+    return given | ({"support_image": pairs[0], "support_label": pairs[1]} if pairs else {})
+
+
+def _usable(inputs: Inputs, mask_format: str, part: Part) -> tuple[dict[str, Path], dict[str, list[str]]]:
     """The scans that can be segmented, and why others cannot.
 
     Raises:
-        ScanError: none can.
+        ScanError: none can; of a part, others may.
     """
     queries = {case: scan.path for case, scan in inputs.queries.items()}
     unusable = inputs.unusable | (dicom_problems(queries) if mask_format != "nifti" else {})
     queries = {case: path for case, path in queries.items() if case not in unusable}
     maps = [f"{scan.path}: {LABEL_MAP}" for scan in inputs.label_maps if scan.path not in queries.values()]
-    if not queries:
+    if not queries and part.whole:
         problems = [problem for own in unusable.values() for problem in own]
         _refuse([*dict.fromkeys(problems), *(f"{text}. Give the folder of the scans." for text in maps)])
     for text in maps:
@@ -189,13 +220,22 @@ def _usable(inputs: Inputs, mask_format: str) -> tuple[dict[str, Path], dict[str
     return queries, unusable
 
 
-def _run(parser: ConfigParser) -> Mapping[str, Exception]:
-    """Segment; the scans that failed, and how."""
-    try:
-        parser.get_parsed_content("evaluator").run()
-    except FailedScans as failed:
-        return failed.errors
-    return {}
+@contextmanager
+def _here(parser: ConfigParser, job: Job) -> Iterator[Callable[[ScanTable], Mapping[str, Exception]]]:
+    """What segments the scans in this process; it returns those that failed, and how."""
+    # From here on nothing is set: the parser would build everything anew, and the network without its weights.
+    parser.update(parser_values(job.given))
+    if job.model:
+        load_model(job.model, parser.get_parsed_content("network_def"))
+
+    def run(_: ScanTable) -> Mapping[str, Exception]:
+        try:
+            parser.get_parsed_content("evaluator").run()
+        except FailedScans as failed:
+            return failed.errors
+        return {}
+
+    yield run
 
 
 def _warn_memory(method: Method, parser: ConfigParser, inputs: Inputs, todo: Sequence[str], ways: int) -> None:

@@ -64,6 +64,7 @@ def look_at_inputs(
     labels: Sequence[int] | None,
     images: str | Path,
     supported: bool = True,
+    part: slice = slice(None),
 ) -> Inputs:
     """Read and judge the support scans and the scans to segment, each once; no bad scan to segment stops the others.
 
@@ -72,6 +73,7 @@ def look_at_inputs(
         labels: label values wanted, None for all.
         images: folder of the scans to segment, or one scan.
         supported: whether labelled scans are needed. If not, they are not looked at.
+        part: of the sorted list of scans, those that are looked at. Default: all.
     """
     found = Inputs()
     try:
@@ -88,7 +90,7 @@ def look_at_inputs(
         except ScanError as error:
             found.problems += error.problems
     found.values = sorted(values if labels is None else labels)
-    judged = judge_queries(queries, found.supports)
+    judged = judge_queries(dict(list(queries.items())[part]), found.supports)
     found.queries, found.unusable = judged.scans, judged.unusable
     found.label_maps = list(judged.label_maps.values())
     if len(queries) == 1:  # given by itself, it is meant
