@@ -15,12 +15,12 @@ from monai_fss.apps.evaluate.fold import FoldTrial
 from monai_fss.apps.evaluate.plan import Plan, make_plan
 from monai_fss.apps.evaluate.untrained import starting_weights
 from monai_fss.apps.memory import reading_each_file_once, warn_memory
-from monai_fss.apps.parts.evaluated import Block, check_part, is_done, join, own_pieces, part_note, write_part
+from monai_fss.apps.parts.evaluated import Block, check_part, is_done, join_if_done, own_pieces, part_note, write_part
 from monai_fss.apps.parts.part import WHOLE, Part
 from monai_fss.apps.versions import versions
-from monai_fss.data import FoldItems, check_output
+from monai_fss.data import FoldItems
 from monai_fss.results.entries import Results
-from monai_fss.results.files import RESULT_FILES, write_results
+from monai_fss.results.files import write_results
 
 __all__ = ["REGISTRATIONS", "evaluate"]
 
@@ -70,15 +70,12 @@ def evaluate(
     check_evaluation(evaluation)
     check_budget(evaluation, budget)
     output = Path(output)
-    if part.whole:
-        check_output(output, RESULT_FILES, overwrite)
-    else:
-        check_part(evaluation, budget)
+    check_part(evaluation, budget, output, part, overwrite)
     plan = make_plan(evaluation)
     kept = Path(models or output / "models")
     note = {} if part.whole else part_note(evaluation, plan, budget)
     if not part.whole and not overwrite and is_done(output, part, note):
-        return join(output, part.count)
+        return join_if_done(output, part.count)
     _warn_memory(evaluation, plan)
     evaluation = within_budget(evaluation, budget, kept)
     check_models(evaluation, plan, kept)
@@ -86,7 +83,7 @@ def evaluate(
     settings = _settings(evaluation, plan, notes)
     if not part.whole:
         write_part(output, part, note, settings, blocks, evaluation.spread)
-        return join(output, part.count)
+        return join_if_done(output, part.count)
     results = Results(settings, [entry for block in blocks for entry in block.entries])
     write_results(output, results, evaluation.spread)
     draw(results, [curve for block in blocks for curve in block.curves], output, evaluation.spread)

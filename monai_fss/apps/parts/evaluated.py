@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,8 +22,8 @@ from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.evaluate.plan import Plan
 from monai_fss.apps.evaluate.resume import evaluated_contents, what_is_asked
-from monai_fss.apps.parts.part import Part
-from monai_fss.data import Fold, write_json
+from monai_fss.apps.parts.part import Part, parts_in
+from monai_fss.data import Fold, InputWarning, check_output, write_json
 from monai_fss.digests import changes
 from monai_fss.results.entries import Entry, Results
 from monai_fss.results.files import RESULT_FILES, entry_of, entry_row, write_results
@@ -32,6 +33,7 @@ __all__ = [
     "check_part",
     "is_done",
     "join",
+    "join_if_done",
     "own_pieces",
     "part_note",
     "unfinished_parts",
@@ -63,12 +65,17 @@ class Block:
     curves: list[Curve]
 
 
-def check_part(evaluation: Evaluation, budget: str | None) -> None:
-    """Refuse what parts would do differently from one another.
+def check_part(evaluation: Evaluation, budget: str | None, output: Path, part: Part, overwrite: bool) -> None:
+    """Refuse what parts would do differently from one another, and a folder with results that are not theirs.
 
     Raises:
         UsageError: a budget in minutes, which each would measure for itself.
+        ScanError: the folder has results, and no parts of this number that they were joined of.
     """
+    if part.whole or not any(name == RESULTS and own.count == part.count for name, own, _ in parts_in(output)):
+        check_output(output, RESULT_FILES, overwrite)
+    if part.whole:
+        return
     if evaluation.method.is_trained and budget is not None and not budget.isdecimal():
         raise UsageError(f"--budget {budget}: would be other steps in each part. Give steps, such as --budget 800.")
 
@@ -185,6 +192,19 @@ def join(output: Path, count: int) -> Results | None:
     write_results(output, results, found[0]["spread"])
     draw(results, curves, output, found[0]["spread"])
     return results
+
+
+def join_if_done(output: Path, count: int) -> Results | None:
+    """:func:`join`, at the end of a part.
+
+    Warns:
+        InputWarning: it cannot be, such as where other parts are to be overwritten yet.
+    """
+    try:
+        return join(output, count)
+    except UsageError as error:
+        warnings.warn(f"not joined: {error}", InputWarning, stacklevel=2)
+        return None
 
 
 def _entries(blocks: Sequence[Mapping[str, Any]]) -> list[Entry]:

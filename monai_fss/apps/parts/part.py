@@ -39,13 +39,13 @@ class Part:
         return self.count == 1
 
     @property
-    def slice(self) -> slice:
+    def as_slice(self) -> slice:
         """Of the sorted list."""
         return slice(self.number, None, self.count)
 
     def of(self, things: Sequence[T]) -> list[T]:
         """Those that are its own."""
-        return list(things)[self.slice]
+        return list(things)[self.as_slice]
 
     def file(self, name: str) -> str:
         """Name of its own file: ``quality.csv`` is ``quality.part_0_of_3.csv``."""

@@ -132,7 +132,7 @@ def segment(
     settings = {**_names(pairs[1]), **(settings or {})}
     trained = trained_settings(model, method) if model else {}
     supported = method.needs_support
-    inputs = look_at_inputs(*pairs, labels, images, supported, part.slice)
+    inputs = look_at_inputs(*pairs, labels, images, supported, part.as_slice)
     refused = inputs.problems + prnet_problems(settings.get("prnet"))
     _refuse(inputs.all_problems + refused[len(inputs.problems) :] if refused else [])
     if not model and "window" not in settings:
@@ -154,7 +154,7 @@ def segment(
         todo = pending_part(output, part, list(queries), overwrite, run_note, parser["overlays"], ending, ways)
     _warn_memory(method, parser, inputs, todo, ways)
     given = _given(parser, pairs if supported else None, labels, {case: queries[case] for case in todo}, output, part)
-    job = Job(method.bundle, model and str(model), trained, settings, given)
+    job = Job(method.bundle, None if model is None else str(model), trained, settings, given)
     with on_cluster(dask, job) if dask and todo else _here(parser, job) as run:
         begin(output, part, overwrite)
         endings = ("nii.gz",) if mask_format == "nifti" else ("nii.gz", "dcm")

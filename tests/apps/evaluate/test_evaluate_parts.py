@@ -65,6 +65,7 @@ def test_folds_of_a_network(phantom_set: Path, trained: Path, tmp_path: Path) ->
     assert main([*words, "--output", str(tmp_path / "one")]) == 0
     in_parts(words, tmp_path / "parts", 2)
     alike(tmp_path / "one", tmp_path / "parts")
+    assert main([*words, "--output", str(tmp_path / "one"), "--num-parts", "2", "--part-id", "0"]) == 2, "not of parts"
     assert (tmp_path / "one" / "dice.png").exists() == (tmp_path / "parts" / "dice.png").exists()
 
 
