@@ -107,7 +107,7 @@ class FoldTrial:
     def _given(self) -> dict[str, Any]:
         """Settings of the evaluation: those of ``segment``, and what it is scored by."""
         one, files = self.evaluation, self.files
-        given = {
+        given: dict[str, Any] = {
             "items": files.items,
             "names": self.names,
             "labels": list(self.names),

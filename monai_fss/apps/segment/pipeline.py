@@ -195,7 +195,7 @@ def _given(
     part: Part,
 ) -> dict[str, Any]:
     """What is set in the configuration of one run: scans, labelled scans, and where what is written."""
-    targets = [handler["_target_"] for handler in parser.config["handlers"]]
+    targets = [handler["_target_"] for handler in parser["handlers"]]
     report = next(place for place, target in enumerate(targets) if target.endswith("SegmentReport"))
     given: dict[str, Any] = {"labels": labels, "items": query_items(scans), "output_dir": str(output)}
     given[f"handlers::{report}::table"] = part.file(QUALITY)
