@@ -87,17 +87,18 @@ def read_rows(path: Path, default: Collection[str] = ()) -> Iterator[dict[str, s
             yield dict.fromkeys(default, "") | dict(zip(columns, cells, strict=True))
 
 
-def complete_scans(path: Path, rows: int = 1) -> set[str]:
-    """The scans of a table that have as many rows as all have: one has fewer where its writer was stopped.
+def complete_scans(path: Path, rows: int | None = None) -> set[str]:
+    """The scans of a table that have all of their rows: one has fewer where its writer was stopped.
 
     Args:
         path: the file.
-        rows: of a scan, by which it is judged where it is the only one. Default: it is complete.
+        rows: of a scan; of several scans, none of which has so many, the most that one has is enough. Default: that.
     """
     with TableReader(path) as table:
         counts = {case: places[-1][2] for case, places in table.spans.items()}
-    most = max(counts.values()) if len(counts) > 1 else rows
-    return {case for case, count in counts.items() if count >= most}
+    most = max(counts.values(), default=0)
+    needed = most if rows is None else min(rows, most) if len(counts) > 1 else rows
+    return {case for case, count in counts.items() if count >= needed}
 
 
 class ScanTable:
