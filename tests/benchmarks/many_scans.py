@@ -115,13 +115,14 @@ def main() -> int:
     count, masks = arguments.scans, arguments.folder / "masks"
     kinds = {"mask": "*.nii.gz", "picture": "overlays/*.png", "rows": "quality.csv", "cache": "cache/*.pt"}
     sizes = ", ".join(f"{name} {bytes_of(masks, pattern) / count / 1000:.1f} kB" for name, pattern in kinds.items())
-    early, late = peaks[count // 10 - 1], peaks[-1]
+    early, late = peaks[max(0, count // 10 - 1)], peaks[-1]
     own = (cpu - spent["method"]) / count
     parts = {**spent, "all else": cpu - sum(spent.values())}
     told = ", ".join(f"{kind} {total / count:.3f}" for kind, total in parts.items())
     print(f"{count} scans, besides the registration: {cpu / count:.3f} CPU s a scan ({told}), {seconds / count:.3f} s")
     print(f"a scan: {sizes}")
-    print(f"peak memory: {early:.0f} MB after {count // 10} scans, {late:.0f} MB after {count}")
+    steps = [count * share // 20 for share in (1, 2, 5, 10, 15, 20) if count * share >= 20]
+    print("peak memory, MB: " + ", ".join(f"{peaks[step - 1]:.0f} after {step}" for step in steps))
     return int(own > SECONDS or late > GROWTH * early)
 
 
