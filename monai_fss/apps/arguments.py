@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Collection
 from typing import Any
 
 from monai_fss.apps.errors import UsageError
 
-__all__ = ["add_bundle_arguments", "case_names", "label_values", "support_slices"]
+__all__ = ["add_bundle_arguments", "case_names", "gigabytes", "label_values", "support_slices"]
+
+_UNITS = {"MB": 1e-3, "GB": 1.0, "TB": 1e3}
 
 
 class _Several(argparse.Action):
@@ -92,6 +95,20 @@ def support_slices(text: str) -> int | str:
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise UsageError(f"--support-slices {text}: is not understood. Give middle, all, or a number of at least 1.")
+
+
+def gigabytes(text: str, option: str) -> float:
+    """The value of an option such as ``--cache-size 20GB``, in GB; 0 needs no unit.
+
+    Raises:
+        UsageError: it is no such size.
+    """
+    number, unit = text.strip()[:-2], text.strip()[-2:].upper()
+    if text.strip() == "0":
+        return 0.0
+    if unit not in _UNITS or not re.fullmatch(r"\d+(\.\d+)?", number.strip()):
+        raise UsageError(f"{option} {text}: is not a size. Write it as 500MB, 20GB or 1.5TB, or 0 for none.")
+    return float(number) * _UNITS[unit]
 
 
 def label_values(text: str | None, option: str = "--labels") -> list[int] | None:

@@ -30,6 +30,7 @@ COMMANDS = {
     "segment": ("monai_fss.apps.segment.command", "segment a folder of scans by one labelled scan"),
     "review": ("monai_fss.apps.review.command", "write a page to look through the masks of a folder, and read it back"),
     "correct": ("monai_fss.apps.correct.command", "take edited masks for labels, and do again the scans that may gain"),
+    "merge": ("monai_fss.apps.parts.merge", "join the tables of a command that was run in parts (--num-parts)"),
     "explain": ("monai_fss.apps.explain", "show where in the labelled scan a method looks for a voxel"),
     "evaluate": ("monai_fss.apps.evaluate.command", "score methods on a labelled data set, fold by fold"),
     "compare": ("monai_fss.apps.compare_command", "test whether one evaluation is better than another"),

@@ -9,7 +9,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +19,15 @@ from monai_fss.apps.correct.advice import advice_text, suggested
 from monai_fss.apps.correct.folder import SegmentedFolder, is_segmented
 from monai_fss.apps.distances import known_signature, scaled_scan, scan_distances
 from monai_fss.apps.errors import UsageError
-from monai_fss.data import Case, DatasetFolder, check_output, natural_key, write_text_atomic
+from monai_fss.apps.parts.part import Part, add_part_arguments, given_part
+from monai_fss.apps.parts.suggested import shared_signatures
+from monai_fss.data import Case, DatasetFolder, ScanError, check_output, natural_key, write_text_atomic
 from monai_fss.results.markdown import markdown_table
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
+    from monai.data import MetaTensor
 
     from monai_fss.data import ContentCache
 
@@ -73,11 +77,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, metavar="N", help="how many scans to suggest (default: rank all)")
     parser.add_argument("--output", metavar="FILE.csv", help="write the table to this file too")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE.csv if it exists")
+    add_part_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    file = Path(args.output) if args.output else None
+    file, part = Path(args.output) if args.output else None, given_part(args)
+    if not part.whole and file is None:
+        raise UsageError(f"--num-parts {part.count}: needs --output FILE.csv, beside which the parts keep their work.")
     if file is not None:
         check_output(file.parent, [file.name], overwrite=args.overwrite)
     if is_segmented(args.data):
@@ -85,8 +92,13 @@ def run(args: argparse.Namespace) -> int:
     data = DatasetFolder.read(args.data)
     labelled = case_names(args.labelled or "", data.cases)
     _check(data, labelled, args.count)
-    data.check()
-    rows = suggest(data, labelled, args.count)
+    names = part.of(sorted(data.cases, key=natural_key))
+    replace(data, cases={name: data.cases[name] for name in names}).check()
+    distances = _part_of_distances(data, part, file) if file and not part.whole else None
+    if distances is None and not part.whole:
+        print(f"{part}: done; the last one to finish writes {file}")
+        return 0
+    rows = suggest(data, labelled, args.count) if distances is None else _ranked(data, distances, labelled, args.count)
     print(f"{data.name}{f' ({data.modality})' if data.modality else ''}: {data.root}\n")
     print(_format(rows, labelled))
     _write(file, COLUMNS, [row.cells() for row in rows])
@@ -124,7 +136,10 @@ def _write(file: Path | None, columns: Sequence[str], rows: Sequence[Sequence[st
 
 
 def suggest(
-    data: DatasetFolder, labelled: Sequence[str] = (), count: int | None = None, cache: ContentCache | None = None
+    data: DatasetFolder,
+    labelled: Sequence[str] = (),
+    count: int | None = None,
+    cache: ContentCache | None = None,
 ) -> list[Suggestion]:
     """
     Rank the scans of a data set for labelling.
@@ -146,10 +161,17 @@ def suggest(
     Raises:
         ScanError: a scan cannot be registered.
     """
+    return _ranked(data, _distances(_in_order(data), data.modality, cache), labelled, count)
+
+
+def _in_order(data: DatasetFolder) -> list[Case]:
+    return [data.cases[name] for name in sorted(data.cases, key=natural_key)]
+
+
+def _ranked(data: DatasetFolder, distances: np.ndarray, labelled: Sequence[str], count: int | None) -> list[Suggestion]:
     from monai_fss.metrics import farthest_first
 
-    names = sorted(data.cases, key=natural_key)
-    distances = _distances([data.cases[name] for name in names], data.modality, cache)
+    names = [case.name for case in _in_order(data)]
     chosen = [names.index(name) for name in labelled]
     others = distances.sum(1) / max(len(names) - 1, 1)
     return [
@@ -183,6 +205,37 @@ def _check(data: DatasetFolder, labelled: Sequence[str], count: int | None) -> N
 
 def _distances(cases: Sequence[Case], modality: str, cache: ContentCache | None) -> np.ndarray:
     return scan_distances({case.name: case.image for case in cases}, modality, cache)
+
+
+def _signature(
+    reference: MetaTensor, image: MetaTensor | None, case: Case, centre: Case, cache: ContentCache | None
+) -> torch.Tensor:
+    from monai_fss.registration.body import RegistrationError
+
+    try:
+        return known_signature(reference, image, cache)
+    except RegistrationError as error:
+        raise ScanError(
+            f"{case.image}: cannot be registered to {centre.image} ({str(error).rstrip('.')}). "
+            "Leave it out of 'cases' in dataset.json, or put scans of different parts of the body in folders apart."
+        ) from error
+
+
+def _part_of_distances(data: DatasetFolder, part: Part, file: Path) -> np.ndarray | None:
+    """Distances of all scans, of which this part has registered its own; None where others have not done theirs."""
+    from monai_fss.data import ContentCache
+    from monai_fss.registration.scan_distances import pairwise_distances, thumbnail
+
+    cache = ContentCache(file.with_name(f"{file.stem}.parts"))
+    found = shared_signatures(
+        _in_order(data),
+        part,
+        cache,
+        lambda path: thumbnail(scaled_scan(path, data.modality)),
+        lambda reference, image, case, centre: _signature(reference, image, case, centre, cache),
+        data.modality,
+    )
+    return None if found is None else pairwise_distances(found)
 
 
 def _format(rows: Sequence[Suggestion], labelled: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ from monai_fss.data.dataset_json import label_names, modality_of
 from monai_fss.data.files.atomic import atomic_path, remove_stale, write_json, write_text_atomic
 from monai_fss.data.files.dicom_codes import CodedName, coded_name
 from monai_fss.data.files.dicom_seg import dicom_seg_problems, write_dicom_seg
-from monai_fss.data.files.output import check_output, finish_run, start_run, unfinished_run
+from monai_fss.data.files.output import check_output, finish_run, part_name, start_run, unfinished_run
 from monai_fss.data.fold_items import FoldItems, fold_items
 from monai_fss.data.items import (
     case_item,
@@ -59,7 +59,15 @@ from monai_fss.data.reading.once import reading_once
 from monai_fss.data.reading.scans import Label, Scan, check_label, check_scan, check_support
 from monai_fss.data.reading.volume import read_scan
 from monai_fss.data.reading.voxels import count_values
-from monai_fss.data.scribbles import class_names, drawn_pieces, is_written, pseudo_items, scribble_item, scribble_values
+from monai_fss.data.scribbles import (
+    class_names,
+    drawn_pieces,
+    is_written,
+    pseudo_items,
+    scribble_item,
+    scribble_values,
+    unwritten_items,
+)
 from monai_fss.data.segments.bids import bids_cases, bids_places, write_bids_files, write_bids_sidecars
 from monai_fss.data.segments.found import segments_in
 from monai_fss.data.segments.label_tables import ctbl_text, snap_text, tsv_text
@@ -75,7 +83,7 @@ if TYPE_CHECKING:
     from monai_fss.data.episodes.series import EpisodeDataset, EpisodeLoader, EpisodeSampler, episode_indices
     from monai_fss.data.episodes.supervoxels import PreparedScans, SupervoxelEpisodes
     from monai_fss.data.episodes.weighted import WeightedClassEpisodes
-    from monai_fss.data.files.cache import ContentCache
+    from monai_fss.data.files.cache import ContentCache, content_cache
     from monai_fss.data.files.models import latest_checkpoint, load_model, read_model, restore, save_best, save_model
     from monai_fss.data.files.organ_maps import organ_items, read_organ_maps, save_organ_maps
     from monai_fss.data.files.propagation_file import load_propagation, read_propagation, save_propagation
@@ -146,6 +154,7 @@ __all__ = [
     "check_training",
     "class_names",
     "coded_name",
+    "content_cache",
     "count_values",
     "ctbl_text",
     "dicom_seg_problems",
@@ -172,6 +181,7 @@ __all__ = [
     "organ_colours",
     "organ_items",
     "pair_items",
+    "part_name",
     "phantom",
     "prepare_btcv",
     "prepare_chaos",
@@ -210,6 +220,7 @@ __all__ = [
     "training_problems",
     "tsv_text",
     "unfinished_run",
+    "unwritten_items",
     "validation_items",
     "verbatim",
     "whole_body_phantom",
@@ -229,6 +240,7 @@ _LATER = {
     "AtomicNibabelWriter": "monai_fss.data.files.writer",
     "CaseLayout": "monai_fss.data.files.writer",
     "ContentCache": "monai_fss.data.files.cache",
+    "content_cache": "monai_fss.data.files.cache",
     "EpisodeDataset": "monai_fss.data.episodes.series",
     "EpisodeLoader": "monai_fss.data.episodes.series",
     "EpisodeSampler": "monai_fss.data.episodes.series",

@@ -12,15 +12,26 @@ from typing import Any
 
 from monai_fss.data.cases import case_name
 from monai_fss.data.dataset import DatasetFolder, chosen_cases
+from monai_fss.data.files.output import part_name
 from monai_fss.data.items import scan_item
 from monai_fss.data.problems import InputWarning, ScanError
 from monai_fss.data.reading.scans import check_label
 from monai_fss.data.reading.volume import read_scan
 from monai_fss.data.reading.voxels import count_values
+from monai_fss.data.scan_table import complete_scans
 
-__all__ = ["class_names", "drawn_pieces", "is_written", "pseudo_items", "scribble_item", "scribble_values"]
+__all__ = [
+    "class_names",
+    "drawn_pieces",
+    "is_written",
+    "pseudo_items",
+    "scribble_item",
+    "scribble_values",
+    "unwritten_items",
+]
 
 
+PROPAGATED = "propagation.csv"
 SIMULATED = 255
 """Label value of the background in simulated scribbles."""
 
@@ -88,11 +99,23 @@ def class_names(folder: str | Path, values: Sequence[int]) -> list[str]:
 
 def is_written(image: str | Path, folder: str | Path) -> bool:
     """Whether ``folder`` holds the pseudo-mask of a scan, and its rows in ``propagation.csv``."""
-    name, table = case_name(image), Path(folder) / "propagation.csv"
-    if not (Path(folder) / f"{name}.nii.gz").is_file() or not table.is_file():
-        return False
-    with table.open(encoding="utf-8", newline="") as stream:
-        return any(row["case"] == name for row in csv.DictReader(stream))
+    return not unwritten_items([{"image": str(image)}], folder)
+
+
+def unwritten_items(
+    items: Sequence[dict[str, Any]], folder: str | Path, number: int = 0, count: int = 1
+) -> list[dict[str, Any]]:
+    """Of scans, those whose pseudo-masks are still to be made.
+
+    Args:
+        items: of all scans, with ``image``.
+        folder: of the pseudo-masks, with their tables.
+        number, count: of which it takes every ``count``-th, from ``number`` on: other processes do the others.
+    """
+    tables = {PROPAGATED, part_name(PROPAGATED, number, count)}
+    done = {case for table in tables for case in complete_scans(Path(folder) / table)}
+    masks = {path.name.removesuffix(".nii.gz") for path in Path(folder).glob("*.nii.gz")}
+    return [item for item in items[number::count] if case_name(item["image"]) not in done & masks]
 
 
 def drawn_pieces(pseudo: str | Path, case: str, values: Sequence[int]) -> list[int]:

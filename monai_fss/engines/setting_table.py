@@ -39,6 +39,7 @@ GRID = Either([MM, _three(MM)])  # one voxel size for all axes, or one for each
 _RUN: dict[str, Range] = {
     "amp": SWITCH,
     "batch_size": COUNT,
+    "cache_gb": _or_null(NOT_NEGATIVE),
     "cache_num": COUNT_OR_NONE,
     "deterministic": SWITCH,
     "epoch_length": COUNT,
@@ -127,6 +128,8 @@ _PRNET: dict[str, Range] = {
     "localisation::starts": COUNT,
     "lr_epochs": _or_null(COUNT),
     "margin": NOT_NEGATIVE,
+    "num_parts": COUNT,
+    "part_id": COUNT_OR_NONE,
     "patches": Number(least=2, whole=True),
     "points": COUNT,
     "pretrain_batch_size": COUNT,

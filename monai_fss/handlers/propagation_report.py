@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +14,8 @@ import numpy as np
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 
-from monai_fss.data import InputWarning, atomic_path, case_name, write_text_atomic
+from monai_fss.data import InputWarning, atomic_path, case_name
+from monai_fss.data.scan_table import ScanTable
 from monai_fss.inferers import LocatedPoints, ScribblePropagation, found_in
 from monai_fss.visualize import propagation_panels, to_png
 
@@ -36,6 +35,7 @@ class PropagationReport:
         output_dir: folder of the pseudo-masks.
         support: scan with the scribbles, preprocessed, (C, H, W, D). Default: no pictures are drawn.
         names: label value to name, for the pictures. Default: ``label_<value>``.
+        table: name of the table.
 
     Warns:
         InputWarning: no point of a class was kept in a scan.
@@ -47,11 +47,13 @@ class PropagationReport:
         output_dir: str | Path,
         support: MetaTensor | None = None,
         names: Mapping[int, str] | None = None,
+        table: str = "propagation.csv",
     ) -> None:
         self.inferer = inferer
         self.output_dir = Path(output_dir)
         self.support = support
         self.names = dict(names or {})
+        self.rows = ScanTable(self.output_dir / table, PROPAGATION_COLUMNS)
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
@@ -96,19 +98,13 @@ class PropagationReport:
         found = _located(output)
         mask = np.asarray(output["pred"][0])
         ml = abs(float(np.linalg.det(np.asarray(output["pred"].affine)[:3, :3]))) / 1000
-        file = self.output_dir / "propagation.csv"
-        known = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")))) if file.exists() else []
-        rows = [row for row in known if row["case"] != case]
+        rows = []
         for value in np.unique(found.values).tolist():
             similarity = found.similarity[found.values == value]
             kept = len(similarity) if value in self.inferer.always else int((similarity > self.inferer.tau).sum())
             row = (case, value, len(similarity), kept, f"{similarity.mean():.4f}", f"{(mask == value).sum() * ml:.2f}")
             rows.append(dict(zip(PROPAGATION_COLUMNS, map(str, row), strict=True)))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, PROPAGATION_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text_atomic(file, text.getvalue())
+        self.rows.append(case, rows)
         if missing := found_in(output["pred"])["missing"]:
             names = ", ".join(map(str, missing))
             warnings.warn(

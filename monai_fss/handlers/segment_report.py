@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,22 @@ from ignite.engine import Engine
 from monai.data.utils import affine_to_spacing
 from monai.engines.utils import IterationEvents
 
-from monai_fss.data import atomic_path, case_name, count_values, read_scan, write_text_atomic
+from monai_fss.data import atomic_path, case_name, count_values, read_scan
+from monai_fss.data.scan_table import ScanTable, read_rows, write_rows
 from monai_fss.inferers import found_in
 from monai_fss.visualize import overlay, to_png
 
-__all__ = ["QUALITY_COLUMNS", "SegmentReport", "forget_scans", "read_quality", "write_quality"]
+__all__ = [
+    "ALL_COLUMNS",
+    "QUALITY",
+    "QUALITY_COLUMNS",
+    "SegmentReport",
+    "forget_scans",
+    "read_quality",
+    "write_quality",
+]
+
+QUALITY = "quality.csv"
 
 QUALITY_COLUMNS = ("case", "label", "name", "volume_ml", "quality", "note")
 SIMILARITY = "similarity"  # one more, where masks were compared
@@ -28,19 +38,19 @@ ALL_COLUMNS = (*QUALITY_COLUMNS, SIMILARITY)
 
 def read_quality(path: Path) -> list[dict[str, str]]:
     """Rows of a quality.csv; none where there is no file. A column that it lacks is empty."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [dict.fromkeys(ALL_COLUMNS, "") | row for row in csv.DictReader(stream)]
+    return list(read_rows(path, ALL_COLUMNS))
 
 
-def forget_scans(output_dir: str | Path, cases: Collection[str], files: Iterable[str] = ()) -> None:
+def forget_scans(
+    output_dir: str | Path, cases: Collection[str], files: Iterable[str] = (), table: str = QUALITY
+) -> None:
     """Remove what an output folder holds of scans that could not be done: masks, pictures and rows of quality.csv.
 
     Args:
         output_dir: folder of the masks.
         cases: their names.
         files: of their masks, where there is more than ``<case>.nii.gz``.
+        table: name of the table.
     """
     folder = Path(output_dir)
     for case in cases:
@@ -48,20 +58,12 @@ def forget_scans(output_dir: str | Path, cases: Collection[str], files: Iterable
             (folder / name).unlink(missing_ok=True)
     for name in files:
         (folder / name).unlink(missing_ok=True)
-    rows = read_quality(folder / "quality.csv")
-    kept = [row for row in rows if row["case"] not in cases]
-    if len(kept) < len(rows):
-        write_quality(folder / "quality.csv", kept)
+    ScanTable(folder / table, ALL_COLUMNS).forget(cases)
 
 
 def write_quality(path: Path, rows: Sequence[Mapping[str, str]], compared: bool = False) -> None:
     """Write a quality.csv, whole or not at all; with a column of similarity where ``compared``, or a row has one."""
-    columns = ALL_COLUMNS if compared or any(row[SIMILARITY] for row in rows) else QUALITY_COLUMNS
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text_atomic(path, text.getvalue())
+    write_rows(path, ALL_COLUMNS if compared or any(row[SIMILARITY] for row in rows) else QUALITY_COLUMNS, rows)
 
 
 class SegmentReport:
@@ -83,6 +85,7 @@ class SegmentReport:
         similarity: gives the similarity of each value's mask with the labelled one, as ``quality`` gives that, such as
             :class:`monai_fss.inferers.MaskSimilarity`. None: the table has no such column, unless scans of an earlier
             run have it.
+        table: name of the table. Default ``quality.csv``.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class SegmentReport:
         quality: Callable[[Mapping[str, Any]], Mapping[int, float]] | None = None,
         overlays: bool = True,
         similarity: Callable[[Mapping[str, Any]], Mapping[int, float]] | None = None,
+        table: str = QUALITY,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.values = [int(v) for v in values]
@@ -100,6 +104,12 @@ class SegmentReport:
         self.quality = quality
         self.overlays = overlays
         self.similarity = similarity
+        self.table = table
+
+    @cached_property
+    def rows(self) -> ScanTable:
+        """The table."""
+        return ScanTable(self.output_dir / self.table, ALL_COLUMNS if self.similarity else QUALITY_COLUMNS)
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
@@ -115,17 +125,18 @@ class SegmentReport:
         """Report on one scan: ``image``, whose meta data name its file, and the label map ``pred`` (1, H, W, D)."""
         case = case_name(output["image"].meta["filename_or_obj"])
         if self.overlays:
-            self._overlay(case, output)
-        self._rows(case, output)
+            self.draw(case, output)
+        self.rows.append(case, self.rows_of(case, output))
 
-    def _rows(self, case: str, output: Mapping[str, Any]) -> None:
+    def rows_of(self, case: str, output: Mapping[str, Any]) -> list[dict[str, str]]:
+        """The rows of a scan, from the evaluator's output for it."""
         quality = self.quality(output) if self.quality else {}
         similarity = self.similarity(output) if self.similarity else {}
         found = found_in(output["pred"])
         left_out, doubt, notes = found.get("left_out", {}), found.get("doubt", ""), found.get("notes", {})
         counts = count_values(np.asarray(output["pred"][0]))
         ml = abs(float(np.linalg.det(np.asarray(output["pred"].affine)[:3, :3]))) / 1000
-        rows = [row for row in read_quality(self.output_dir / "quality.csv") if row["case"] != case]
+        rows = []
         for value in self.values:
             voxels = counts.get(value, 0)
             score = f"{quality[value]:.4f}" if self.quality else ""
@@ -134,9 +145,10 @@ class SegmentReport:
             alike = f"{similarity[value]:.4f}" if self.similarity else ""
             row = (case, value, self.names[value], f"{voxels * ml:.2f}", score, note, alike)
             rows.append(dict(zip(ALL_COLUMNS, map(str, row), strict=True)))
-        write_quality(self.output_dir / "quality.csv", rows, bool(self.similarity))
+        return rows
 
-    def _overlay(self, case: str, output: Mapping[str, Any]) -> None:
+    def draw(self, case: str, output: Mapping[str, Any]) -> None:
+        """Write the picture of a scan, from the evaluator's output for it."""
         import nibabel as nib
 
         image, affine = read_scan(output["image"].meta["filename_or_obj"])

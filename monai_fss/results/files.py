@@ -18,7 +18,7 @@ from monai_fss.results.entries import Entry, Results
 from monai_fss.results.spread import DEFAULT_SPREAD
 from monai_fss.results.tables import format_results
 
-__all__ = ["RESULT_FILES", "read_results", "write_results"]
+__all__ = ["RESULT_FILES", "entry_of", "entry_row", "read_results", "write_results"]
 
 RESULT_FILES = ("results.json", "results.csv", "results.md")
 FORMAT = "monai_fss results"
@@ -41,7 +41,7 @@ def write_results(folder: str | Path, results: Results, spread: str = DEFAULT_SP
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    rows = [_finite(asdict(entry)) for entry in results.entries]
+    rows = [entry_row(entry) for entry in results.entries]
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(Entry)], lineterminator="\n")
     writer.writeheader()
@@ -74,8 +74,7 @@ def read_results(path: str | Path) -> Results:
     entries = []
     for number, row in enumerate(content["entries"]):
         try:
-            undefined = {key: math.nan for key in _MEASURES if row.get(key) is None}
-            entries.append(Entry(**{**row, **undefined}))
+            entries.append(entry_of(row))
         except (TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{source}: entry {number} is damaged ({error}). Run the evaluation again.") from error
     try:
@@ -84,9 +83,20 @@ def read_results(path: str | Path) -> Results:
         raise ValueError(f"{source}: {error}") from error
 
 
-def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
-    # JSON has no nan
+def entry_row(entry: Entry) -> dict[str, Any]:
+    """A score as JSON values; None for an undefined number, as JSON has no nan."""
+    row = asdict(entry)
     return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
+
+
+def entry_of(row: Mapping[str, Any]) -> Entry:
+    """The score of :func:`entry_row`.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    undefined = {key: math.nan for key in _MEASURES if row.get(key) is None}
+    return Entry(**{**row, **undefined})
 
 
 def _load(source: Path) -> dict[str, Any]:

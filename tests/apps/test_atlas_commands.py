@@ -65,6 +65,12 @@ def test_without_a_model_a_scan_is_segmented_by_registration(scene: Scene, phant
     assert main(words(scene, "--labels", "3", "--overwrite", "--set", *FAST)) == 0
     assert set(np.unique(read(out / f"{CASES[0]}.nii.gz"))) == {0, 3}
     assert {p.name for p in (out / "cache").iterdir()} == before
+    again = words(scene, "--labels", "3", "--cache-size", "0", "--set", *FAST)
+    again[again.index(str(out))] = str(scene.root / "none_kept")
+    assert main(again) == 0
+    assert not (scene.root / "none_kept" / "cache").exists()
+    for case in CASES:
+        np.testing.assert_array_equal(read(scene.root / "none_kept" / f"{case}.nii.gz"), read(out / f"{case}.nii.gz"))
 
 
 def test_what_the_query_does_not_show_is_left_out_in_words(

@@ -122,3 +122,21 @@ def test_a_scan_that_cannot_be_registered(
     assert f"{data / 'images' / 'case_1.nii.gz'}: cannot be registered to {data / 'images'}/case_" in err
     assert "no overlap: a head and a foot" in err and "Leave it out" in err
     assert not (data / "new.csv").exists()
+
+
+def test_parts_share_their_work_and_the_last_one_ranks_as_one_process_does(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, file, read = data / "out" / "order.csv", data / "out" / "parts.csv", []
+    assert cli.main(["suggest", str(data), "--output", str(plain)]) == 0
+    thumbnail = suggestion.thumbnail
+    monkeypatch.setattr(suggestion, "thumbnail", lambda image: read.append(1) or thumbnail(image))
+    words = ["suggest", str(data), "--output", str(file), "--num-parts", "3", "--part-id"]
+    for number in (2, 0):
+        assert cli.main([*words, str(number)]) == 0
+        assert not file.exists() and len(read) == len(ORGANS), "what one part has read, another need not"
+    assert f"part 0 of 3: done; the last one to finish writes {file}" in capsys.readouterr().out
+    assert cli.main([*words, "1"]) == 0
+    assert file.read_bytes() == plain.read_bytes() and len(read) == len(ORGANS)
+    assert cli.main(words[:2] + words[4:] + ["1"]) == 2
+    assert "--num-parts 3: needs --output FILE.csv" in capsys.readouterr().err

@@ -39,6 +39,16 @@ def test_a_stage_by_itself_does_what_the_training_has_it_do(key: str) -> None:
     assert parsed("pretrain")["batch_size"] == own["pretrain_batch_size"]
 
 
+def test_one_of_several_processes_propagates_to_its_part_of_the_scans(phantom_set: Path, tmp_path: Path) -> None:
+    parser = parsed("propagate")
+    parser.update({"dataset_dir": str(phantom_set), "output_dir": str(tmp_path), "num_parts": 3, "part_id": 0})
+    assert [Path(item["image"]).name for item in parser.get_parsed_content("items")] == [
+        "case_01.nii.gz",
+        "case_04.nii.gz",
+    ]
+    assert parser.get_parsed_content("handlers::0::table") == "propagation.part_0_of_3.csv"
+
+
 def test_inference_has_the_settings_of_the_training_for_its_own() -> None:
     own, used = parsed("train"), parsed("inference")
     for key in set(used["settings"]) - {"coarse", "fine", "window", "values", "class_names", "background", "pieces"}:

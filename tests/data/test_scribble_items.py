@@ -17,11 +17,14 @@ from monai_fss.data import (
     class_names,
     drawn_pieces,
     is_written,
+    part_name,
     pseudo_items,
     scribble_item,
     scribble_values,
+    unwritten_items,
     write_json,
 )
+from monai_fss.data.scan_table import ScanTable, join_tables
 
 
 def save(path: Path, array: Any) -> Path:
@@ -116,6 +119,20 @@ def test_a_pseudo_mask_is_done_with_its_rows(tmp_path: Path) -> None:
     assert not is_written(tmp_path / "a.nii.gz", tmp_path / "out")
     (tmp_path / "out" / "propagation.csv").write_text("case,label\nb,1\na,1\n", encoding="utf-8")
     assert is_written(tmp_path / "a.nii.gz", tmp_path / "out")
+
+
+def test_a_part_of_the_scans_that_have_no_pseudo_mask(tmp_path: Path) -> None:
+    items = [{"image": str(tmp_path / f"{case}.nii.gz")} for case in "abcdef"]
+    for case in "abd":
+        save(tmp_path / f"{case}.nii.gz", np.zeros((2, 2, 2), np.int16))
+    tables = [ScanTable(tmp_path / part_name("propagation.csv", number, 2), ("case", "label")) for number in (0, 1)]
+    for table, case in zip(tables, "db", strict=True):
+        table.append(case, [{"case": case, "label": "1"}])
+    left = [[Path(item["image"]).name[0] for item in unwritten_items(items, tmp_path, n, 2)] for n in (0, 1)]
+    assert left == [["a", "c", "e"], ["d", "f"]], "a has no row, and the row of d is the other part's"
+    assert join_tables(tmp_path, "propagation.csv", 2).read_text(encoding="utf-8") == "case,label\nb,1\nd,1\n"
+    left = [[Path(item["image"]).name[0] for item in unwritten_items(items, tmp_path, n, 2)] for n in (0, 1)]
+    assert left == [["a", "c", "e"], ["f"]]
 
 
 def test_pieces_are_those_that_grew_from_the_scribbles(tmp_path: Path) -> None:

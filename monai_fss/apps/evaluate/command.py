@@ -8,7 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monai_fss.apps.arguments import add_bundle_arguments, label_values, support_slices
 from monai_fss.apps.errors import UsageError
@@ -16,6 +16,10 @@ from monai_fss.apps.evaluate.anchors import ANCHOR_RULES
 from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.methods.settings import parse_settings
+from monai_fss.apps.parts.part import add_part_arguments, given_part
+
+if TYPE_CHECKING:
+    from monai_fss.results.entries import Results
 
 __all__ = ["add_arguments", "run"]
 
@@ -120,6 +124,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, help="folder for results.json, .csv, .md and pictures")
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first run")
+    add_part_arguments(parser, "queries; of trained methods, of the trainings with their queries")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -130,11 +135,17 @@ def run(args: argparse.Namespace) -> int:
     if args.model is not None and args.models is not None:
         raise UsageError("--model, --models: contradict each other. Give --model to train nothing, or --models.")
     output, models = Path(args.output), Path(args.models or Path(args.output) / "models")
-    evaluations = _evaluations(args)
+    evaluations, part = _evaluations(args), given_part(args)
+    if len(evaluations) > 1 and not part.whole:
+        raise UsageError(f"--num-parts {part.count}: is for one method. Name one bundle, and one --output for each.")
+    results: Results | None
     if len(evaluations) == 1:
-        results = evaluate(evaluations[0], output, models, args.overwrite, args.budget)
+        results = evaluate(evaluations[0], output, models, args.overwrite, args.budget, part=part)
     else:
         results = evaluate_many(evaluations, output, models, args.overwrite, args.budget)
+    if results is None:
+        print(f"{part}: done; the last one to finish joins the results")
+        return 0
     print((output / "results.md").read_text(encoding="utf-8"))
     return 0 if results.entries else 1
 
@@ -170,7 +181,7 @@ def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
             seed=args.seed,
             device=args.device,
             settings=settings,
-            command=" ".join(["monai-fss", *sys.argv[1:]]),
+            command=" ".join(["monai-fss", *_without_part(sys.argv[1:])]),
             spread=args.spread,
             anchor_rule=args.anchor_rule,
             tolerances=tolerances,
@@ -186,6 +197,15 @@ def _tolerances(text: str | None) -> dict[str, float]:
         return parse_tolerances(text) if text is not None else {}
     except ValueError as error:
         raise UsageError(f"--tolerances {error}") from error
+
+
+def _without_part(words: Sequence[str]) -> list[str]:
+    """The command without its part: the results are of all."""
+    kept, options = [], ("--num-parts", "--part-id")
+    for before, word in zip(["", *words], words, strict=False):
+        if word not in options and before not in options and not word.startswith(tuple(f"{o}=" for o in options)):
+            kept.append(word)
+    return kept
 
 
 def _settings(pairs: Sequence[str], methods: Sequence[Method]) -> list[dict[str, Any]]:

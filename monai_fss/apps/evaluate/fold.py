@@ -108,12 +108,13 @@ class FoldTrial:
     def _given(self) -> dict[str, Any]:
         """Settings of the evaluation: those of ``segment``, and what it is scored by."""
         one, files = self.evaluation, self.files
-        given = {
+        given: dict[str, Any] = {
             "items": files.items,
             "names": self.names,
             "labels": list(self.names),
             "query_labels::files": files.labels,
             "cache_dir": str(self.registrations),
+            "cache_gb": None,  # other methods and runs ask for them too
             "protocol": one.protocol,
             "ep1_rule": one.ep1_rule,
             "ways": one.ways,

@@ -7,8 +7,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from monai_fss.apps.evaluate.anchors import ANCHOR_RULES
 from monai_fss.apps.evaluate.budget import check_budget, within_budget
 from monai_fss.apps.evaluate.checks import check_evaluation
@@ -17,10 +15,12 @@ from monai_fss.apps.evaluate.fold import FoldTrial
 from monai_fss.apps.evaluate.plan import Plan, make_plan
 from monai_fss.apps.evaluate.untrained import starting_weights
 from monai_fss.apps.memory import reading_each_file_once, warn_memory
+from monai_fss.apps.parts.evaluated import Block, check_part, is_done, join_if_done, own_pieces, part_note, write_part
+from monai_fss.apps.parts.part import WHOLE, Part
 from monai_fss.apps.versions import versions
-from monai_fss.data import FoldItems, check_output
-from monai_fss.results.entries import Entry, Results
-from monai_fss.results.files import RESULT_FILES, write_results
+from monai_fss.data import FoldItems
+from monai_fss.results.entries import Results
+from monai_fss.results.files import write_results
 
 __all__ = ["REGISTRATIONS", "evaluate"]
 
@@ -38,7 +38,8 @@ def evaluate(
     overwrite: bool = False,
     budget: str | None = None,
     registrations: str | Path | None = None,
-) -> Results:
+    part: Part = WHOLE,
+) -> Results | None:
     """Train where no model is given, test, and write ``results.json``, ``.csv``, ``.md`` and pictures.
 
     Test figures come from the last checkpoint of a step count that is fixed beforehand. Trained models are kept, and
@@ -52,6 +53,11 @@ def evaluate(
         overwrite: replace results that exist.
         budget: of each training, see :func:`monai_fss.apps.evaluate.budget.within_budget`.
         registrations: folder in which registrations are kept, by content. Default: ``registrations`` below ``models``.
+        part: of the queries or trainings, those that this process does, see :mod:`monai_fss.apps.parts.evaluated`.
+            Default: all.
+
+    Returns:
+        the results; None where other parts are not done yet.
 
     Raises:
         ScanError: with every problem of the data; nothing has been written then.
@@ -63,16 +69,24 @@ def evaluate(
 
     check_evaluation(evaluation)
     check_budget(evaluation, budget)
-    check_output(output, RESULT_FILES, overwrite)
+    output = Path(output)
+    check_part(evaluation, budget, output, part, overwrite)
     plan = make_plan(evaluation)
-    kept = Path(models or Path(output) / "models")
+    kept = Path(models or output / "models")
+    note = {} if part.whole else part_note(evaluation, plan, budget)
+    if not part.whole and not overwrite and is_done(output, part, note):
+        return join_if_done(output, part.count)
     _warn_memory(evaluation, plan)
     evaluation = within_budget(evaluation, budget, kept)
     check_models(evaluation, plan, kept)
-    entries, curves, notes = _trials(evaluation, plan, kept, Path(registrations or kept / REGISTRATIONS))
-    results = Results(_settings(evaluation, plan, notes), entries)
+    blocks, notes = _trials(evaluation, plan, kept, Path(registrations or kept / REGISTRATIONS), part)
+    settings = _settings(evaluation, plan, notes)
+    if not part.whole:
+        write_part(output, part, note, settings, blocks, evaluation.spread)
+        return join_if_done(output, part.count)
+    results = Results(settings, [entry for block in blocks for entry in block.entries])
     write_results(output, results, evaluation.spread)
-    draw(results, curves, Path(output), evaluation.spread)
+    draw(results, [curve for block in blocks for curve in block.curves], output, evaluation.spread)
     return results
 
 
@@ -86,31 +100,30 @@ def _warn_memory(evaluation: Evaluation, plan: Plan) -> None:
 
 
 def _trials(
-    evaluation: Evaluation, plan: Plan, models: Path, registrations: Path
-) -> tuple[list[Entry], list[tuple[float, np.ndarray]], list[str]]:
-    """Train and test every fold, run and group: scores, curves of the threshold, and notes."""
+    evaluation: Evaluation, plan: Plan, models: Path, registrations: Path, part: Part
+) -> tuple[list[Block], list[str]]:
+    """Train and test every fold, run and group, or those of a part: scores with curves of the threshold, and notes."""
     from monai_fss.apps.evaluate.models import fold_model
 
     trained = evaluation.method.is_trained
-    entries: list[Entry] = []
-    curves: list[tuple[float, np.ndarray]] = []
+    blocks: list[Block] = []
     notes = plan.notes(trained and evaluation.model is None)
-    for number, fold, run, group in plan.tests(evaluation.runs):
+    for index, (number, fold, run, group) in enumerate(plan.tests(evaluation.runs)):
+        pieces = plan.parts(number, fold, group)
+        done = {value for _, names in pieces for value in names}
+        missing = [name for value, name in plan.tested(group).items() if value not in done]
+        notes += [f"fold {number}: {name} is not in its support" for name in missing]
+        chosen = own_pieces(evaluation, part, index, pieces)
         model = None
-        if trained:
+        if trained and chosen:
             without = plan.left_out(fold, group)
             model = fold_model(evaluation, plan.data, fold, number, run, models, without)
-        tested: dict[int, str] = plan.tested(group)
-        done: set[int] = set()
-        for part, names in plan.parts(number, fold, group):
-            files, support = FoldItems.of(plan.data, part), plan.scans[part.support[0]]
+        for piece, own, names in chosen:
+            files, support = FoldItems.of(plan.data, own), plan.scans[own.support[0]]
             test = FoldTrial(evaluation, files, names, model, registrations, support)
-            entries += test.entries(number, run)
-            curves += test.curve()
-            done |= names.keys()
-        missing = [name for value, name in tested.items() if value not in done]
-        notes += [f"fold {number}: {name} is not in its support" for name in missing]
-    return entries, curves, sorted(set(notes))
+            entries = test.entries(number, run)
+            blocks.append(Block(index, piece, pieces[piece][0].queries, entries, test.curve()))
+    return blocks, sorted(set(notes))
 
 
 def _settings(evaluation: Evaluation, plan: Plan, notes: list[str]) -> dict[str, Any]:

@@ -129,5 +129,6 @@ def _part(
     own = output / name
     write_asked(own, asked, False, contents)
     results = evaluate(evaluation, own, models / name, True, asked["budget"], models / REGISTRATIONS)
+    assert results is not None  # of all parts
     write_asked(own, asked, True, contents)
     return results

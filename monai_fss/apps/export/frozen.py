@@ -35,6 +35,7 @@ _OF_SUPPORT = (
     "prior",
     "prior_weight",
     "cache_dir",
+    "cache_gb",
     "atlas_settings",
     "atlas",
     "prnet",

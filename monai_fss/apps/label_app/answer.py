@@ -31,6 +31,7 @@ from monai_fss.apps.messages import quiet
 from monai_fss.apps.methods.ct_window import ct_window
 from monai_fss.apps.segment.pipeline import segment
 from monai_fss.data import ContentCache, InputWarning, ScanError
+from monai_fss.data.files.cache import make_room
 from monai_fss.data.reading.volume import read_scan
 from monai_fss.handlers.segment_report import read_quality
 
@@ -117,13 +118,9 @@ def answer(wish: Wanted, studies: Sequence[Study], query: Path, place: Workplace
 
 
 def keep_room(folder: Path, room: float) -> list[Path]:
-    """Remove the oldest files of a folder until the others take no more than ``room`` bytes; returns those removed."""
-    files = sorted((file for file in folder.glob("*.pt") if file.is_file()), key=lambda file: file.stat().st_mtime)
-    sizes = [file.stat().st_size for file in files]
-    too_many = next(first for first in range(len(files) + 1) if sum(sizes[first:]) <= room)
-    for file in files[:too_many]:
-        file.unlink(missing_ok=True)
-    return files[:too_many]
+    """Remove the files of a folder that were used longest ago until the others take no more than ``room`` bytes;
+    returns those removed."""
+    return make_room(folder, room, in_use=0)
 
 
 def drop_labels(place: Workplace) -> None:

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.arguments import add_bundle_arguments, label_values, support_slices
+from monai_fss.apps.cluster.dask_run import check_address
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.methods.settings import device_setting, parse_settings
+from monai_fss.apps.parts.part import add_part_arguments, given_part
 from monai_fss.apps.segment.formats import FORMATS
-from monai_fss.apps.segment.options import check_support_options, prior_setting, prnet_setting
+from monai_fss.apps.segment.options import cache_setting, check_support_options, prior_setting, prnet_setting
 from monai_fss.apps.segment.pipeline import Segmented, segment
 from monai_fss.data import read_model
-from monai_fss.handlers.segment_report import read_quality
+from monai_fss.data.scan_table import read_rows
+from monai_fss.handlers.segment_report import ALL_COLUMNS
 
 __all__ = ["RESERVED", "add_arguments", "chosen_method", "run"]
 
@@ -37,6 +40,7 @@ RESERVED = {
     "prior": "--prior",
     "prnet": "--prnet",
     "probabilities": "--probabilities",
+    "cache_gb": "--cache-size",
     "quality": "--no-quality",
     "overlays": "--no-overlays",
     "device": "--device",
@@ -74,19 +78,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--probabilities", action="store_true", help="also write probability maps")
     parser.add_argument("--no-quality", action="store_true", help="skip the label-free quality score")
     parser.add_argument("--no-overlays", action="store_true", help="skip the pictures")
+    add_part_arguments(parser)
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="do the scans on the workers of a Dask cluster, such as tcp://HOST:8786, or of local:N, N processes here "
+        "(pip install 'monai-fss[cluster]')",
+    )
+    parser.add_argument(
+        "--cache-size",
+        metavar="SIZE",
+        help="room for the registrations that are kept in OUTPUT/cache, such as 20GB (default); those used longest ago "
+        "go first; 0: none are kept",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    labels = label_values(args.labels)
+    labels, part = label_values(args.labels), given_part(args)
+    if args.dask:
+        check_address(args.dask)
     method = chosen_method(args.bundle, args.model)
     settings = {**method.values, **parse_settings(args.set, [method.inference_file], method.reserve(RESERVED))}
     check_support_options(method, args.support_image, args.support_label, args.support_slices)
     settings |= _slices(method, args.support_slices) | {"probabilities": args.probabilities}
     settings |= prior_setting(method, args.prior) | prnet_setting(method, args.prnet)
     settings |= {"quality": not args.no_quality, "overlays": not args.no_overlays}
-    settings |= device_setting(args.device)
+    settings |= device_setting(args.device) | cache_setting(method, args.cache_size)
     done = segment(
         method,
         args.model,
@@ -99,17 +118,26 @@ def run(args: argparse.Namespace) -> int:
         settings=settings,
         mask_format=args.format,
         bids=args.bids,
+        part=part,
+        dask=args.dask,
     )
     print(f"{len(done.cases)} scan(s) segmented, see {args.output}")
-    table = Path(args.output) / "quality.csv"
-    noted = [row for row in read_quality(table) if row["case"] in done.cases and row["note"]]
-    empty = [row for row in noted if float(row["volume_ml"]) == 0]
-    if empty:
-        cases = len({row["case"] for row in empty})
-        print(f"{len(empty)} organ(s) in {cases} scan(s) are empty: the notes in {table} say why")
-    if method.needs_support and not args.no_quality and len(done.cases) > 1:
+    _report_empty(Path(args.output) / done.table, set(done.cases))
+    if not part.whole:
+        print(
+            f"{part}: {'all parts are done and joined' if done.joined else 'the last one to finish joins the tables'}"
+        )
+    elif method.needs_support and not args.no_quality and len(done.cases) > 1:
         print(f"Which mask to correct first: monai-fss suggest {args.output}; then: monai-fss correct {args.output}")
     return _report_failed(done, args.debug)
+
+
+def _report_empty(table: Path, cases: set[str]) -> None:
+    """Say how many organs were not found in the scans done now."""
+    noted = (row for row in read_rows(table, ALL_COLUMNS) if row["case"] in cases and row["note"])
+    empty = [row["case"] for row in noted if float(row["volume_ml"]) == 0]
+    if empty:
+        print(f"{len(empty)} organ(s) in {len(set(empty))} scan(s) are empty: the notes in {table} say why")
 
 
 def _report_failed(done: Segmented, debug: bool) -> int:

@@ -13,15 +13,19 @@ from typing import Any
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.segment.formats import MaskFiles
 from monai_fss.data import InputWarning, check_output, sha256_of, unfinished_run
+from monai_fss.data.scan_table import complete_scans
 from monai_fss.digests import changes, digests
-from monai_fss.handlers.segment_report import read_quality
+from monai_fss.handlers.segment_report import QUALITY
 
-__all__ = ["HISTORY", "check_inputs_stay", "deciding", "depends_on", "pending"]
+__all__ = ["HISTORY", "REPORT", "check_inputs_stay", "deciding", "depends_on", "pending", "read_report"]
+
+REPORT = "report.json"
 
 HISTORY = "history"  # sub-folder of what `monai-fss correct` has done to the masks
 _QUERIES = "queries"  # key of the note: what each scan held, by case
 _FILES = ("model", "support_image", "support_label")  # keys that say where files lie: what these held counts
 _OF_SCANS = ("images", "cases", "scans")  # keys of a report's inputs: there may be more scans than before
+_HARMLESS = ("prnet", "cache_gb")  # settings of which the first is a file, and the other changes no mask
 
 
 def depends_on(
@@ -66,6 +70,7 @@ def pending(
     quality: bool,
     overlays: bool,
     failed: bool = False,
+    ways: int = 1,
 ) -> list[str]:
     """Cases without a complete result: a mask, its rows in quality.csv and its picture; and those whose scan has
     changed since its mask was made, which are named.
@@ -79,6 +84,7 @@ def pending(
         note: what the results depend on.
         quality, overlays: whether they are wanted.
         failed: whether scans that cannot be used are there: a finished folder is then looked at again.
+        ways: organs, and so rows of a scan.
 
     Raises:
         ScanError: results exist, and are not of this command, or complete.
@@ -91,7 +97,7 @@ def pending(
             "another --output."
         )
     # The report is written last: where there is one, a run is finished, be it over other scans.
-    names = [*(f"{case}.nii.gz" for case in cases), "report.json"]
+    names = [*(f"{case}.nii.gz" for case in cases), REPORT]
     found = None if overwrite else unfinished_run(output)
     finished = {} if overwrite or found is not None else _finished(output)
     if finished and deciding(finished) == deciding(note):
@@ -104,7 +110,7 @@ def pending(
     unmade = check_output(output, names, overwrite, before if deciding(before) == deciding(note) else note)
     if overwrite:
         return cases
-    rows = {row["case"] for row in read_quality(output / "quality.csv")}
+    rows = complete_scans(output / QUALITY, ways)
     drawn = {p.stem for p in (output / "overlays").glob("*.png")} if overlays else set(cases)
     kept = [c for c in cases if f"{c}.nii.gz" not in unmade and c in rows and c in drawn]
     changed = _changed(output, before, note, kept)
@@ -112,9 +118,9 @@ def pending(
 
 
 def deciding(note: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a note, what decides the masks of all scans: what files held and not where they lie."""
+    """Of a note of :func:`depends_on`, what decides the masks of all scans: what files held and not where they lie."""
     own = {key: value for key, value in note.items() if key not in (_QUERIES, *_FILES, *_OF_SCANS)}
-    own["settings"] = {key: value for key, value in note.get("settings", {}).items() if key != "prnet"}
+    own["settings"] = {key: value for key, value in note.get("settings", {}).items() if key not in _HARMLESS}
     given = {key: bool(note.get(key)) for key in _FILES} | {"prnet": bool(note.get("settings", {}).get("prnet"))}
     plain: dict[str, Any] = json.loads(json.dumps({**own, **given, "sha256": list(note.get("sha256", {}).values())}))
     return plain
@@ -137,10 +143,16 @@ def _changed(output: Path, before: Mapping[str, Any], note: Mapping[str, Any], k
     return changed
 
 
+def read_report(file: Path) -> dict[str, Any]:
+    """What a report says; empty where there is none."""
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none, or of something else: refused as any file there
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
 def _finished(output: Path) -> dict[str, Any]:
     """What the report of a finished folder says that its masks depend on; empty where there is none."""
-    try:
-        known = json.loads((output / "report.json").read_text(encoding="utf-8"))["inputs"]
-    except (OSError, ValueError, KeyError, TypeError):  # none, or of something else: refused as any file there
-        return {}
+    known = read_report(output / REPORT).get("inputs")
     return known if isinstance(known, dict) else {}

@@ -26,7 +26,7 @@ from monai_fss.data import (
 )
 from monai_fss.data.files.nifti_output import save_nifti
 from monai_fss.data.segments.found import TABLES
-from monai_fss.handlers.segment_report import read_quality
+from monai_fss.handlers.segment_report import QUALITY, read_quality
 
 __all__ = ["FORMATS", "MaskFiles"]
 
@@ -92,6 +92,7 @@ class MaskFiles:
         again: Iterable[str] = (),
         algorithm: str = "monai_fss",
         manual: Collection[str] = (),
+        table: str = QUALITY,
     ) -> list[str]:
         """
         Make the files from each ``<case>.nii.gz`` of a run that is done.
@@ -105,6 +106,7 @@ class MaskFiles:
             again: cases whose files are replaced if they exist: those segmented now.
             algorithm: name of the method, for those that have a place for it.
             manual: cases whose masks a person has drawn or corrected.
+            table: name of the table that has the organs. Default ``quality.csv``.
 
         Returns:
             the cases written now.
@@ -113,7 +115,7 @@ class MaskFiles:
             ScanError: a mask or its names are missing; see also :func:`monai_fss.data.write_dicom_seg`.
         """
         output, again = Path(output), set(again)
-        rows = read_quality(output / "quality.csv")
+        rows = read_quality(output / table)
         names = {int(row["label"]): row["name"] for row in rows}
         organs = segments_of({value: names[value] for value in sorted(names)})
         known = {row["case"] for row in rows}

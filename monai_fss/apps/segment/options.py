@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_fss.apps.arguments import gigabytes
 from monai_fss.apps.errors import UsageError
+from monai_fss.apps.methods.bundles import config_keys
 from monai_fss.apps.methods.method import Method
 from monai_fss.data import ScanError
 
-__all__ = ["check_labels", "check_support_options", "prior_setting", "prnet_problems", "prnet_setting"]
+__all__ = ["cache_setting", "check_labels", "check_support_options", "prior_setting", "prnet_problems", "prnet_setting"]
 
 
 def check_support_options(method: Method, images: Sequence[str], labels: Sequence[str], slices: str | None) -> None:
@@ -92,6 +94,20 @@ def prnet_setting(method: Method, file: str | None) -> dict[str, Any]:
             f"out{more}."
         )
     return {"prnet": file} if file else {}
+
+
+def cache_setting(method: Method, size: str | None) -> dict[str, Any]:
+    """The setting of ``--cache-size``.
+
+    Raises:
+        UsageError: it is no size, or the method keeps nothing.
+    """
+    if size is None:
+        return {}
+    room = gigabytes(size, "--cache-size")
+    if "cache_gb" not in config_keys([method.inference_file]):
+        raise UsageError(f"--cache-size {size}: is of kept registrations, and {method.bundle} has none. Leave it out.")
+    return {"cache_gb": room}
 
 
 def prnet_problems(file: str | Path | None) -> list[str]:

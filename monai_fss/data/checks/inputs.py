@@ -65,6 +65,7 @@ def look_at_inputs(
     images: str | Path,
     supported: bool = True,
     cases: Collection[str] | None = None,
+    part: slice = slice(None),
 ) -> Inputs:
     """Read and judge the support scans and the scans to segment, each once; no bad scan to segment stops the others.
 
@@ -74,6 +75,7 @@ def look_at_inputs(
         images: folder of the scans to segment, or one scan.
         supported: whether labelled scans are needed. If not, they are not looked at.
         cases: names of those of the scans that are looked at. Default: all.
+        part: of the sorted list of scans, those that are looked at. Default: all.
     """
     found = Inputs()
     try:
@@ -92,7 +94,7 @@ def look_at_inputs(
         except ScanError as error:
             found.problems += error.problems
     found.values = sorted(values if labels is None else labels)
-    judged = judge_queries(queries, found.supports)
+    judged = judge_queries(dict(list(queries.items())[part]), found.supports)
     found.queries, found.unusable = judged.scans, judged.unusable
     found.label_maps = list(judged.label_maps.values())
     if len(queries) == 1:  # given by itself, it is meant

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,7 +74,7 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
     write_text_atomic(path, json.dumps(obj, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def remove_stale(folder: str | os.PathLike[str]) -> list[Path]:
+def remove_stale(folder: str | os.PathLike[str], age: float = 0.0) -> list[Path]:
     """
     Remove the temporary files that a killed run left in ``folder`` and its sub-folders.
 
@@ -81,11 +82,22 @@ def remove_stale(folder: str | os.PathLike[str]) -> list[Path]:
 
     Args:
         folder: an output folder; it need not exist.
+        age: seconds that they must be old, where other processes write to the folder. Default: all are removed.
 
     Returns:
         the files removed, sorted.
     """
     stale = sorted(p for p in Path(folder).rglob(f"{STALE_PREFIX}*") if p.is_file())
+    if age > 0:
+        stale = [path for path in stale if _age(path) > age]
     for path in stale:
-        path.unlink()
+        path.unlink(missing_ok=True)
     return stale
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was changed; none where it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

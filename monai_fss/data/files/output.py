@@ -13,13 +13,17 @@ from typing import Any
 from monai_fss.data.files.atomic import write_json
 from monai_fss.data.problems import Findings
 
-__all__ = ["RUN_FILE", "check_output", "finish_run", "start_run", "unfinished_run"]
+__all__ = ["RUN_FILE", "check_output", "finish_run", "part_name", "start_run", "unfinished_run"]
 
 RUN_FILE = ".run.json"
 
 
 def check_output(
-    folder: str | Path, names: Iterable[str], overwrite: bool = False, run: Mapping[str, Any] | None = None
+    folder: str | Path,
+    names: Iterable[str],
+    overwrite: bool = False,
+    run: Mapping[str, Any] | None = None,
+    note: str = RUN_FILE,
 ) -> list[str]:
     """
     Decide which files are to be written into ``folder``.
@@ -33,6 +37,7 @@ def check_output(
         names: file names in it, such as ``case_07.nii.gz``.
         overwrite: write all of them, whatever is there.
         run: what the results depend on (method, support, checkpoint, ...), as JSON values; ``None`` never goes on.
+        note: name of the note.
 
     Returns:
         the names still to be written, in the order given.
@@ -51,7 +56,7 @@ def check_output(
     if overwrite:
         return names
     existing = [name for name in names if (folder / name).exists()]
-    if run is not None and unfinished_run(folder) == json.loads(json.dumps(run)):
+    if run is not None and unfinished_run(folder, note) == json.loads(json.dumps(run)):
         return [name for name in names if name not in existing]
     for name in existing:
         exists = Findings(folder / name)
@@ -61,7 +66,7 @@ def check_output(
     return names
 
 
-def start_run(folder: str | Path, run: Mapping[str, Any], todo: Iterable[str] = ()) -> None:
+def start_run(folder: str | Path, run: Mapping[str, Any], todo: Iterable[str] = (), note: str = RUN_FILE) -> None:
     """
     Leave a note that a run with these settings is under way.
 
@@ -72,23 +77,25 @@ def start_run(folder: str | Path, run: Mapping[str, Any], todo: Iterable[str] = 
         folder: the output folder; made when missing.
         run: see :func:`check_output`.
         todo: what :func:`check_output` returned.
+        note: name of the note.
     """
     for name in todo:
         (Path(folder) / name).unlink(missing_ok=True)
-    write_json(Path(folder) / RUN_FILE, dict(run))
+    write_json(Path(folder) / note, dict(run))
 
 
-def finish_run(folder: str | Path) -> None:
+def finish_run(folder: str | Path, note: str = RUN_FILE) -> None:
     """Remove the note of :func:`start_run`: from now on the results are refused to every rerun."""
-    (Path(folder) / RUN_FILE).unlink(missing_ok=True)
+    (Path(folder) / note).unlink(missing_ok=True)
 
 
-def unfinished_run(folder: str | Path) -> Any:
+def unfinished_run(folder: str | Path, note: str = RUN_FILE) -> Any:
     """
     What the note of a run that was interrupted in a folder says.
 
     Args:
         folder: the output folder; it need not exist.
+        note: name of the note.
 
     Returns:
         what was given to :func:`start_run`; None if there is no such run.
@@ -96,7 +103,7 @@ def unfinished_run(folder: str | Path) -> Any:
     Raises:
         ScanError: the note is damaged.
     """
-    path = Path(folder) / RUN_FILE
+    path = Path(folder) / note
     if not path.exists():
         return None
     found = Findings(path)
@@ -106,3 +113,15 @@ def unfinished_run(folder: str | Path) -> Any:
         found.refuse(f"is not the note of an interrupted run ({e})", "Remove it, or give another output folder")
     found.raise_if_any()
     return None
+
+
+def part_name(name: str, number: int, count: int) -> str:
+    """Name of the file of one of several processes that do a part each: ``quality.part_0_of_3.csv`` of ``quality.csv``.
+
+    Args:
+        name: of the file of all.
+        number: of the part, from 0.
+        count: of the parts; with one alone the name stays.
+    """
+    path = Path(name)
+    return name if count == 1 else f"{path.stem}.part_{number}_of_{count}{path.suffix}"

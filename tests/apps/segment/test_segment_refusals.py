@@ -144,6 +144,7 @@ def test_a_device_that_is_not_there_is_refused(scene: Scene, capsys: pytest.Capt
         (["--support-slices", "0"], "--support-slices 0"),
         (["--set", "slices_per_bach=2"], "Did you mean slices_per_batch?"),
         (["--bundle", "adnett"], "--bundle adnett: no such bundle"),
+        (["--cache-size", "20"], "--cache-size 20: is not a size. Write it as 500MB, 20GB or 1.5TB, or 0 for none."),
     ],
 )
 def test_wrong_options_are_refused(

@@ -118,3 +118,19 @@ def test_a_finished_run_is_refused_unless_overwritten(scene: Scene, capsys: pyte
     assert main(scene.words("--no-overlays", "--no-quality", "--overwrite", "--labels", "2")) == 0
     assert {row["label"] for row in rows(scene.root / "out")} == {"2"}
     assert tree(scene.root)["out/case_02.nii.gz"] > before["out/case_02.nii.gz"]
+
+
+def test_a_scan_whose_rows_are_not_all_there_is_done_again_and_the_table_is_in_order(
+    done: Scene, scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = scene.root / "out"
+    interrupted(scene, 2, monkeypatch)
+    lines = (out / "quality.csv").read_bytes().splitlines(keepends=True)
+    (out / "quality.csv").write_bytes(b"".join(lines[:3]) + lines[3][:5])  # as a machine leaves it that has stopped
+    assert main(scene.words()) == 0
+    assert "2 scan(s) segmented" in capsys.readouterr().out
+    assert (out / "quality.csv").read_bytes() == (done.root / "out" / "quality.csv").read_bytes()
+    (out / f"{CASES[0]}.nii.gz").unlink()
+    assert main(scene.words("--cache-size", "1GB")) == 0, "what is kept changes no mask"
+    assert "1 scan(s) segmented" in capsys.readouterr().out
+    assert (out / "quality.csv").read_bytes() == (done.root / "out" / "quality.csv").read_bytes()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_fss.data import ContentCache, InputWarning
+from monai_fss.data import ContentCache, InputWarning, content_cache
+from monai_fss.data.files.cache import IN_USE, make_room
 
 
 class Sum:
@@ -92,3 +94,48 @@ def test_nothing_is_left_of_a_computation_that_fails(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="not JSON serializable"):
         ContentCache(tmp_path)("a", fail, [], {"x": object()})
     assert list(tmp_path.iterdir()) == []
+
+
+def used(cache: ContentCache, number: int, ago: float) -> Path:
+    """A result of 40 kB, last used so many seconds ago."""
+    x = torch.full((10_000,), float(number))
+    cache("x", lambda: {"x": x}, [x])
+    path = cache.path("x", [x])
+    os.utime(path, (path.stat().st_mtime - ago,) * 2)
+    return path
+
+
+def test_those_used_longest_ago_go_and_those_in_use_stay(tmp_path: Path) -> None:
+    cache = ContentCache(tmp_path)
+    old, older, oldest, new = (used(cache, n, ago) for n, ago in enumerate((2e3, 3e3, 4e3, IN_USE / 2)))
+    function = Sum(torch.full((10_000,), 2.0))
+    cache("x", function, function.tensors)  # the oldest is asked for: by another process, for all that this one knows
+    assert function.calls == 0
+    limited = ContentCache(tmp_path, room=170e3)
+    now = used(limited, 9, 0)
+    assert {*tmp_path.iterdir()} == {old, oldest, new, now}, "one too many: the one used longest ago"
+    assert make_room(tmp_path, 0) == [old], "another process may be at the others, whatever they take"
+    assert {*make_room(tmp_path, 50e3, in_use=0)} == {oldest, new} and make_room(tmp_path / "none", 0) == []
+
+
+def test_a_file_that_another_process_has_removed_is_made_anew_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, x = ContentCache(tmp_path, room=1e9), torch.ones(3)
+    cache("x", lambda: {"x": x}, [x])
+    load = torch.load
+
+    def removed(path: Path, **more: object) -> object:
+        path.unlink()  # between the look and the reading
+        return load(path, **more)
+
+    monkeypatch.setattr(torch, "load", removed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cache("x", lambda: {"x": x + 1}, [x])["x"].tolist() == [2, 2, 2]
+
+
+def test_a_cache_that_is_switched_off(tmp_path: Path) -> None:
+    assert content_cache(tmp_path, 0) is content_cache(None, 20) is content_cache("", None) is None
+    limited, free = content_cache(tmp_path, 20), content_cache(tmp_path)
+    assert limited is not None and limited.room == 20e9 and free is not None and free.room is None

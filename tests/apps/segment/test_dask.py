@@ -1,0 +1,126 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""`monai-fss segment --dask`: scans as tasks, of which one loses its worker in the middle, and another one fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import psutil
+import pytest
+from segment_scene import Scene, read, rows
+
+from monai_fss.apps.cli import main
+from monai_fss.apps.cluster import dask_run
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+QUICK = ("--no-overlays",)
+CASES = [f"scan_{number}" for number in range(1, 7)]
+
+
+@pytest.fixture
+def scene(scene: Scene) -> Scene:
+    image: Any = nib.Nifti1Image.from_filename(scene.images / "case_02.nii.gz")
+    array = np.asarray(image.dataobj)
+    for file in scene.images.iterdir():
+        file.unlink()
+    for number, case in enumerate(CASES):
+        nib.Nifti1Image(np.roll(array, number, 1), image.affine).to_filename(scene.images / f"{case}.nii.gz")
+    return scene
+
+
+def workers() -> list[psutil.Process]:
+    """Processes of Dask's workers that have been started from here."""
+    return [one for one in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(one.cmdline())]
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Kill the worker that has the second scan as soon as it has it; the processes that were killed."""
+    found: list[int] = []
+    connected = dask_run.connected
+
+    class Connected:
+        def __init__(self, address: str) -> None:
+            self.context = connected(address)
+
+        def __enter__(self) -> Any:
+            self.client = self.context.__enter__()
+            threading.Thread(target=self.kill, daemon=True).start()
+            return self.client
+
+        def __exit__(self, *error: Any) -> Any:
+            return self.context.__exit__(*error)
+
+        def kill(self) -> None:
+            own = self.client.run(lambda: __import__("os").getpid())  # by the worker's address
+            while not found:
+                for address, keys in self.client.processing().items():
+                    if any(str(key).endswith(CASES[1]) for key in keys):
+                        os.kill(own[address], signal.SIGKILL)
+                        found.append(own[address])
+                time.sleep(0.01)
+
+    monkeypatch.setattr(dask_run, "connected", Connected)
+    yield found
+
+
+def test_a_worker_is_lost_in_the_middle_and_all_masks_are_those_of_one_machine(
+    scene: Scene, killed: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("distributed", reason="needs the extra 'cluster': pip install '.[cluster]'")
+    assert main(scene.words(*QUICK)) == 0
+    assert main(scene.words(*QUICK, "--dask", "local:2", output="dask")) == 0
+    assert len(killed) == 1
+    plain, dask = scene.root / "out", scene.root / "dask"
+    assert (dask / "quality.csv").read_bytes() == (plain / "quality.csv").read_bytes()
+    for case in CASES:
+        np.testing.assert_array_equal(read(dask / f"{case}.nii.gz"), read(plain / f"{case}.nii.gz"))
+    assert not workers()
+
+
+def test_what_local_workers_serve_can_be_reached_from_here_alone_and_a_scan_that_fails_twice_is_named(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("distributed", reason="needs the extra 'cluster': pip install '.[cluster]'")
+    for case in CASES[2:]:
+        (scene.images / f"{case}.nii.gz").unlink()
+    served: set[str] = set()
+    segment_on = dask_run.segment_on
+
+    def looked_at(client: Any, job: Any, items: Any, table: Any) -> Any:
+        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+            served.update(one.laddr.ip for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN)
+        (scene.images / f"{CASES[0]}.nii.gz").write_bytes(b"cut off since it was looked at")
+        return segment_on(client, job, items, table)
+
+    monkeypatch.setattr(dask_run, "segment_on", looked_at)
+    assert main(scene.words(*QUICK, "--dask", "local:1", output="dask")) == 1
+    assert served == {"127.0.0.1"}
+    err = capsys.readouterr().err
+    assert "1 scan(s) could not be segmented:" in err and f"{CASES[0]}.nii.gz: " in err
+    assert {row["case"] for row in rows(scene.root / "dask")} == {CASES[1]}
+    report = json.loads((scene.root / "dask" / "report.json").read_text(encoding="utf-8"))
+    assert list(report["failed"]) == [CASES[0]] and report["segmented_now"] == [CASES[1]]
+
+
+def test_no_cluster_is_refused_before_anything_is_written(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for address in ("local:0", "localhost"):
+        assert main(scene.words("--dask", address)) == 2
+        assert f"--dask {address}: is not understood. Give local:N" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert main(scene.words("--dask", "local:2")) == 2
+    assert "needs Dask. Install it: pip install 'monai-fss[cluster]'" in capsys.readouterr().err
+    assert not Path(scene.root / "out").exists()
