@@ -117,7 +117,7 @@ def _masks(folder: Run) -> dict[tuple[str, int], str]:
     from monai_fss.apps.review.drawing import kept_facts
     from monai_fss.digests import changes, digests
 
-    found = {}
+    found: dict[tuple[str, int], str] = {}
     for case in folder.cases:
         facts = kept_facts(folder.folder, case)
         before = {"mask": facts.get("files", {}).get("mask")}
