@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -88,7 +89,11 @@ def test_ohif_is_given_bytes(studies: list[Study], trained: Path, tmp_path: Path
 
 
 def test_an_organ_that_no_other_study_shows_is_refused(studies: list[Study], trained: Path, tmp_path: Path) -> None:
-    only = Study("case_02", studies[1].image, studies[1].image, {"label_info": [{"name": "heart", "idx": 9}]})
+    scan = nib.Nifti1Image.from_filename(studies[1].image)
+    drawn = np.zeros(scan.shape, np.uint8)
+    drawn[4:9, 4:9, 2:5] = 9
+    nib.save(nib.Nifti1Image(drawn, scan.affine), tmp_path / "heart.nii.gz")
+    only = Study("case_02", studies[1].image, tmp_path / "heart.nii.gz", {"label_info": [{"name": "heart", "idx": 9}]})
     place = Workplace(tmp_path, {"heart": 9})
     wish = wanted({"organs": "heart,liver"}, Segmenter("mine", Method("adnet"), trained / "model.pt"))
     with pytest.raises(UsageError, match="organs liver, heart: no labelled study besides the one to segment shows all"):
