@@ -84,7 +84,7 @@ def _up_to_date(run: Run, case: str, values: Sequence[int], scan: Path | None) -
     same = known and not changes(before, now) and known.get("settings") == settings
     if same and all((folder / name).is_file() for name in _pictures(known)):
         return known
-    facts = {"version": VERSION, "files": now, "settings": settings, "problem": "", "organs": {}}
+    facts: dict[str, Any] = {"version": VERSION, "files": now, "settings": settings, "problem": "", "organs": {}}
     (folder / FACTS).unlink(missing_ok=True)  # pictures of two masks are not to be taken for one
     try:
         facts["organs"] = _drawn(run, case, files, values)
