@@ -20,7 +20,7 @@ PIXELS = 256
 """Edge of each plane's picture: three of them side by side fit on a laptop's screen."""
 LEAST_MM, AROUND = 80.0, 1.5  # a plane shows this much at least, and so many times the organ's extent
 _SIMPLER = 0.2  # pixels by which a contour may be off the edges of its voxels
-_FINER = 2  # contours are drawn on so many times the pixels, for smooth edges
+_FINER = 3  # contours are drawn on so many times the pixels, for smooth edges
 _DOTTED, _DASHED = (2.0, 2.5), (7.0, 3.0)  # pixels drawn and left out
 _RIM = (0, 0, 0, 153)
 Box = tuple[slice, slice, slice]

@@ -116,6 +116,6 @@ def _drawn(run: Run, case: str, files: Mapping[str, Path], values: Sequence[int]
         with atomic_path(place.with_suffix(".jpg")) as unfinished:
             Image.fromarray(planes_picture(planes)).save(unfinished, quality=_QUALITY)
         with atomic_path(place.with_suffix(".png")) as unfinished:
-            Image.fromarray(outlines_picture(planes, styles, value)).save(unfinished, "png")
+            Image.fromarray(outlines_picture(planes, styles, value)).save(unfinished, optimize=True)
         organs[str(value)] |= {"mm": round(planes[0].millimetres, 1), "slices": [plane.number for plane in planes]}
     return organs
