@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from .overlays import overlay, to_png
-from .planes import LETTERS, PIXELS, Plane, organ_planes, outlines_picture, planes_picture
+from .planes import LETTERS, PIXELS, Plane, organ_planes, outlines_svg, planes_picture
 from .plots import dice_bars, threshold_curve
 from .propagation_panels import propagation_panels
 from .quality_plot import quality_scatter, risk_curves
@@ -23,7 +23,7 @@ __all__ = [
     "grey_window",
     "label_styles",
     "organ_planes",
-    "outlines_picture",
+    "outlines_svg",
     "overlay",
     "planes_picture",
     "propagation_panels",

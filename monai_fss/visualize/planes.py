@@ -8,21 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 from skimage.measure import approximate_polygon, find_contours
 
 from monai_fss.transforms import label_boxes
 from monai_fss.visualize.slices import check_volumes, to_las
 
-__all__ = ["LETTERS", "PIXELS", "Plane", "organ_planes", "outlines_picture", "planes_picture"]
+__all__ = ["LETTERS", "PIXELS", "Plane", "organ_planes", "outlines_svg", "planes_picture"]
 
 PIXELS = 256
 """Edge of each plane's picture: three of them side by side fit on a laptop's screen."""
 LEAST_MM, AROUND = 80.0, 1.5  # a plane shows this much at least, and so many times the organ's extent
 _SIMPLER = 0.2  # pixels by which a contour may be off the edges of its voxels
-_FINER = 3  # contours are drawn on so many times the pixels, for smooth edges
-_DOTTED, _DASHED = (2.0, 2.5), (7.0, 3.0)  # pixels drawn and left out
-_RIM = (0, 0, 0, 153)
 Box = tuple[slice, slice, slice]
 
 # Axes of a volume of `to_las` across and down each plane, and whether they run against it: radiological display, and
@@ -97,52 +94,33 @@ def planes_picture(planes: Sequence[Plane]) -> np.ndarray:
     return np.hstack([plane.picture for plane in planes])
 
 
-def outlines_picture(planes: Sequence[Plane], styles: Mapping[int, tuple], value: int) -> np.ndarray:
+def outlines_svg(planes: Sequence[Plane], styles: Mapping[int, tuple], value: int) -> str:
     """
-    The contours of :func:`planes_picture`, uint8 RGBA (PIXELS, 3 * PIXELS, 4), transparent elsewhere.
-
-    (A vector graphic would be sharper when it is enlarged, but a browser keeps each one as a document of its own: after
-    some hundred rows of a page these took more memory than all else.)
+    The contours of :func:`planes_picture` as SVG, transparent elsewhere.
 
     Args:
         planes: of one organ.
         styles: label value to colour and line, see :func:`monai_fss.visualize.label_styles`.
         value: the organ, drawn thick and on a black rim; the others are thin and dotted.
     """
-    parts = []
-    for plane in planes:
-        layer = Image.new("RGBA", (_FINER * PIXELS, _FINER * PIXELS))
-        draw = ImageDraw.Draw(layer)
+    size = f'width="{PIXELS * len(planes)}" height="{PIXELS}"'
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} fill="none">']
+    for number, plane in enumerate(planes):  # an svg within an svg cuts off what leaves its plane
+        parts.append(f'<svg x="{number * PIXELS}" width="{PIXELS}" height="{PIXELS}">')
         for other in sorted(plane.outlines, key=lambda own: own == value):  # the organ is on top
-            colour, line = styles[other]
+            path, (colour, line) = _path(plane.outlines[other]), styles[other]
             if other != value:
-                _stroke(draw, plane.outlines[other], colour, 1.5, _DOTTED)
+                parts.append(f'<path d="{path}" stroke="{colour}" stroke-width="1.6" stroke-dasharray="2 2.5"/>')
                 continue
-            _stroke(draw, plane.outlines[other], _RIM, 4, None)
-            _stroke(draw, plane.outlines[other], colour, 2, None if line == "-" else _DASHED)
-        parts.append(np.asarray(layer.reduce(_FINER)))
-    return np.hstack(parts)
+            dashes = "" if line == "-" else ' stroke-dasharray="7 3"'
+            parts.append(f'<path d="{path}" stroke="#000" stroke-width="4" stroke-opacity="0.6"/>')
+            parts.append(f'<path d="{path}" stroke="{colour}" stroke-width="2"{dashes}/>')
+        parts.append("</svg>")
+    return "".join([*parts, "</svg>\n"])
 
 
-def _stroke(
-    draw: ImageDraw.ImageDraw,
-    lines: Sequence[np.ndarray],
-    colour: str | tuple[int, ...],
-    width: float,
-    dashes: tuple[float, float] | None,
-) -> None:
-    for line in lines:
-        for part in [line] if dashes is None else _dashed(line, *dashes):
-            points = [(float(x), float(y)) for x, y in _FINER * part]
-            draw.line(points, colour, round(_FINER * width), joint="curve")
-
-
-def _dashed(line: np.ndarray, drawn: float, left: float) -> Iterator[np.ndarray]:
-    """The parts of a line (N, 2) that are drawn: pixels of each, and between them."""
-    along = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
-    for start in np.arange(0, along[-1], drawn + left):
-        at = np.linspace(start, min(start + drawn, along[-1]), 2 + int(drawn))
-        yield np.stack([np.interp(at, along, line[:, axis]) for axis in (0, 1)], 1)
+def _path(lines: Sequence[np.ndarray]) -> str:
+    return "".join("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in line[:-1]) + "Z" for line in lines)
 
 
 def _plane(

@@ -120,7 +120,7 @@ def main() -> int:
         print(f"{name}: {wall:.1f} s, {cpu:.1f} s of the processor", flush=True)
     print(f"peak memory of the command: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
     page = out / "review" / "index.html"
-    pictures = sum(path.stat().st_size for path in page.parent.rglob("*") if path.suffix in (".jpg", ".png"))
+    pictures = sum(path.stat().st_size for path in page.parent.rglob("*") if path.suffix in (".jpg", ".svg"))
     print(f"page: {page.stat().st_size / 1e6:.2f} MB; pictures: {pictures / 1e6:.0f} MB", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         found = opened(page, Path(folder) / "browser")

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
 
-from monai_fss.visualize import PIXELS, label_styles, organ_planes, outlines_picture, planes_picture
+from monai_fss.visualize import PIXELS, label_styles, organ_planes, outlines_svg, planes_picture
 from monai_fss.visualize.planes import Plane
 
 SPACING = (2.0, 2.0, 5.0)
@@ -94,32 +94,15 @@ def test_a_scan_that_is_flat_is_set_in_black() -> None:
 
 
 def test_the_layer_of_contours_has_the_organ_on_top_and_the_others_dotted() -> None:
-    found = planes(values=[3])[3]
-    layer = outlines_picture(found, label_styles([1, 2], {1: "liver"}), 1)
-    assert layer.shape == (PIXELS, 3 * PIXELS, 4) and layer[0, 0, 3] == 0
-    seen = 0
-    for number, plane in enumerate(found):
-        own = layer[:, number * PIXELS : (number + 1) * PIXELS]
-        if 1 not in plane.outlines:
-            continue
-        solid = _on(own, plane.outlines[1])
-        assert (np.abs(solid[:, :3].astype(int) - (0xE6, 0x9F, 0x00)).max(1) < 60).mean() > 0.9
-        assert solid[:, 3].min() > 150  # a rim where it is not colour
-        if 2 in plane.outlines:
-            seen += 1
-            assert 0.3 < (_on(own, plane.outlines[2])[:, 3] > 127).mean() < 0.75
-    assert seen and (layer[..., 3] > 0).mean() < 0.1
-
-
-def _on(layer: np.ndarray, lines: Sequence[np.ndarray]) -> np.ndarray:
-    """Pixels (n, 4) along lines, about one a pixel of length."""
-    points = []
-    for line in lines:
-        for first, last in zip(line[:-1], line[1:], strict=True):
-            steps = max(1, int(np.hypot(*(last - first))))
-            points += [first + (last - first) * (step + 0.5) / steps for step in range(steps)]
-    places = np.floor(np.clip(points, 0, PIXELS - 1)).astype(int)
-    return layer[places[:, 1], places[:, 0]]
+    svg = ElementTree.fromstring(outlines_svg(planes()[1], label_styles([1, 2], {1: "<liver>"}), 1))
+    name = "{http://www.w3.org/2000/svg}"
+    assert (svg.attrib["width"], svg.attrib["height"]) == (str(3 * PIXELS), str(PIXELS))
+    assert [part.attrib["x"] for part in svg] == ["0", str(PIXELS), str(2 * PIXELS)]
+    paths = svg[0].findall(f"{name}path")
+    assert paths[-1].attrib["stroke"] == "#E69F00" and "stroke-dasharray" not in paths[-1].attrib
+    assert paths[-2].attrib["stroke"] == "#000" and paths[-2].attrib["d"] == paths[-1].attrib["d"]
+    assert all("stroke-dasharray" in path.attrib for path in paths[:-2])
+    assert paths[-1].attrib["d"].startswith("M") and paths[-1].attrib["d"].endswith("Z")
 
 
 def test_volumes_that_do_not_fit_are_refused() -> None:

@@ -14,16 +14,16 @@ from PIL import Image
 
 from monai_fss.apps.review.facts import mask_of, organ_facts
 from monai_fss.apps.review.folder import REVIEW, Run
-from monai_fss.data import ScanError, atomic_path, read_scan, write_json
+from monai_fss.data import ScanError, atomic_path, read_scan, write_json, write_text_atomic
 from monai_fss.data.reading.geometry import spacing_of
 from monai_fss.data.reading.labels import Grid
 from monai_fss.digests import changes, digests
-from monai_fss.visualize import grey_window, label_styles, organ_planes, outlines_picture, planes_picture
+from monai_fss.visualize import grey_window, label_styles, organ_planes, outlines_svg, planes_picture
 
 __all__ = ["FACTS", "draw_all", "kept_facts", "pictures_of"]
 
 FACTS = "facts.json"
-VERSION = 2
+VERSION = 1
 """Of the pictures and measures: raise it when they change."""
 _QUALITY = 90  # of JPEG: a quarter of a PNG's size, and no artefact to be seen
 
@@ -50,7 +50,7 @@ def draw_all(run: Run, scans: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
     Measure and draw every mask that is new or changed, or whose scan is; one at a time is in memory.
 
     Args:
-        run: the folder of masks. Pictures go to ``review/images/<case>/<label>.jpg``, contours to ``<label>.png``.
+        run: the folder of masks. Pictures go to ``review/images/<case>/<label>.jpg``, contours to ``<label>.svg``.
         scans: case to scan, of those that are there. Without it a mask is measured, and pictures that are there stay.
 
     Returns:
@@ -96,7 +96,7 @@ def _up_to_date(run: Run, case: str, values: Sequence[int], scan: Path | None) -
 
 def _pictures(facts: Mapping[str, Any]) -> list[str]:
     drawn = [value for value, organ in facts["organs"].items() if "mm" in organ]
-    return [f"{value}.{ending}" for value in drawn for ending in ("jpg", "png")]
+    return [f"{value}.{ending}" for value in drawn for ending in ("jpg", "svg")]
 
 
 def _drawn(run: Run, case: str, files: Mapping[str, Path], values: Sequence[int]) -> dict[str, dict[str, Any]]:
@@ -115,7 +115,6 @@ def _drawn(run: Run, case: str, files: Mapping[str, Path], values: Sequence[int]
         place = pictures_of(run.folder, case) / str(value)
         with atomic_path(place.with_suffix(".jpg")) as unfinished:
             Image.fromarray(planes_picture(planes)).save(unfinished, quality=_QUALITY)
-        with atomic_path(place.with_suffix(".png")) as unfinished:
-            Image.fromarray(outlines_picture(planes, styles, value)).save(unfinished, optimize=True)
+        write_text_atomic(place.with_suffix(".svg"), outlines_svg(planes, styles, value))
         organs[str(value)] |= {"mm": round(planes[0].millimetres, 1), "slices": [plane.number for plane in planes]}
     return organs

@@ -74,7 +74,7 @@ def test_only_what_has_changed_is_drawn_again(root: Path) -> None:
     before = tree(root / "out" / "review" / "images")
     first = page_content_of(page(root))
     change_mask(root / "out" / "case_1.nii.gz", without(1))
-    (root / "out" / "review" / "images" / "case_4" / "2.png").unlink()
+    (root / "out" / "review" / "images" / "case_4" / "2.svg").unlink()
     assert main(["review", str(root / "out"), "--images", str(root / "in")]) == 0
     after = tree(root / "out" / "review" / "images")
     changed = {name.split("/")[0] for name in after if after[name] != before.get(name)}

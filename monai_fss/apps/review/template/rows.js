@@ -34,7 +34,7 @@ function picture(item) {
   if (item.mm === null) return element("figure", { class: "picture" }, element("p", {}, own.problem || "No picture: the scan was not found."));
   const address = own.images + item.label;
   const text = `${titleOf(item)}: axial, coronal and sagittal plane`;
-  const figure = element("figure", { class: "picture" }, layer(address + ".jpg", text, "scan"), layer(address + ".png", "", "contours"), ...letters());
+  const figure = element("figure", { class: "picture" }, layer(address + ".jpg", text, "scan"), layer(address + ".svg", "", "contours"), ...letters());
   figure.firstChild.addEventListener("error", () => figure.replaceChildren(element("p", {}, `The picture ${address}.jpg is missing: run monai-fss review again.`)));
   return figure;
 }
