@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from monai_fss.data import ContentCache
 
-__all__ = ["known_signature", "scaled_scan", "scan_distances"]
+__all__ = ["known_signature", "registered", "scaled_scan", "scan_distances"]
 
 
 def scan_distances(
@@ -44,23 +45,39 @@ def scan_distances(
     """
     from tqdm.auto import tqdm
 
-    from monai_fss.registration.body import RegistrationError
     from monai_fss.registration.scan_distances import middle_of, pairwise_distances
 
     names = list(scans)
     seen = _Seen(scans, modality, cache if contents is not None else None, contents or {})
     volumes = [seen.body_volume(name) for name in tqdm(names, "reading", unit="scan", disable=None)]
     centre = names[middle_of(volumes)]
-    signatures: list[torch.Tensor] = []
-    for name in tqdm(names, "registering", unit="scan", disable=None):
-        try:
-            signatures.append(seen.signature(centre, name, cache))
-        except RegistrationError as error:
-            raise ScanError(
-                f"{scans[name]}: cannot be registered to {scans[centre]} ({str(error).rstrip('.')}). "
-                "Leave it out of 'cases' in dataset.json, or put scans of different parts of the body in folders apart."
-            ) from error
+    signatures = [
+        registered(scans[name], scans[centre], partial(seen.signature, centre, name, cache))
+        for name in tqdm(names, "registering", unit="scan", disable=None)
+    ]
     return pairwise_distances(signatures)
+
+
+def registered(scan: Path, reference: Path, signature: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """
+    A signature; what cannot be registered for it is named.
+
+    Args:
+        scan, reference: files, of which the one is registered to the other.
+        signature: makes it.
+
+    Raises:
+        ScanError: it cannot be registered.
+    """
+    from monai_fss.registration.body import RegistrationError
+
+    try:
+        return signature()
+    except RegistrationError as error:
+        raise ScanError(
+            f"{scan}: cannot be registered to {reference} ({str(error).rstrip('.')}). "
+            "Leave it out of 'cases' in dataset.json, or put scans of different parts of the body in folders apart."
+        ) from error
 
 
 class _Seen:

@@ -17,11 +17,11 @@ from monai_fss.apps.arguments import case_names
 from monai_fss.apps.correct.advice import COLUMNS as GAIN_COLUMNS
 from monai_fss.apps.correct.advice import advice_text, suggested
 from monai_fss.apps.correct.folder import SegmentedFolder, is_segmented
-from monai_fss.apps.distances import known_signature, scaled_scan, scan_distances
+from monai_fss.apps.distances import known_signature, registered, scaled_scan, scan_distances
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.parts.part import Part, add_part_arguments, given_part
 from monai_fss.apps.parts.suggested import shared_signatures
-from monai_fss.data import Case, DatasetFolder, ScanError, check_output, natural_key, write_text_atomic
+from monai_fss.data import Case, DatasetFolder, check_output, natural_key, write_text_atomic
 from monai_fss.results.markdown import markdown_table
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
     if file is not None:
         check_output(file.parent, [file.name], overwrite=args.overwrite)
     if is_segmented(args.data):
+        if not part.whole:
+            raise UsageError(f"--num-parts {part.count}: masks are ranked at once. Leave it out.")
         return _correction(args, file)
     data = DatasetFolder.read(args.data)
     labelled = case_names(args.labelled or "", data.cases)
@@ -210,15 +212,7 @@ def _distances(cases: Sequence[Case], modality: str, cache: ContentCache | None)
 def _signature(
     reference: MetaTensor, image: MetaTensor | None, case: Case, centre: Case, cache: ContentCache | None
 ) -> torch.Tensor:
-    from monai_fss.registration.body import RegistrationError
-
-    try:
-        return known_signature(reference, image, cache)
-    except RegistrationError as error:
-        raise ScanError(
-            f"{case.image}: cannot be registered to {centre.image} ({str(error).rstrip('.')}). "
-            "Leave it out of 'cases' in dataset.json, or put scans of different parts of the body in folders apart."
-        ) from error
+    return registered(case.image, centre.image, lambda: known_signature(reference, image, cache))
 
 
 def _part_of_distances(data: DatasetFolder, part: Part, file: Path) -> np.ndarray | None:

@@ -17,7 +17,16 @@ from monai_fss.data.scan_table import complete_scans
 from monai_fss.digests import changes, digests
 from monai_fss.handlers.segment_report import QUALITY
 
-__all__ = ["HISTORY", "REPORT", "check_inputs_stay", "deciding", "depends_on", "pending", "read_report"]
+__all__ = [
+    "HISTORY",
+    "REPORT",
+    "check_history",
+    "check_inputs_stay",
+    "deciding",
+    "depends_on",
+    "pending",
+    "read_report",
+]
 
 REPORT = "report.json"
 
@@ -91,11 +100,7 @@ def pending(
         UsageError: they are to be replaced, and have been corrected by `monai-fss correct`.
     """
     cases = list(places)
-    if overwrite and (output / HISTORY).exists():
-        raise UsageError(
-            f"{output / HISTORY}: has corrections of the masks that --overwrite would replace. Move it away, or give "
-            "another --output."
-        )
+    check_history(output, overwrite)
     # The report is written last: where there is one, a run is finished, be it over other scans.
     names = [*(f"{case}.nii.gz" for case in cases), REPORT]
     found = None if overwrite else unfinished_run(output)
@@ -115,6 +120,19 @@ def pending(
     kept = [c for c in cases if f"{c}.nii.gz" not in unmade and c in rows and c in drawn]
     changed = _changed(output, before, note, kept)
     return [c for c in cases if c not in kept or c in changed]
+
+
+def check_history(output: Path, overwrite: bool) -> None:
+    """Refuse to replace masks that `monai-fss correct` has worked on.
+
+    Raises:
+        UsageError: as said.
+    """
+    if overwrite and (output / HISTORY).exists():
+        raise UsageError(
+            f"{output / HISTORY}: has corrections of the masks that --overwrite would replace. Move it away, or give "
+            "another --output."
+        )
 
 
 def deciding(note: Mapping[str, Any]) -> dict[str, Any]:

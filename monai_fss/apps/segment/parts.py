@@ -19,7 +19,7 @@ from typing import Any
 
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.parts.part import Part, parts_in
-from monai_fss.apps.segment.folder import REPORT, deciding, read_report
+from monai_fss.apps.segment.folder import REPORT, check_history, deciding, read_report
 from monai_fss.data import InputWarning, case_name, finish_run, natural_key, remove_stale, unfinished_run, write_json
 from monai_fss.data.files.output import RUN_FILE
 from monai_fss.data.scan_table import TableReader, complete_scans, write_rows
@@ -124,9 +124,11 @@ def pending_part(
         ways: organs, and so rows of a scan.
 
     Raises:
-        UsageError: the folder holds results of another command, or masks of which nothing is known.
+        UsageError: the folder holds results of another command, masks of which nothing is known, or corrected ones
+            that would be replaced.
     """
     cases = list(places)
+    check_history(output, overwrite)
     if overwrite:
         return cases
     sources = [(QUALITY, _inputs(output, REPORT)), (part.file(QUALITY), _inputs(output, part.file(REPORT)))]

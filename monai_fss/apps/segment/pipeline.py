@@ -139,7 +139,7 @@ def segment(
     start = time.time()
     method = Method(method) if isinstance(method, str) else method
     pairs = [str(f) for f in support_image], [str(f) for f in support_label]
-    _refuse([f"--set {problem}" for problem in setting_problems(settings or {}, config_keys([method.inference_file]))])
+    _check_asked(method, settings or {}, score, dask)
     settings = {**_names(pairs[1]), **(settings or {})}
     trained = trained_settings(model, method) if model else {}
     supported = method.needs_support
@@ -199,6 +199,13 @@ def segment(
     finish_run(output, part.file(RUN_FILE))
     joined = part.whole or join_if_done(output, part.count)
     return Segmented(done, reasons, dict(errors), QUALITY if joined else table.path.name, joined, scored)
+
+
+def _check_asked(method: Method, settings: dict[str, Any], score: Mapping[str, Path] | None, dask: str | None) -> None:
+    problems = setting_problems(settings, config_keys([method.inference_file]))
+    _refuse([f"--set {problem}" for problem in problems])
+    if score and dask:
+        raise UsageError("--dask: given masks are scored by this process alone. Leave it out.")
 
 
 def _given(

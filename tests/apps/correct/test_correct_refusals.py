@@ -88,6 +88,8 @@ def test_what_the_masks_do_not_allow_is_refused(scene: Corrected, capsys: pytest
     assert "has corrections of masks that were made otherwise" in capsys.readouterr().err
     assert scene.segment("--overwrite") == 2
     assert "has corrections of the masks that --overwrite would replace" in capsys.readouterr().err
+    assert scene.segment("--overwrite", "--num-parts", "2", "--part-id", "0") == 2, "nor by parts"
+    assert "has corrections of the masks that --overwrite would replace" in capsys.readouterr().err
     (scene.out / "history" / "rounds.json").write_text("{")
     assert scene.correct(*words) == 2
     assert "rounds.json: is damaged" in capsys.readouterr().err
@@ -123,5 +125,10 @@ def test_suggest_ranks_masks_for_correction(scene: Corrected, capsys: pytest.Cap
     assert {row["case"] for row in rows} == {CASES[0], CASES[2]} and [row["rank"] for row in rows] == ["1", "2"]
     assert float(rows[0]["expected_gain"]) >= float(rows[1]["expected_gain"]) > 0
     assert f"Correct {rows[0]['case']} next" in capsys.readouterr().out
+    assert (
+        main(["suggest", str(scene.out), "--output", str(file), "--overwrite", "--num-parts", "2", "--part-id", "0"])
+        == 2
+    )
+    assert "--num-parts 2: masks are ranked at once. Leave it out." in capsys.readouterr().err
     assert main(["suggest", str(scene.out), "--labelled", "x"]) == 2
     assert "--labelled x: no such case." in capsys.readouterr().err

@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import psutil
 import pytest
-from segment_scene import Scene, read, rows
+from segment_scene import Scene, read, rolled, rows
 
 from monai_fss.apps.cli import main
 from monai_fss.apps.cluster import dask_run
@@ -30,12 +29,7 @@ CASES = [f"scan_{number}" for number in range(1, 7)]
 
 @pytest.fixture
 def scene(scene: Scene) -> Scene:
-    image: Any = nib.Nifti1Image.from_filename(scene.images / "case_02.nii.gz")
-    array = np.asarray(image.dataobj)
-    for file in scene.images.iterdir():
-        file.unlink()
-    for number, case in enumerate(CASES):
-        nib.Nifti1Image(np.roll(array, number, 1), image.affine).to_filename(scene.images / f"{case}.nii.gz")
+    rolled(scene, CASES)
     return scene
 
 

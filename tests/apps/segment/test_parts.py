@@ -11,7 +11,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from segment_scene import Scene, read, rows, tree
+from segment_scene import Scene, read, rolled, rows, tree
 
 from monai_fss.apps.cli import main
 from monai_fss.apps.parts.part import Part
@@ -25,13 +25,9 @@ CASES = [f"scan_{number}" for number in (1, 2, 3, 9, 10, 11)]
 @pytest.fixture
 def scene(scene: Scene) -> Scene:
     """Six scans and one that cannot be used."""
-    image: Any = nib.Nifti1Image.from_filename(scene.images / "case_02.nii.gz")
-    array = np.asarray(image.dataobj)
-    for file in scene.images.iterdir():
-        file.unlink()
-    for number, case in enumerate(CASES):
-        nib.Nifti1Image(np.roll(array, number, 1), image.affine).to_filename(scene.images / f"{case}.nii.gz")
-    nib.Nifti1Image(np.full_like(array, 7), image.affine).to_filename(scene.images / "scan_4.nii.gz")
+    array = rolled(scene, CASES)
+    affine = nib.Nifti1Image.from_filename(scene.images / f"{CASES[0]}.nii.gz").affine
+    nib.Nifti1Image(np.full_like(array, 7), affine).to_filename(scene.images / "scan_4.nii.gz")
     return scene
 
 
