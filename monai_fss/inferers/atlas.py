@@ -132,7 +132,7 @@ class Atlas:
             InputWarning: a labelled scan, or all of them, cannot be registered, or an organ lies outside the query.
                 The others are done all the same. Left and right may be exchanged.
         """
-        return self.segment(image, partial(self._decide, evidence=evidence), prefetch)
+        return self.segment(image, partial(self.decide, evidence=evidence), prefetch)
 
     def segment(self, image: MetaTensor, decide: Decide, prefetch: bool = False) -> MetaTensor:
         """As a call, with another rule of what becomes of the registered scans than fusion and refinement.
@@ -165,10 +165,10 @@ class Atlas:
             warnings.warn(f"{scan_name(image)}: {SIDES}", InputWarning, stacklevel=3)
         return result
 
-    def _decide(
+    def decide(
         self, fixed: np.ndarray, grid: Grid, placed: list[Placed], evidence: MetaTensor | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """By fusion and refinement, see :meth:`segment`."""
+        """By fusion and refinement, see :meth:`segment`; ``evidence`` as in a call."""
         probabilities = self._fused(placed, grid, fixed)
         # Not one labelled scan puts a voxel of it into the query.
         unseen = probabilities.reshape(len(probabilities), -1).max(1) < 0.5 / len(placed)

@@ -18,9 +18,14 @@ from .atlas import Atlas
 from .atlas_inferer import AtlasInferer
 from .scans import each_scan
 
-__all__ = ["PriorInferer", "with_weight"]
+__all__ = ["PriorInferer", "log_odds", "with_weight"]
 
-LARGEST = 4.0  # log-odds: a network that is sure of itself must not overrule any distance
+LARGEST = 4.0  # log-odds, see log_odds
+
+
+def log_odds(logits: torch.Tensor) -> torch.Tensor:
+    """A network's log-odds of each class, bounded: sure of itself it must not overrule any distance."""
+    return logits.float().cpu().clamp(-LARGEST, LARGEST)
 
 
 def with_weight(settings: Mapping[str, Any], weight: float) -> dict[str, Any]:
@@ -58,6 +63,6 @@ class PriorInferer(AtlasInferer):
         """The network's log-odds."""
         logits = torch.as_tensor(self.inferer(inputs, network))
         return [
-            MetaTensor((answer[1:] - answer[:1]).float().cpu().clamp_(-LARGEST, LARGEST), affine=image.affine)
+            MetaTensor(log_odds(answer[1:] - answer[:1]), affine=image.affine)
             for image, answer in zip(each_scan(inputs), logits, strict=True)
         ]

@@ -99,7 +99,7 @@ def explain_voxel(
     if not placed:
         raise ScanError(f"the labelled scan cannot be registered: {'; '.join(failures)}")
     try:
-        grid = atlas.grid(query)
+        grid = inferer.grid(query)
     except RegistrationError as error:
         raise ScanError(str(error)) from error
     voxel = _voxel(point, grid)

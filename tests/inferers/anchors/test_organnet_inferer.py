@@ -4,16 +4,18 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
 from known_atlas import Known
 from monai.data import MetaTensor
 
-from monai_fss.inferers import AnchorPair, Atlas, OrganNetInferer, found_in
+from monai_fss.inferers import AnchorPair, Atlas, AtlasInferer, OrganNetInferer, found_in
 from monai_fss.inferers.anchors.registered import anchors_on_grid
 from monai_fss.networks.nets import OrganNet
-from monai_fss.registration import Grid
+from monai_fss.registration import AppearanceRefinement, Grid
 
 SHAPE = (20, 16, 12)
 
@@ -69,6 +71,49 @@ def test_each_organ_is_asked_in_windows_around_its_moved_mask() -> None:
     found = logits.as_tensor()[0, 1] > 0
     assert found[box].all() and int(found.sum()) == 100
     assert all(window[1:] == (3, 8, 8, 8) for window in net.windows) and found_in(logits)["left_out"] == {}
+
+
+def test_the_network_works_on_its_own_grid_whatever_that_of_the_atlas() -> None:
+    """Told on 5 mm, the organ is put one voxel of these before its mask: 5 mm, also on an atlas of 2.5 mm."""
+    query, net = scan(2)["image"], Told()
+    atlas = Known([scan()], spacing=[2.5, 2.5, 2.5], refinement=None, sides=False)
+    inferer = OrganNetInferer(atlas, (8, 8, 8), margin=10.0, spacing=[5, 5, 5])
+    logits = cast(MetaTensor, inferer(query[None], net))
+    assert all(window[1:] == (3, 8, 8, 8) for window in net.windows)
+    affine = logits.affine.squeeze(0).numpy()
+    assert np.allclose(np.diag(affine)[:3], 2.5)
+    places = np.argwhere(logits.as_tensor()[0, 1].numpy() > 0) @ affine[:3, :3].T + affine[:3, 3]
+    middle = np.array([(6 + 1.5) * 5, (5 + 2) * 5, (3 + 2) * 5]) - [5, 0, 0]
+    assert np.allclose(places.mean(0), middle, atol=0.7)
+    assert len(places) * 2.5**3 == pytest.approx(100 * 5**3, rel=0.25)
+
+
+def both(weight: float, net: OrganNet, query: MetaTensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits by network and atlas, and by the atlas alone."""
+    refinement = AppearanceRefinement(evidence_weight=weight)
+    atlas = Known([scan()], spacing=[2.5, 2.5, 2.5], refinement=refinement, sides=False)
+    inferer = OrganNetInferer(atlas, (8, 8, 8), margin=10.0, spacing=[5, 5, 5], prior=True)
+    return inferer(query[None], net).as_tensor()[0], AtlasInferer(atlas)(query[None]).as_tensor()[0]
+
+
+def test_with_a_prior_the_network_joins_the_refinement_of_the_atlas() -> None:
+    query = scan(2)["image"]
+    together, alone = both(0.0, Told(), query)
+    assert torch.equal(together, alone), "without weight it is the atlas"
+    together, alone = both(1.0, Told(), query)
+    mean = [np.argwhere(logits[1].numpy() > 0).mean(0)[0] * 2.5 for logits in (together, alone)]
+    assert mean[0] < mean[1] - 1, "the network puts it 5 mm before"
+    with pytest.raises(ValueError, match="prior needs an atlas with a refinement"):
+        OrganNetInferer(known(scan()), (8, 8, 8), prior=True)
+
+
+def test_an_organ_too_small_for_the_network_is_left_to_the_atlas() -> None:
+    """On 20 mm no voxel shows the organ: nothing is asked, and the answer is the atlas's."""
+    atlas = Known([scan()], spacing=[2.5, 2.5, 2.5], sides=False)
+    query, net = scan(2)["image"], Told()
+    inferer = OrganNetInferer(atlas, (8, 8, 8), margin=10.0, spacing=[40, 40, 40], prior=True)
+    assert torch.equal(inferer(query[None], net).as_tensor(), AtlasInferer(atlas)(query[None]).as_tensor())
+    assert net.windows == []
 
 
 def test_several_anchors_are_averaged_in_probability() -> None:
