@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--label-dir", metavar="DIR", help="folder of edited masks, named by their scans")
     parser.add_argument(
-        "--review", metavar="FILE", help="scans that were reviewed as bad: a text file, one on each line"
+        "--review",
+        metavar="FILE",
+        help="scans reviewed as bad: the page's review.json, or a text file with one on each line",
     )
     parser.add_argument("--all", action="store_true", help="segment all scans again, not only those that may gain")
     parser.add_argument(

@@ -21,18 +21,30 @@ ALL, BAD, LOW, ALIKE, VALIDATED, MISSING = "--all", "reviewed as bad", "low qual
 
 
 def reviewed_cases(file: str | None, run: SegmentedFolder) -> list[str]:
-    """The cases of a text file with one on each line.
+    """The cases that were reviewed as bad.
+
+    Args:
+        file: a text file with one case on each line; or what the review page has exported, ``<name>.json``, of which
+            the scans count that have an organ with the verdict "fix" or "fail". Default: none.
+        run: the folder of the masks.
 
     Raises:
         UsageError: it cannot be read, or names a case that the run does not have.
+        ScanError: see :func:`monai_fss.apps.review.counted.counted_verdicts`.
     """
     if file is None:
         return []
+    if file.lower().endswith(".json"):
+        from monai_fss.apps.review.counted import counted_verdicts
+        from monai_fss.apps.review.folder import read_run
+
+        given = counted_verdicts(read_run(run.output), file)
+        return list(dict.fromkeys(case for (case, _), verdict in given.items() if verdict in ("fix", "fail")))
     try:
         lines = Path(file).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"--review {file}: cannot be read ({error}). Give a text file, a case on each line."
+            f"--review {file}: cannot be read ({error}). Give a text file, a case on each line, or a review.json."
         ) from error
     names = [line.strip() for line in lines if line.strip()]
     strange = [name for name in names if name not in run.scans]

@@ -5,18 +5,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import warnings
 from typing import Any
 
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.review.folder import PAGE, REVIEW, Run, read_run, scans_of
-from monai_fss.data import InputWarning, ScanError, check_output, write_json, write_text_atomic
+from monai_fss.data import InputWarning, check_output, write_json, write_text_atomic
 
 __all__ = ["add_arguments", "run"]
-
-_NUMBERS = "run.json"  # of the page: the run's number, and those that it had before
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
 def _write_page(folder: Run, images: str | None) -> int:
     """Draw what is new, and write the page. Exit code 1 where a mask could not be looked at; it is named."""
     from monai_fss.apps.review.content import page_content
+    from monai_fss.apps.review.counted import NUMBERS, run_numbers
     from monai_fss.apps.review.drawing import draw_all
     from monai_fss.apps.review.facts import support_facts
     from monai_fss.apps.review.page import page_html
@@ -49,11 +47,11 @@ def _write_page(folder: Run, images: str | None) -> int:
         raise UsageError(f"{folder.folder}: has no <case>.nii.gz. Segment with --format nifti or both to review it.")
     scans = scans_of(folder, images) if folder.rows else {}
     support, notes = support_facts(folder)
-    numbers = _numbers(folder)
+    numbers = run_numbers(folder)
     remove_stale(folder.folder / REVIEW)
     facts = draw_all(folder, scans)
     content = page_content(folder, facts, support, notes, numbers[1:])
-    write_json(folder.folder / REVIEW / _NUMBERS, {"run": numbers[0], "earlier": numbers[1:]})
+    write_json(folder.folder / REVIEW / NUMBERS, {"run": numbers[0], "earlier": numbers[1:]})
     page = folder.folder / REVIEW / PAGE
     write_text_atomic(page, page_html(content))
     for note in notes:
@@ -67,40 +65,13 @@ def _write_page(folder: Run, images: str | None) -> int:
     return 1 if problems or without else 0
 
 
-def _numbers(folder: Run) -> list[str]:
-    """The run's number, then those that its page had before."""
-    path = folder.folder / REVIEW / _NUMBERS
-    if not path.exists():
-        return [folder.number]
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        before = [str(number) for number in (known["run"], *known["earlier"])]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ScanError(f"{path}: is damaged ({error}). Remove it; verdicts can then be imported no more.") from error
-    return list(dict.fromkeys([folder.number, *before]))
-
-
 def _read_back(folder: Run, file: str) -> int:
     """Print the verdicts as a table and write the lists."""
-    from monai_fss.apps.review.verdicts import LISTS, case_lists, read_verdicts, verdict_table
+    from monai_fss.apps.review.counted import counted_verdicts
+    from monai_fss.apps.review.verdicts import LISTS, case_lists, verdict_table
 
     place = folder.folder / REVIEW
-    if not (place / PAGE).is_file():
-        raise UsageError(f"{folder.folder}: has no page yet. Run `monai-fss review {folder.folder}` first.")
-    verdicts = read_verdicts(file, folder, _numbers(folder))
-    broken = [case for case in folder.cases if len(case.splitlines()) > 1]
-    if broken:
-        raise ScanError(
-            f"{folder.folder}: the name {broken[0]!r} has a line break, and lists have a name a line. Rename it."
-        )
-    masks = _masks(folder)
-    stale = [own for own in verdicts if masks.get((own.case, own.label)) != own.mask]
-    given = {(own.case, own.label): own.verdict for own in verdicts if own not in stale}
-    if stale:
-        named = ", ".join(f"{own.case} (label {own.label})" for own in stale[:5])
-        more = f" and {len(stale) - 5} more" if len(stale) > 5 else ""
-        text = f"{file}: {len(stale)} verdict(s) are of masks that have changed since and do not count: {named}{more}"
-        warnings.warn(f"{text}. Run the command without --verdicts and look at them again.", InputWarning, stacklevel=2)
+    given = counted_verdicts(folder, file)
     lists = case_lists(folder.rows, given)
     for name in LISTS:
         write_text_atomic(place / f"{name}.txt", "".join(f"{case}\n" for case in lists[name]))
@@ -110,20 +81,6 @@ def _read_back(folder: Run, file: str) -> int:
     for name in LISTS:
         print(f"{place / name}.txt: {len(lists[name])} scan(s)")
     return 0
-
-
-def _masks(folder: Run) -> dict[tuple[str, int], str]:
-    """Case and label to what the mask held when the page was made, without masks that have changed since."""
-    from monai_fss.apps.review.drawing import kept_facts
-    from monai_fss.digests import changes, digests
-
-    found: dict[tuple[str, int], str] = {}
-    for case in folder.cases:
-        facts = kept_facts(folder.folder, case)
-        before = {"mask": facts.get("files", {}).get("mask")}
-        if facts and not changes(before, digests({"mask": folder.folder / f"{case}.nii.gz"}, before)):
-            found |= {(case, int(value)): organ["mask"] for value, organ in facts["organs"].items()}
-    return found
 
 
 def _entries(folder: Run, given: dict[tuple[str, int], str]) -> list[dict[str, Any]]:

@@ -7,12 +7,16 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from review_scene import change_mask, page_content_of, without, write_report, write_scans
 
 from monai_fss.apps.cli import main
+from monai_fss.apps.correct.folder import SegmentedFolder
+from monai_fss.apps.correct.plan import reviewed_cases
+from monai_fss.data import InputWarning, ScanError
 
 CASES = ["case_1", "case_2", "case_3", "case_4"]
 NAMES = {1: "liver", 5: "aorta"}
@@ -63,6 +67,20 @@ def test_each_scan_is_in_one_list(out: Path, capsys: pytest.CaptureFixture[str])
     assert table[2:] == [["liver", "3", "0", "1", "0"], ["aorta", "1", "2", "0", "1"], ["all", "4", "2", "1", "1"]]
     kept = json.loads((out / "review" / "verdicts.json").read_text())
     assert kept[3] == {"case": "case_2", "label": 5, "name": "aorta", "verdict": "fail"} and len(kept) == 7
+
+
+def test_correct_takes_what_the_page_has_exported(out: Path) -> None:
+    """The scans with "fix" or "fail"; a verdict on a mask that has changed since does not count."""
+    file = out.parent / "review.json"
+    file.write_text(json.dumps(review(out, GIVEN)))
+    folder = cast(SegmentedFolder, SimpleNamespace(output=out, scans={}))
+    assert reviewed_cases(str(file), folder) == ["case_2", "case_3"]
+    shutil.copy(out / "case_1.nii.gz", out / "case_3.nii.gz")
+    with pytest.warns(InputWarning, match=r"case_3 \(label 5\)"):
+        assert reviewed_cases(str(file), folder) == ["case_2"]
+    file.write_text("{}")
+    with pytest.raises(ScanError, match="is not a file of"):
+        reviewed_cases(str(file), folder)
 
 
 def test_a_verdict_on_a_mask_that_has_changed_does_not_count(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
