@@ -107,3 +107,22 @@ def test_a_conditioned_network_scripts_and_gives_the_same(tmp_path: Path) -> Non
     torch.jit.script(net).save(str(tmp_path / "model.ts"))
     query = torch.randn(2, 1, 9, 8, 7)
     torch.testing.assert_close(torch.jit.load(str(tmp_path / "model.ts"))(query), net(query), rtol=0, atol=1e-5)
+
+
+def test_in_bfloat16_it_learns_the_same_and_is_used_in_single_precision() -> None:
+    """The gradient has almost the same direction; attention and use are in single precision."""
+    torch.manual_seed(0)
+    image, anchor = torch.rand(2, 1, 8, 8, 8), torch.rand(2, 1, 1, 8, 8, 8)
+    mask = (torch.rand(2, 1, 1, 8, 8, 8) > 0.5).float()
+    gradients, answers = [], []
+    for half in (False, True):
+        torch.manual_seed(1)
+        net = OrganNet(channels=(4, 8), neighbourhoods=(3, 3), bfloat16=half)
+        assert net.in_bfloat16 is half
+        logits = net(image, anchor, mask)["logits"]
+        assert logits.dtype == torch.float32
+        logits.square().mean().backward()
+        gradients.append(torch.cat([weight.grad.flatten() for weight in net.parameters() if weight.grad is not None]))
+        answers.append(net.eval()(image, anchor, mask)["logits"])
+    assert not torch.equal(*gradients) and torch.cosine_similarity(*gradients, dim=0) > 0.99
+    assert torch.equal(*answers)

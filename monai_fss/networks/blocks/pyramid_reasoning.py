@@ -138,25 +138,63 @@ class _Recomputed(torch.autograd.Function):
         for batch, i, j, stop in _places(list(query.shape), far.numel(), cube, ctx.at_once):
             here = (batch, slice(None), slice(i, i + cube), slice(j, stop))
             there = (batch, slice(None), slice(i, i + cube + wider), slice(j, stop + wider))
-            with torch.enable_grad():
-                own, seen = query[here].detach().requires_grad_(), around[there].detach().requires_grad_()
-                part = _slab(own, seen, far, cube)
-            found = torch.autograd.grad(part, (own, seen), grads[0][first : first + len(part)])
+            count = (stop - j) // cube * (query.shape[4] // cube)
+            found = _slab_gradients(query[here], around[there], far, cube, grads[0][first : first + count])
             of_query[here] += found[0]
             of_around[there] += found[1]
-            first += len(part)
+            first += count
         return of_query, of_around, None, None, None
+
+
+def _cubes(volume: torch.Tensor, edge: int, cube: int) -> torch.Tensor:
+    """A layer (C, edge, n, m) -> (cubes, edge^3, C): every ``cube`` voxels one of ``edge`` along the last two axes."""
+    own = volume.unfold(2, edge, cube).unfold(3, edge, cube).permute(2, 3, 1, 4, 5, 0)
+    return own.flatten(2, 4).flatten(0, 1)
 
 
 def _slab(query: torch.Tensor, around: torch.Tensor, far: torch.Tensor, cube: int) -> torch.Tensor:
     """One layer of cubes: (M, cube, n, D) and (M + V, cube + 2 r, n + 2 r, D + 2 r) -> (cubes, cube^3, V)."""
     channels = query.shape[0]
-    edge = around.shape[1]
-    own = query.unfold(2, cube, cube).unfold(3, cube, cube).permute(2, 3, 1, 4, 5, 0).flatten(2, 4).flatten(0, 1)
-    seen = around.unfold(2, edge, cube).unfold(3, edge, cube).permute(2, 3, 1, 4, 5, 0)
-    seen = seen.flatten(2, 4).flatten(0, 1)
+    own, seen = _cubes(query, cube, cube), _cubes(around, around.shape[1], cube)
     similarity = torch.baddbmm(far, own, seen[..., :channels].transpose(1, 2))
     return torch.bmm(torch.softmax(similarity, dim=-1), seen[..., channels:])
+
+
+def _slab_gradients(
+    query: torch.Tensor, around: torch.Tensor, far: torch.Tensor, cube: int, grad: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gradients of both inputs of :func:`_slab` by that of its result (cubes, cube^3, V).
+
+    Written out, since that of ``unfold`` is most of the time: cubes overlap, and it adds voxel by voxel.
+    """
+    channels, edge = query.shape[0], around.shape[1]
+    own, seen = _cubes(query, cube, cube), _cubes(around, edge, cube)
+    key, value = seen[..., :channels], seen[..., channels:]
+    weights = torch.softmax(torch.baddbmm(far, own, key.transpose(1, 2)), dim=-1)
+    of_weights = torch.bmm(grad, value.transpose(1, 2))
+    of_value = torch.bmm(weights.transpose(1, 2), grad)
+    mean = (of_weights * weights).sum(-1, keepdim=True)
+    of_similarity = of_weights.sub_(mean).mul_(weights)
+    of_key = torch.bmm(of_similarity.transpose(1, 2), own)
+    of_own = torch.bmm(of_similarity, key)
+    rows, columns = query.shape[2] // cube, query.shape[3] // cube
+    of_query = of_own.reshape(rows, columns, cube, cube, cube, channels).permute(5, 2, 0, 3, 1, 4).reshape(query.shape)
+    return of_query, _overlaid(torch.cat([of_key, of_value], 2), rows, columns, edge, cube)
+
+
+def _overlaid(parts: torch.Tensor, rows: int, columns: int, edge: int, cube: int) -> torch.Tensor:
+    """Put cubes (rows * columns, edge^3, C) back in place, and add where they overlap: the transpose of `_cubes`."""
+    parts = parts.reshape(rows, columns, edge, edge, edge, -1).permute(5, 2, 0, 3, 1, 4)
+    wider = edge - cube
+    size = [rows * cube + wider, columns * cube + wider]
+    result = parts.new_zeros(parts.shape[0], edge, size[0] + cube, size[1] + cube)
+    for low in range(0, edge, cube):
+        for left in range(0, edge, cube):
+            some = parts[:, :, :, low : low + cube, :, left : left + cube]
+            there = result[:, :, low : low + rows * cube, left : left + columns * cube]
+            there = there.unflatten(3, (columns, cube)).unflatten(2, (rows, cube))
+            there[:, :, :, : some.shape[3], :, : some.shape[5]] += some
+    return result[:, :, : size[0], : size[1]]
 
 
 class PyramidReasoning(nn.Module):
@@ -189,5 +227,11 @@ class PyramidReasoning(nn.Module):
     def forward(self, target: torch.Tensor, anchor: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Reason; see the class for shapes."""
         x_t, x_a, x_m = self.target(target), self.anchor(anchor), self.mask(mask)
-        gathered = neighbourhood_attention(x_t, x_a, torch.cat([x_a, x_m], 1), self.size)
-        return torch.cat([x_t, gathered], 1)
+        return torch.cat([x_t, self._gathered(x_t, x_a, torch.cat([x_a, x_m], 1))], 1)
+
+    def _gathered(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """Attention in single precision, under autocast too: half of it tells similar neighbours no more apart."""
+        if torch.jit.is_scripting():
+            return neighbourhood_attention(query, key, value, self.size)
+        with torch.autocast(query.device.type, enabled=False):
+            return neighbourhood_attention(query.float(), key.float(), value.float(), self.size).to(query.dtype)

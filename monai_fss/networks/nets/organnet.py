@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from monai.networks.blocks import Convolution, UpSample
 from torch import nn
 
-from monai_fss.networks.blocks import PyramidReasoning
+from monai_fss.networks.blocks import PyramidReasoning, fast_bfloat16
 
 from .few_shot import FewShotNet, check_support
 
@@ -97,6 +97,8 @@ class OrganNet(FewShotNet):
         sharing: "none", "anchor_mask" (default, the paper's best, Table 3), "target_anchor" or "all": encoders that
             have the same weights; the first convolution is shared where the inputs have as many channels.
         ways: size of the zero-filled condition before :meth:`condition` or a state dict brings another. Default 1.
+        bfloat16: whether the convolutions are trained in bfloat16; attention never is. Default None: where that is
+            fast, see :func:`monai_fss.networks.blocks.fast_bfloat16`. In use it works in single precision.
 
     Raises:
         ValueError: a number out of its range, or another sharing.
@@ -112,6 +114,7 @@ class OrganNet(FewShotNet):
         neighbourhoods: Sequence[int] = (7, 5, 3),
         sharing: str = "anchor_mask",
         ways: int = 1,
+        bfloat16: bool | None = None,
     ) -> None:
         super().__init__()
         if min(image_channels, mask_channels, ways, *channels) < 1 or len(channels) < 2:
@@ -127,6 +130,7 @@ class OrganNet(FewShotNet):
             raise ValueError(f"sharing must be one of {', '.join(SHARINGS)}, got '{sharing}'.")
         self.in_channels = image_channels
         self.mask_channels = mask_channels
+        self.in_bfloat16 = fast_bfloat16() if bfloat16 is None else bfloat16
         self.depth = len(channels)
         self.step = 2 ** (len(channels) - 1)
         wide = list(channels)
@@ -184,6 +188,12 @@ class OrganNet(FewShotNet):
 
     def _reason(self, image: torch.Tensor, anchor: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Log-odds (B, 1, H, W, D) by one anchor for each image."""
+        if torch.jit.is_scripting() or not (self.in_bfloat16 and self.training):
+            return self._log_odds(image, anchor, mask)
+        with torch.autocast(image.device.type, torch.bfloat16):
+            return self._log_odds(image, anchor, mask).float()
+
+    def _log_odds(self, image: torch.Tensor, anchor: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         shape = image.shape[2:]
         step = self.step
         pad = [0, -shape[2] % step, 0, -shape[1] % step, 0, -shape[0] % step]
