@@ -58,7 +58,7 @@ def _numbers(evaluation: Evaluation) -> list[str]:
         problems.append(f"--runs {evaluation.runs}: is less than 1. Give at least 1.")
     if evaluation.seed < 0:
         problems.append(f"--seed {evaluation.seed}: is negative. Give 0 or more.")
-    if not 0 <= evaluation.prior_weight < float("inf"):
+    if evaluation.prior_weight is not None and not 0 <= evaluation.prior_weight < float("inf"):
         problems.append(f"--prior-weight {evaluation.prior_weight}: is not a number of at least 0. Give such as 0.1.")
     return problems
 
@@ -140,8 +140,6 @@ def _registered(evaluation: Evaluation) -> list[str]:
     """What does not go with a network that is shown whole labelled scans, registered."""
     name = evaluation.method.bundle
     problems = []
-    if evaluation.prior is not None:
-        problems.append(f"--prior {evaluation.prior}: {name} registers the labelled scan itself. Leave it out.")
     if evaluation.support_slices != "middle":
         problems.append(f"--support-slices {evaluation.support_slices}: {name} uses all slices. Leave it out.")
     return problems

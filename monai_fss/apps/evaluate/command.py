@@ -14,7 +14,7 @@ from monai_fss.apps.arguments import add_bundle_arguments, label_values, support
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate.anchors import ANCHOR_RULES
 from monai_fss.apps.evaluate.evaluation import Evaluation
-from monai_fss.apps.methods.method import Method
+from monai_fss.apps.methods.method import PRIORS, Method
 from monai_fss.apps.methods.settings import parse_settings
 from monai_fss.apps.parts.part import add_part_arguments, given_part
 
@@ -97,8 +97,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--support-slices", help="labelled slices in ep2: middle (default, the paper's), a number, or all; atlas: all"
     )
-    parser.add_argument("--prior", choices=("atlas",), help="combine the network with the registered labelled scan")
-    parser.add_argument("--prior-weight", type=float, default=0.1, help="weight of the network when --prior is given")
+    parser.add_argument(
+        "--prior",
+        choices=PRIORS,
+        help="combine the network with the registered labelled scan, or do not (default: organnet does, others do not)",
+    )
+    parser.add_argument("--prior-weight", type=float, help="weight of the network then (default: the bundle's)")
     parser.add_argument(
         "--quality", action="store_true", help="also compare the label-free quality score with the Dice"
     )

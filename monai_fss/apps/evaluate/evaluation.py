@@ -7,7 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from monai_fss.apps.methods.method import Method
+from monai_fss.apps.methods.bundles import config_keys
+from monai_fss.apps.methods.method import NO_PRIOR, Method
 
 __all__ = ["Evaluation"]
 
@@ -35,8 +36,9 @@ class Evaluation:
         supports: labelled scans of each fold, see :func:`monai_fss.data.make_folds`.
         support_slices: labelled slices of EP2.
         model: a model file for all folds; None: train one for each fold and run on the fold's training cases.
-        prior: "atlas": combine the network with the registered labelled scan. Default: the network alone.
-        prior_weight: of the network's log-odds then.
+        prior: "atlas": combine the network with the registered labelled scan; "none": the network alone. Default: as
+            the bundle has it.
+        prior_weight: of the network's log-odds then. Default: the bundle's.
         quality: also measure the label-free quality of each mask, to compare it with the Dice score.
         baselines: also measure what a method must be better than, see :mod:`monai_fss.results.baselines`.
         seed: of the first run.
@@ -64,7 +66,7 @@ class Evaluation:
     support_slices: int | str = "middle"
     model: str | None = None
     prior: str | None = None
-    prior_weight: float = 0.1
+    prior_weight: float | None = None
     quality: bool = False
     baselines: bool = True
     seed: int = 0
@@ -82,6 +84,23 @@ class Evaluation:
     def name(self) -> str:
         """The method's, such as "crapnet:blocks=7"."""
         return self.method.name
+
+    @property
+    def joins_by_default(self) -> bool:
+        """Whether the bundle combines its network with the atlas where nothing else is said."""
+        return self.method.has_prior and config_keys([self.method.inference_file])["prior"] is not None
+
+    @property
+    def joins_atlas(self) -> bool:
+        """Whether the network is combined with the atlas."""
+        return self.joins_by_default if self.prior is None else self.prior != NO_PRIOR
+
+    @property
+    def weight(self) -> float:
+        """Of the network's log-odds beside the atlas."""
+        if self.prior_weight is not None:
+            return self.prior_weight
+        return float(config_keys([self.method.inference_file])["prior_weight"])
 
     @property
     def known(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.evaluate.untrained import starting_network
 from monai_fss.apps.methods.ct_window import guessed_window
 from monai_fss.apps.methods.inference import inference_parser
+from monai_fss.apps.methods.method import NO_PRIOR
 from monai_fss.apps.methods.settings import device_setting
 from monai_fss.data import FoldItems, Scan, support_items
 from monai_fss.results import MASK_PASTE, UNTRAINED, Entry
@@ -64,7 +65,10 @@ class FoldTrial:
     @property
     def method(self) -> str:
         """Its name in the tables."""
-        name = " + ".join(filter(None, [self.evaluation.name, self.evaluation.prior]))
+        one = self.evaluation
+        name = one.name
+        if one.joins_atlas != one.joins_by_default:
+            name += " + atlas" if one.joins_atlas else " without prior"
         return f"{name} (oracle anchor)" if self.evaluation.anchor_rule == "oracle" else name
 
     def entries(self, fold: int, run: int) -> list[Entry]:
@@ -90,7 +94,7 @@ class FoldTrial:
         from monai_fss.handlers import ThresholdScores
         from monai_fss.networks.nets import ADNet
 
-        if not self.evaluation.method.is_few_shot or not self.names or self.evaluation.prior:
+        if not self.evaluation.method.is_few_shot or not self.names or self.evaluation.joins_atlas:
             return []
         network = self.parser.get_parsed_content("network_def")
         if not isinstance(network, ADNet):
@@ -124,7 +128,11 @@ class FoldTrial:
         if one.method.needs_support:
             given |= {"support_image": files.support_images, "support_label": files.support_labels}
         if one.method.is_few_shot:
-            given |= {"support_slices": one.support_slices, "prior": one.prior, "prior_weight": one.prior_weight}
+            given |= {"support_slices": one.support_slices}
+        if one.prior is not None:
+            given |= {"prior": None if one.prior == NO_PRIOR else one.prior}
+        if one.prior_weight is not None:
+            given |= {"prior_weight": one.prior_weight}
         return given | device_setting(one.device)
 
     def _parser(self, given: dict[str, Any]) -> ConfigParser:

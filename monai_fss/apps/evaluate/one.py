@@ -92,7 +92,7 @@ def evaluate(
 
 def _warn_memory(evaluation: Evaluation, plan: Plan) -> None:
     settings, method = evaluation.known, evaluation.method
-    registers = method.registers or evaluation.prior is not None
+    registers = method.registers or evaluation.joins_atlas
     dims = 2 if method.needs_support else 3
     for _, fold in plan.folds:
         queries, supports = ([plan.scans[name] for name in names] for names in (fold.queries, fold.support))
@@ -143,7 +143,7 @@ def _settings(evaluation: Evaluation, plan: Plan, notes: list[str]) -> dict[str,
         "labelled_scans": "/".join(map(str, sorted({len(fold.support) for _, fold in plan.folds}))),
         **_anchor_note(evaluation),
         "labelled_slices": _labelled_slices(evaluation),
-        "prior": f"{evaluation.prior}, weight of the network {evaluation.prior_weight}" if evaluation.prior else "none",
+        "prior": f"atlas, weight of the network {evaluation.weight}" if evaluation.joins_atlas else "none",
         "folds": [number for number, _ in plan.folds],
         "support": plan.supports(),
         "seed": evaluation.seed,
@@ -162,7 +162,7 @@ def _anchor_note(evaluation: Evaluation) -> dict[str, str]:
 
 
 def _labelled_slices(evaluation: Evaluation) -> int | str:
-    if evaluation.prior or evaluation.method.registers:
+    if evaluation.joins_atlas or evaluation.method.registers:
         return "all"
     if not evaluation.method.needs_support:
         return "all" if evaluation.method.is_supervised else "scribbles"

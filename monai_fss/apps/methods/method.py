@@ -15,10 +15,13 @@ from monai_fss.apps.methods.bundles import bundle_path, config_keys
 from monai_fss.apps.methods.settings import parse_settings, split_pairs
 from monai_fss.data import sha256_of
 
-__all__ = ["RECIPE", "TRAIN_YAML", "Method"]
+__all__ = ["NO_PRIOR", "PRIORS", "RECIPE", "TRAIN_YAML", "Method"]
 
 RECIPE, TRAIN_YAML = "recipe_content", "train_yaml_sha256"
 """Keys of :meth:`Method.note`."""
+NO_PRIOR = "none"
+"""Of the option ``--prior``: the network alone."""
+PRIORS = ("atlas", NO_PRIOR)
 _STAGES = ("pretrain", "propagate", "fine")
 _NO_RECIPES = {"train", "inference", "evaluate", *_STAGES}
 
@@ -109,6 +112,11 @@ class Method:
     def registers(self) -> bool:
         """Whether it registers the labelled scans, whole, to each scan: it takes no choice of their slices."""
         return self.needs_support and "support_slices" not in config_keys([self.inference_file])
+
+    @cached_property
+    def has_prior(self) -> bool:
+        """Whether its network can be combined with the atlas; its inference.yaml says whether it is by default."""
+        return self.is_trained and "prior" in config_keys([self.inference_file])
 
     @property
     def is_few_shot(self) -> bool:

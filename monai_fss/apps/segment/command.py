@@ -13,7 +13,7 @@ from typing import Any
 from monai_fss.apps.arguments import add_bundle_arguments, label_values, support_slices
 from monai_fss.apps.cluster.dask_run import check_address
 from monai_fss.apps.errors import UsageError
-from monai_fss.apps.methods.method import Method
+from monai_fss.apps.methods.method import PRIORS, Method
 from monai_fss.apps.methods.settings import device_setting, parse_settings
 from monai_fss.apps.parts.part import add_part_arguments, given_part
 from monai_fss.apps.segment.formats import FORMATS
@@ -55,7 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="model.pt of a training; the atlas needs none")
     parser.add_argument("--support-image", nargs="+", default=[], help="labelled scan(s); prnet and unet_3d need none")
     parser.add_argument("--support-label", nargs="+", default=[], help="their label(s), in the same order")
-    parser.add_argument("--prior", choices=("atlas",), help="with --model: also register the whole labelled scan")
+    parser.add_argument(
+        "--prior",
+        choices=PRIORS,
+        help="with --model: also register the whole labelled scan, or do not (default: organnet does, others do not)",
+    )
     parser.add_argument(
         "--prnet",
         help="propagation.pt or model.pt of PRNet: add a column with the feature similarity of masks and label",

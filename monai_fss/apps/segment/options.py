@@ -11,7 +11,7 @@ from typing import Any
 from monai_fss.apps.arguments import gigabytes
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.methods.bundles import config_keys
-from monai_fss.apps.methods.method import Method
+from monai_fss.apps.methods.method import NO_PRIOR, Method
 from monai_fss.data import ScanError
 
 __all__ = ["cache_setting", "check_labels", "check_support_options", "prior_setting", "prnet_problems", "prnet_setting"]
@@ -68,17 +68,20 @@ def _text(values: Sequence[int]) -> str:
 
 
 def prior_setting(method: Method, prior: str | None) -> dict[str, Any]:
-    """The setting of ``--prior``.
+    """The setting of ``--prior``: none where it is not given.
 
     Raises:
-        UsageError: the method is registration itself, has it already, or takes no labelled scan.
+        UsageError: the method is registration itself, or takes no labelled scan.
     """
-    if prior and method.registers:
-        why = "registers the labelled scan itself" if method.is_trained else "alone is registration"
-        raise UsageError(f"--prior {prior}: joins a trained model; {method.bundle} {why}. Leave it out.")
-    if prior and not method.needs_support:
+    if prior is None:
+        return {}
+    if not method.needs_support:
         raise UsageError(f"--prior {prior}: registers a labelled scan, and {method.bundle} takes none. Leave it out.")
-    return {"prior": prior} if prior else {}
+    if not method.has_prior:
+        raise UsageError(
+            f"--prior {prior}: joins a trained model; {method.bundle} alone is registration. Leave it out."
+        )
+    return {"prior": None if prior == NO_PRIOR else prior}
 
 
 def prnet_setting(method: Method, file: str | None) -> dict[str, Any]:
