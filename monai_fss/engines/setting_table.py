@@ -251,7 +251,9 @@ OF_ONE_SIZE = {"support_slices", "anchor_mask"}
 _PLACES = ("bundle_root", "cache_dir", "checkpoint_dir", "dataset_dir", "label_dir", "log_dir", "model", "output_dir")
 FREE: dict[str, Range] = {
     **dict.fromkeys(_PLACES, Text()),
-    **dict.fromkeys(("pretrained", "prnet", "scribbles", "student", "support", "support_image", "support_label"), Text()),
+    **dict.fromkeys(
+        ("pretrained", "prnet", "scribbles", "student", "support", "support_image", "support_label"), Text()
+    ),
     "cases": Listed(Text()),
     "class_names": Listed(Text()),
     "device": Text(),

@@ -36,6 +36,7 @@ def check_evaluation(evaluation: Evaluation) -> None:
     problems += _recipe(evaluation)
     problems += _names(evaluation)
     problems += _anchors(evaluation)
+    problems += _transductive(evaluation)
     if evaluation.setting == 2 and evaluation.model is not None:
         problems.append("--setting 2: trains without the test classes, but --model is given. Leave one of them out.")
     if method.is_trained and not method.needs_support:
@@ -81,6 +82,20 @@ def _names(evaluation: Evaluation) -> list[str]:
     if evaluation.spread not in SPREADS:
         problems.append(f"--spread {evaluation.spread}: is not known. Give one of {', '.join(SPREADS)}.")
     return problems
+
+
+def _transductive(evaluation: Evaluation) -> list[str]:
+    """What cannot learn from images alone."""
+    method = evaluation.method
+    if not evaluation.transductive:
+        return []
+    if not method.is_trained or method.is_supervised:
+        why = "learns from labels" if method.is_trained else "is not trained"
+        return [f"--transductive: learns from images without labels, and {method.bundle} {why}. Leave it out."]
+    if evaluation.setting == 2 or evaluation.model is not None:
+        other = "--setting 2, which looks at their labels" if evaluation.setting == 2 else "--model: nothing is trained"
+        return [f"--transductive: does not go with {other}. Leave one of them out."]
+    return []
 
 
 def _anchors(evaluation: Evaluation) -> list[str]:

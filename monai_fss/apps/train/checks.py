@@ -41,7 +41,7 @@ __all__ = [
 
 
 def check_marks(root: Path, cases: Sequence[str] | None, merged: Mapping[str, Any]) -> None:
-    """Look at the scribbles, or the label, of one scan before anything is removed or written; the bundle does so too."""
+    """Look at the scribbles or the label of one scan before anything is removed or written; the bundle does so too."""
     if "scribbles" not in merged:
         own = merged.get("support") or "", merged.get("support_label") or ""
         return check_self_training(root, *own, cases, merged.get("labels"))
