@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from monai_fss.data.files.organ_maps import organ_items, read_organ_maps, save_organ_maps
     from monai_fss.data.files.propagation_file import load_propagation, read_propagation, save_propagation
     from monai_fss.data.files.start import start_from
+    from monai_fss.data.files.taught_scans import DOUBT, ReadTaughtScan, save_taught_scan, taught_items
     from monai_fss.data.files.writer import AtomicNibabelWriter, CaseLayout, write_probabilities
     from monai_fss.data.noisy_labels import LoadNoisyLabel, NoisyLabels
     from monai_fss.data.prepare import PrepareSlices, PrepareVolumes
@@ -95,6 +96,13 @@ if TYPE_CHECKING:
     from monai_fss.data.segments.seg_nrrd import write_seg_nrrd
 
 __all__ = [
+    "unlabelled_items",
+    "labelled_case",
+    "check_self_training",
+    "taught_items",
+    "save_taught_scan",
+    "ReadTaughtScan",
+    "DOUBT",
     "SCAN_SUFFIXES",
     "WHOLE_BODY_LABELS",
     "AtomicNibabelWriter",
@@ -257,6 +265,13 @@ _LATER = {
     "organ_items": "monai_fss.data.files.organ_maps",
     "read_organ_maps": "monai_fss.data.files.organ_maps",
     "save_organ_maps": "monai_fss.data.files.organ_maps",
+    "unlabelled_items": "monai_fss.data.checks.self_training",
+    "labelled_case": "monai_fss.data.checks.self_training",
+    "check_self_training": "monai_fss.data.checks.self_training",
+    "DOUBT": "monai_fss.data.files.taught_scans",
+    "ReadTaughtScan": "monai_fss.data.files.taught_scans",
+    "save_taught_scan": "monai_fss.data.files.taught_scans",
+    "taught_items": "monai_fss.data.files.taught_scans",
     "WeightedClassEpisodes": "monai_fss.data.episodes.weighted",
     "episode_indices": "monai_fss.data.episodes.series",
     "latest_checkpoint": "monai_fss.data.files.models",

@@ -10,6 +10,7 @@ from .organ_stages import OrganStages
 from .patches import PrepareBatchPatches
 from .scan_by_scan import FailedScans, ScanEvaluator
 from .setting_checks import check_settings
+from .teaching import StudentOdds, Teaching
 from .trainer import FewShotTrainer, ResumableTrainer
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "PrepareBatchPatches",
     "ResumableTrainer",
     "ScanEvaluator",
+    "StudentOdds",
+    "Teaching",
     "check_settings",
     "falling_rate",
 ]

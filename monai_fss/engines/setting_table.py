@@ -189,6 +189,12 @@ _ORGANNET: dict[str, Range] = {
     "neighbourhoods": Listed(Number(least=1, most=15, whole=True)),
     "sharing": Name(SHARINGS),
 }
+_STUDENT: dict[str, Range] = {
+    "pseudo": SWITCH,
+    "rounds": Number(least=1, most=10, whole=True),
+    "second": _or_null(Name(tuple(PRESETS))),
+    "synthesised": SWITCH,
+}
 _LEVEL: dict[str, Range] = {  # of coarse and of fine
     "patch_size": _three(COUNT),
     "pixdim": GRID,
@@ -232,6 +238,7 @@ SETTINGS: dict[str, Range] = {
     **_TWO_STAGE,
     **_ORGANNET,
     **_SUPERVISED,
+    **_STUDENT,
     **_LEVELS,
     **_USE,
 }
@@ -244,7 +251,9 @@ OF_ONE_SIZE = {"support_slices", "anchor_mask"}
 _PLACES = ("bundle_root", "cache_dir", "checkpoint_dir", "dataset_dir", "label_dir", "log_dir", "model", "output_dir")
 FREE: dict[str, Range] = {
     **dict.fromkeys(_PLACES, Text()),
-    **dict.fromkeys(("pretrained", "prnet", "scribbles", "support", "support_image", "support_label"), Text()),
+    **dict.fromkeys(
+        ("pretrained", "prnet", "scribbles", "student", "support", "support_image", "support_label"), Text()
+    ),
     "cases": Listed(Text()),
     "class_names": Listed(Text()),
     "device": Text(),

@@ -18,7 +18,7 @@ from monai_fss.engines.workflows import parser_values, quiet_monai
 __all__ = ["run_stage", "stage_folder"]
 
 DONE = "stage.json"
-PLACES = ("dataset_dir", "cases", "cache_dir", "scribbles", "label_dir", "maps")
+PLACES = ("dataset_dir", "cases", "cache_dir", "scribbles", "label_dir", "maps", "support_label", "student")
 """Settings that stand for files: what these hold counts."""
 TRAININGS = ("pretrain", "train", "fine")
 """Stages that are trainings: they go on from a checkpoint."""
@@ -38,11 +38,14 @@ def stage_folder(
         settings: plain values that go before the file's. ``dataset_dir`` and ``cases`` stand for the scans themselves:
             their names and contents count, where they lie does not; ``scribbles`` for what is marked, or for the label
             that scribbles are simulated from; ``label_dir``, "" for the data set's own, for the labels of these scans;
-            ``maps``, a folder that a stage before has named by what it depends on, for this name (and the scans).
+            ``maps``, a folder that a stage before has named by what it depends on, for this name (and the scans);
+            ``support_label`` and ``student``, "" for none, for the contents of these files.
         name: begins the folder's name. Default: ``level`` of the settings, or ``config``.
     """
     scans = [["maps", Path(settings["maps"]).name, settings["cases"]]] if "maps" in settings else _scans(settings)
-    marks = _marks(settings) if "scribbles" in settings else None
+    marks: Any = _marks(settings) if "scribbles" in settings else None
+    given = [settings[key] for key in ("support_label", "student") if key in settings]
+    marks = [sha256_of(file) if file else "" for file in given] or marks
     depends = {key: value for key, value in settings.items() if key not in PLACES}
     files = [Path(bundle_root) / "configs" / f"{name}.yaml" for name in (config, *BEFORE.get(config, ()))]
     contents = [sha256_of(file) for file in files]

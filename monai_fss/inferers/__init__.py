@@ -14,6 +14,8 @@ from monai_fss.inferers.points.mask_similarity import MaskSimilarity, mask_landm
 from monai_fss.inferers.points.point_matching import MATCH_LEVELS, MatchLevel, PointMatcher
 from monai_fss.inferers.points.points import LocatedPoints, SupportPoints, box_of
 from monai_fss.inferers.points.propagation import ScribblePropagation, scribble_points
+from monai_fss.inferers.students.student import StudentAgreement, StudentInferer
+from monai_fss.inferers.students.teacher import Teacher, remembered_scan
 from monai_fss.inferers.two_stage.crops import OrganCrops
 from monai_fss.inferers.two_stage.inferer import TwoStageInferer
 
@@ -58,8 +60,11 @@ __all__ = [
     "SaveMasks",
     "SaveProbabilitiesd",
     "ScribblePropagation",
+    "StudentAgreement",
+    "StudentInferer",
     "SupportPoints",
     "SupportSet",
+    "Teacher",
     "TwoStageInferer",
     "WaysOnGrid",
     "WindowConfidence",
@@ -76,6 +81,7 @@ __all__ = [
     "native_grid",
     "pieces_of",
     "prnet_transforms",
+    "remembered_scan",
     "reverse_accuracy",
     "scribble_points",
     "select_slices",

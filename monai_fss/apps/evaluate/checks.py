@@ -36,6 +36,7 @@ def check_evaluation(evaluation: Evaluation) -> None:
     problems += _recipe(evaluation)
     problems += _names(evaluation)
     problems += _anchors(evaluation)
+    problems += _transductive(evaluation)
     if evaluation.setting == 2 and evaluation.model is not None:
         problems.append("--setting 2: trains without the test classes, but --model is given. Leave one of them out.")
     if method.is_trained and not method.needs_support:
@@ -83,6 +84,20 @@ def _names(evaluation: Evaluation) -> list[str]:
     return problems
 
 
+def _transductive(evaluation: Evaluation) -> list[str]:
+    """What cannot learn from images alone."""
+    method = evaluation.method
+    if not evaluation.transductive:
+        return []
+    if not method.is_trained or method.is_supervised:
+        why = "learns from labels" if method.is_trained else "is not trained"
+        return [f"--transductive: learns from images without labels, and {method.bundle} {why}. Leave it out."]
+    if evaluation.setting == 2 or evaluation.model is not None:
+        other = "--setting 2, which looks at their labels" if evaluation.setting == 2 else "--model: nothing is trained"
+        return [f"--transductive: does not go with {other}. Leave one of them out."]
+    return []
+
+
 def _anchors(evaluation: Evaluation) -> list[str]:
     """A rule for labelled scans that cannot be followed."""
     rule, option = evaluation.anchor_rule, f"--anchor-rule {evaluation.anchor_rule}"
@@ -114,13 +129,14 @@ def _recipe(evaluation: Evaluation) -> list[str]:
 def _learnt(evaluation: Evaluation) -> list[str]:
     """What does not go with a method that learns what to segment: from the scribbles of one scan, or from labels."""
     name, supervised = evaluation.method.bundle, evaluation.method.is_supervised
-    source = "labels" if supervised else "scribbles"
+    scribbles = "scribbles" in evaluation.method.known
+    source = "labels" if supervised else "scribbles" if scribbles else "one labelled scan"
     problems = []
     if evaluation.protocol == "ep1":
         problems.append(f"--protocol ep1: tells slices, and {name} segments whole scans. Give --protocol ep2.")
     if evaluation.support_slices != "middle":
         problems.append(f"--support-slices {evaluation.support_slices}: {name} learns from {source}. Leave it out.")
-    fixed = sorted({"support", "scribbles", "background", "labels"} & set(evaluation.settings))
+    fixed = sorted({"support", "support_label", "scribbles", "background", "labels"} & set(evaluation.settings))
     if fixed and supervised:
         problems.append("--set labels: those that are scored are learnt. Give --labels.")
     elif fixed:
@@ -129,7 +145,7 @@ def _learnt(evaluation: Evaluation) -> list[str]:
         problems.append(f"--setting 2: trains without the classes that {name} learns. Leave it out.")
     if evaluation.supports > 1 and not supervised:
         problems.append(f"--supports {evaluation.supports}: {name} learns from one scan alone. Leave it out.")
-    if evaluation.prior or (evaluation.quality and not supervised):
+    if (evaluation.prior and not evaluation.method.has_prior) or (evaluation.quality and scribbles):
         problems.append(
             f"--quality, --prior: need a labelled scan beside the model, and {name} takes none. Leave it out."
         )

@@ -104,6 +104,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--prior-weight", type=float, help="weight of the network then (default: the bundle's)")
     parser.add_argument(
+        "--transductive",
+        action="store_true",
+        help="train on the images of the scans that are scored too, never on their labels",
+    )
+    parser.add_argument(
         "--quality", action="store_true", help="also compare the label-free quality score with the Dice"
     )
     parser.add_argument("--no-baselines", action="store_true", help="skip the untrained network and the pasted masks")
@@ -189,6 +194,7 @@ def _evaluations(args: argparse.Namespace) -> list[Evaluation]:
             spread=args.spread,
             anchor_rule=args.anchor_rule,
             tolerances=tolerances,
+            transductive=args.transductive,
         )
         for method, settings in zip(methods, _settings(args.set, methods), strict=True)
     ]

@@ -47,6 +47,7 @@ class Evaluation:
         command: as typed, for the result file.
         spread: what the deviations in the tables are over, see :data:`monai_fss.results.SPREADS`; the scores do not
             depend on it.
+        transductive: train on the images of the queries too, never on their labels. Default: they are not seen before.
         tolerances: of the normalised surface Dice, organ to mm, see :func:`monai_fss.metrics.tolerance_mm`. Default:
             FLARE's.
     """
@@ -76,6 +77,7 @@ class Evaluation:
     spread: str = "folds"
     anchor_rule: str = "split"
     tolerances: dict[str, float] = field(default_factory=dict)
+    transductive: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", {**self.settings, **self.method.values})

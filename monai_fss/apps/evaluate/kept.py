@@ -12,7 +12,6 @@ from typing import Any
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate.evaluation import Evaluation
 from monai_fss.apps.methods.ct_window import training_window
-from monai_fss.apps.methods.method import Method
 from monai_fss.apps.train.contents import CONTENTS, HARMLESS, check_contents, contents_known, training_contents
 from monai_fss.apps.train.files import check_files
 from monai_fss.apps.train.run_folder import RUN_JSON
@@ -39,9 +38,11 @@ def is_interrupted(folder: Path, before: Mapping[str, Any]) -> bool:
     return bool(before) and not is_finished(folder, before) and any((folder / "checkpoints").glob("*.pt"))
 
 
-def training_cases(method: Method, fold: Fold) -> list[str]:
-    """Scans that a fold is trained on: where the labelled scan's scribbles are learnt from, that one too."""
-    return list(fold.train) if method.needs_support or method.is_supervised else [*fold.train, *fold.support]
+def training_cases(evaluation: Evaluation, fold: Fold) -> list[str]:
+    """Scans that a fold is trained on: where the labelled scan is learnt from, that one too; the queries if wanted."""
+    method = evaluation.method
+    own = [] if method.needs_support or method.is_supervised else list(fold.support)
+    return [*fold.train, *own, *(fold.queries if evaluation.transductive else [])]
 
 
 def check_kept(
@@ -75,7 +76,7 @@ def check_kept(
     window = training_window(data.modality, method.known, settings)
     if not data.modality and "window" not in settings:  # the training looked at its scans
         window = {key: value for key, value in before["settings"].items() if key == "window"}
-    cases, settings = training_cases(method, fold), {**settings, **window}
+    cases, settings = training_cases(evaluation, fold), {**settings, **window}
     now: dict[str, Any] = {}
     if known:
         merged = {**method.known, **settings}

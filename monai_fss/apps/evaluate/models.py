@@ -73,15 +73,16 @@ def fold_model(
         warn_unknown_contents(folder, before)
         return folder / "model.pt"
     without = f", without slices of {', '.join(map(str, left_out))}" if left_out else ""
+    more = f" and the images of {', '.join(fold.queries)}" if evaluation.transductive else ""
     print(
-        f"{evaluation.name}, fold {number}, run {repetition}: training on {', '.join(fold.train)}{without}",
+        f"{evaluation.name}, fold {number}, run {repetition}: training on {', '.join(fold.train)}{more}{without}",
         flush=True,
     )
     train(
         evaluation.method,
         data.root,
         folder,
-        cases=training_cases(evaluation.method, fold),
+        cases=training_cases(evaluation, fold),
         settings=settings,
         device=evaluation.device,
         resume=is_interrupted(folder, before),

@@ -142,6 +142,7 @@ def _settings(evaluation: Evaluation, plan: Plan, notes: list[str]) -> dict[str,
         "runs": evaluation.runs,
         "labelled_scans": "/".join(map(str, sorted({len(fold.support) for _, fold in plan.folds}))),
         **_anchor_note(evaluation),
+        **({"transductive": "trained on the images of the queries too"} if evaluation.transductive else {}),
         "labelled_slices": _labelled_slices(evaluation),
         "prior": f"atlas, weight of the network {evaluation.weight}" if evaluation.joins_atlas else "none",
         "folds": [number for number, _ in plan.folds],
@@ -165,7 +166,7 @@ def _labelled_slices(evaluation: Evaluation) -> int | str:
     if evaluation.joins_atlas or evaluation.method.registers:
         return "all"
     if not evaluation.method.needs_support:
-        return "all" if evaluation.method.is_supervised else "scribbles"
+        return "scribbles" if "scribbles" in evaluation.method.known else "all"
     if evaluation.protocol == "ep1":
         return EP1_PARTS
     return 1 if evaluation.support_slices == "middle" else evaluation.support_slices

@@ -22,7 +22,7 @@ RECIPE, TRAIN_YAML = "recipe_content", "train_yaml_sha256"
 NO_PRIOR = "none"
 """Of the option ``--prior``: the network alone."""
 PRIORS = ("atlas", NO_PRIOR)
-_STAGES = ("pretrain", "propagate", "fine")
+_STAGES = ("pretrain", "propagate", "fine", "teach")
 _NO_RECIPES = {"train", "inference", "evaluate", *_STAGES}
 
 
@@ -105,7 +105,7 @@ class Method:
 
     @cached_property
     def is_supervised(self) -> bool:
-        """Whether it learns from the labels of all its training scans, and not from one scan's scribbles as PRNet."""
+        """Whether it learns from the labels of all its training scans, and not from one scan as PRNet."""
         return self.is_trained and "label_dir" in config_keys(self.files[:1])
 
     @cached_property

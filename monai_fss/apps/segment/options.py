@@ -75,7 +75,7 @@ def prior_setting(method: Method, prior: str | None) -> dict[str, Any]:
     """
     if prior is None:
         return {}
-    if not method.needs_support:
+    if not method.needs_support and not method.has_prior:
         raise UsageError(f"--prior {prior}: registers a labelled scan, and {method.bundle} takes none. Leave it out.")
     if not method.has_prior:
         raise UsageError(

@@ -18,6 +18,7 @@ from monai_fss.data import (
     Scan,
     ScanError,
     check_propagation,
+    check_self_training,
     learnt_scans,
     left_out_classes,
     training_items,
@@ -40,7 +41,10 @@ __all__ = [
 
 
 def check_marks(root: Path, cases: Sequence[str] | None, merged: Mapping[str, Any]) -> None:
-    """Look at the scribbles before anything is removed or written; the bundle does so too."""
+    """Look at the scribbles or the label of one scan before anything is removed or written; the bundle does so too."""
+    if "scribbles" not in merged:
+        own = merged.get("support") or "", merged.get("support_label") or ""
+        return check_self_training(root, *own, cases, merged.get("labels"))
     keys = ("support", "scribbles", "background")
     support, scribbles, background = (merged.get(key) for key in keys)
     check_propagation(root, support or "", scribbles or "", background, cases, merged.get("labels"))

@@ -22,7 +22,7 @@ NEEDED = ("device", "network_def", "preprocessing", "inferer", "postprocessing")
 """What MONAI Label and MONAI Deploy look for in the inference."""
 OVER = {"evaluate": "inference", "inference_trt": "inference"}
 """What a file is merged over; all others that are not whole by themselves are merged over train."""
-WHOLE = ("inference", "train", "pretrain", "propagate")
+WHOLE = ("inference", "train", "pretrain", "propagate", "teach")
 _PERSONAL = re.compile(r"^(/(?!/)|~|[A-Za-z]:[\\/])|/(home|Users)/")
 _EXPRESSION = ("$", "@", "%")
 

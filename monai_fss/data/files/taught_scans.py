@@ -1,0 +1,89 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""What a student learns from, a file for each scan: a pseudo-label, and the labelled scan dressed as it."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Transform
+
+from monai_fss.data.files.atomic import atomic_path
+from monai_fss.data.problems import ScanError
+
+__all__ = ["DOUBT", "ReadTaughtScan", "save_taught_scan", "taught_items"]
+
+DOUBT = -1
+"""Label value of voxels of which nothing is taught, that of :class:`monai_fss.losses.KnownVoxelsLoss`."""
+OWN, SYNTHESISED = "image", "synthesised_image"
+_LABEL = {OWN: "label", SYNTHESISED: "synthesised_label"}
+
+
+def save_taught_scan(path: str | Path, scan: Mapping[str, MetaTensor]) -> None:
+    """Write a file, whole or not at all.
+
+    Args:
+        path: the file.
+        scan: ``image`` and ``label``, and where there are, ``synthesised_image`` and ``synthesised_label``; each
+            (1, h, w, d) on one grid, images 0..1, labels with :data:`DOUBT`.
+    """
+    content: dict[str, Any] = {"affine": torch.as_tensor(scan[OWN].affine).double()}
+    for image, label in _LABEL.items():
+        if image in scan:
+            content[image] = scan[image].as_tensor().cpu().half()
+            content[label] = scan[label].as_tensor().cpu().to(torch.int32)
+    with atomic_path(path) as unfinished:
+        torch.save(content, unfinished)
+
+
+def taught_items(
+    folder: str | Path, cases: Sequence[str], support: str, pseudo: bool = True, synthesised: bool = True
+) -> list[dict[str, str]]:
+    """Data list of a training: scans with pseudo-labels, the labelled scan dressed as each of them, and itself.
+
+    Args:
+        folder: of ``<case>.pt``; a scan that has none could not be registered, and is not learnt from.
+        cases: names of the unlabelled scans.
+        support: name of the labelled scan.
+        pseudo, synthesised: which of both kinds are learnt from. Default: both. The labelled scan always is.
+
+    Returns:
+        ``taught`` (file) and ``image`` (which of the images in it), see :class:`ReadTaughtScan`.
+
+    Raises:
+        ScanError: the labelled scan's file is missing.
+    """
+    files = {name: Path(folder) / f"{name}.pt" for name in [support, *cases]}
+    if not files[support].is_file():
+        raise ScanError(f"{folder}: has no {support}.pt, the labelled scan. Remove the folder, and train again.")
+    kinds = [kind for kind, wanted in ((OWN, pseudo), (SYNTHESISED, synthesised)) if wanted]
+    there = [name for name in cases if name != support and files[name].is_file()]
+    return [
+        {"taught": str(files[support]), "image": OWN},
+        *({"taught": str(files[name]), "image": kind} for name in there for kind in kinds),
+    ]
+
+
+class ReadTaughtScan(Transform):
+    """``taught`` and ``image`` of an item of :func:`taught_items` -> ``image`` (1, h, w, d), 0..1, and ``label``."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Read.
+
+        Raises:
+            ScanError: the file is missing or damaged.
+        """
+        path, kind = data["taught"], data["image"]
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            affine, image, label = content["affine"], content[kind].float(), content[_LABEL[kind]]
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            raise ScanError(
+                f"{path}: is missing or damaged ({error}). Remove it, and train again: it is made anew."
+            ) from error
+        return {"image": MetaTensor(image, affine=affine), "label": MetaTensor(label, affine=affine)}

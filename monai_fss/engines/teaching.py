@@ -1,0 +1,93 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""The stage of self-training in which an atlas teaches by each scan of a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from tqdm.auto import tqdm
+
+from monai_fss.data import ScanError, save_taught_scan
+from monai_fss.inferers.labelled import seen
+from monai_fss.inferers.prior import log_odds
+from monai_fss.inferers.students.teacher import Teacher
+
+__all__ = ["StudentOdds", "Teaching"]
+
+
+class Teaching:
+    """Write what a student is to learn of each scan; those that are written are not done again.
+
+    Args:
+        teacher: of the labelled scan.
+        items: of the unlabelled scans: ``image``, ``case``.
+        support: name of the labelled scan, which is written with its exact label.
+        prepare: from an item to ``image`` (1, H, W, D), 0..1, on the scan's own grid.
+        output_dir: of ``<case>.pt``, see :func:`monai_fss.data.save_taught_scan`.
+        student: gives log-odds of an item for the atlas's refinement, see :class:`StudentOdds`. Default: there is none.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        items: Sequence[Mapping[str, Any]],
+        support: str,
+        prepare: Callable,
+        output_dir: str | Path,
+        student: Callable[[Mapping[str, Any]], MetaTensor] | None = None,
+    ) -> None:
+        self.teacher, self.items, self.support, self.prepare = teacher, list(items), support, prepare
+        self.folder, self.student = Path(output_dir), student
+
+    def run(self) -> None:
+        """Teach by all scans.
+
+        Raises:
+            ScanError: the labelled scan could be registered to none of them.
+
+        Warns:
+            InputWarning: it cannot be registered to one, which is left out.
+        """
+        for item in tqdm(self.items, desc="teaching", unit="scan", disable=None):
+            path = self._path(str(item["case"]))
+            if path.is_file():
+                continue
+            evidence = None if self.student is None else self.student(item)
+            taught = self.teacher(seen(self.prepare(dict(item))["image"]), evidence)
+            if taught is not None:
+                save_taught_scan(path, taught)
+        if not any(self._path(str(item["case"])).is_file() for item in self.items):
+            raise ScanError(
+                f"{self.support}: could be registered to none of the {len(self.items)} scans, so there is nothing to "
+                "learn. Give scans of the same body region."
+            )
+        save_taught_scan(self._path(self.support), self.teacher.own())
+
+    def _path(self, case: str) -> Path:
+        return self.folder / f"{case}.pt"
+
+
+class StudentOdds:
+    """Log-odds of a student for the refinement of the atlas that has taught it.
+
+    Args:
+        network: of the student, in use.
+        inferer: a :class:`monai_fss.inferers.WindowInferer`.
+        prepare: from an item to ``image`` (1, H, W, D) on the student's grid.
+        device: of the network.
+    """
+
+    def __init__(self, network: Any, inferer: Callable, prepare: Callable, device: Any = "cpu") -> None:
+        self.network, self.inferer, self.prepare, self.device = network.eval(), inferer, prepare, device
+
+    def __call__(self, item: Mapping[str, Any]) -> MetaTensor:
+        """(W, H, W, D) on the student's grid."""
+        image = self.prepare(dict(item))["image"]
+        shown = MetaTensor(image.as_tensor()[None].to(self.device), affine=image.affine)
+        logits = torch.as_tensor(self.inferer(shown, self.network))[0]
+        return MetaTensor(log_odds(logits[1:] - logits[:1]), affine=image.affine)

@@ -1,0 +1,118 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""A student and the atlas that has taught it, together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.utils import ensure_tuple_rep
+
+from monai_fss.inferers.atlas import Atlas, Placed
+from monai_fss.inferers.atlas_inferer import AtlasInferer
+from monai_fss.inferers.found import found_in
+from monai_fss.inferers.prior import log_odds, with_weight
+from monai_fss.inferers.two_stage.priors import unpacked_atlases
+from monai_fss.inferers.windows import WindowInferer
+from monai_fss.metrics import strict_dice
+from monai_fss.registration.grid import Grid
+from monai_fss.registration.refinement import winners
+from monai_fss.registration.resample import resample
+from monai_fss.transforms import smooth_spacing
+
+__all__ = ["StudentAgreement", "StudentInferer"]
+
+
+class StudentInferer(AtlasInferer):
+    """Segment by a student, and by the labelled scan that its network remembers.
+
+    The scan is registered as an atlas does it, and the student's log-odds join the refinement by the query's own
+    appearance (:class:`monai_fss.registration.AppearanceRefinement`), so that neither overrules the other. How far
+    student and atlas agree without each other tells how good a mask is.
+
+    Args:
+        pixdim: mm of a voxel that the student has learnt from, one number or three.
+        roi_size, values, overlap: see :class:`monai_fss.inferers.WindowInferer`.
+        weight: of the student's log-odds. Default 1.
+        prior: whether the atlas is asked at all. Default: it is; without, the student alone answers, in seconds.
+        settings: further arguments of :class:`monai_fss.inferers.Atlas`.
+    """
+
+    def __init__(
+        self,
+        pixdim: float | Sequence[float],
+        roi_size: Sequence[int],
+        values: Sequence[int],
+        overlap: float = 0.5,
+        weight: float = 1.0,
+        prior: bool = True,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.pixdim = ensure_tuple_rep(pixdim, 3)
+        self.windows = WindowInferer(roi_size, values, overlap)
+        self.prior = prior
+        self.settings = with_weight(settings or {}, weight)
+        self._known: tuple[Any, Atlas] | None = None
+
+    def result(self, image: MetaTensor, evidence: MetaTensor | None, network: Any) -> MetaTensor:
+        """Probabilities (W, h, w, d) of one scan, on the atlas's grid, or of the student alone on its own.
+
+        The meta data have ``confidence`` of the student, see :func:`monai_fss.inferers.class_confidence`, and with
+        ``prior`` ``agreement`` {value: Dice of the student's mask and the atlas's}, and what the atlas found.
+        """
+        odds, confidence = self._student(image, network)
+        if not self.prior:
+            return MetaTensor(torch.sigmoid(odds.as_tensor()), affine=odds.affine, meta={"confidence": confidence})
+        atlas = self._atlas_of(network)
+        dice = dict.fromkeys(atlas.values, 0.0)
+
+        def decide(fixed: np.ndarray, grid: Grid, placed: list[Placed]) -> tuple[np.ndarray, np.ndarray]:
+            alone, unseen = atlas.decide(fixed, grid, placed)
+            both, _ = atlas.decide(fixed, grid, placed, odds)
+            own = torch.sigmoid(resample(odds, grid, padding="border").as_tensor()).numpy()
+            masks = winners(own), winners(alone)
+            for way, value in enumerate(atlas.values):
+                found = masks[0] == way, masks[1] == way
+                dice[value] = strict_dice(*found) if found[1].any() else 0.0
+            return both, unseen
+
+        result = atlas.segment(image, decide)
+        result.meta |= {"agreement": dice, "confidence": confidence}
+        return result
+
+    def _student(self, image: MetaTensor, network: Any) -> tuple[MetaTensor, dict[str, float]]:
+        """Log-odds (W, h, w, d) on the student's grid, and its confidence."""
+        shown = smooth_spacing(image[:1], self.pixdim)
+        device = next(network.parameters()).device
+        batch = MetaTensor(shown.as_tensor()[None].to(device), meta=dict(shown.meta))
+        answer = self.windows(batch, network)
+        logits = torch.as_tensor(answer)[0]
+        return MetaTensor(log_odds(logits[1:] - logits[:1]), affine=shown.affine), found_in(answer)["confidence"]
+
+    def _atlas_of(self, network: Any) -> Atlas:
+        """The atlas of what a network remembers; made once."""
+        net = getattr(network, "module", network)
+        if self._known is None or self._known[0] is not net:
+            self._known = net, Atlas(unpacked_atlases(net.remembered()), self.windows.values, **self.settings)
+        return self._known[1]
+
+
+class StudentAgreement:
+    """Quality of a mask: the Dice of what student and atlas find without each other.
+
+    Args:
+        values: label values.
+    """
+
+    def __init__(self, values: Sequence[int]) -> None:
+        self.values = [int(value) for value in values]
+
+    def __call__(self, output: Mapping[str, Any]) -> dict[int, float]:
+        """Of each class in one scan, 0..1; without the atlas the student's confidence."""
+        found = found_in(output["pred"])
+        known = found.get("agreement", found.get("confidence", {}))
+        return {value: float(known.get(str(value), 0.0)) for value in self.values}

@@ -1,0 +1,136 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""What a student can learn of a scan without a label: the mask of an atlas, and the labelled scan dressed as it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import CropForeground
+from skimage.exposure import match_histograms
+
+from monai_fss.data import DOUBT
+from monai_fss.inferers.atlas import Atlas, Placed
+from monai_fss.inferers.labelled import seen
+from monai_fss.inferers.two_stage.priors import packed_atlases
+from monai_fss.registration.body import BODY, body_grid
+from monai_fss.registration.grid import Grid, default_spacing
+from monai_fss.registration.refinement import winners
+from monai_fss.registration.resample import inside, resample
+
+__all__ = ["Teacher", "agreed_label", "dressed_as", "remembered_scan"]
+
+
+class Teacher:
+    """
+    Teach by an unlabelled scan what a labelled one, registered to it, says of it.
+
+    Args:
+        atlas: of one labelled scan.
+        second: arguments of :func:`monai_fss.registration.register` of a second opinion: where the masks by both
+            differ, nothing is taught. Default None: there is none.
+    """
+
+    def __init__(self, atlas: Atlas, second: Mapping[str, Any] | None = None) -> None:
+        if len(atlas.scans) != 1:
+            raise ValueError(f"the atlas has {len(atlas.scans)} labelled scans; give one.")
+        self.atlas = atlas
+        self.second = None if second is None else dict(second)
+
+    def __call__(self, query: MetaTensor, evidence: MetaTensor | None = None) -> dict[str, MetaTensor] | None:
+        """
+        Teach by a scan.
+
+        Args:
+            query: (1, H, W, D), scaled to 0..1.
+            evidence: log-odds of a student, see :class:`monai_fss.inferers.Atlas`.
+
+        Returns:
+            see :func:`monai_fss.data.save_taught_scan`, on the atlas's grid around the body; None where the labelled
+            scan cannot be registered, which is warned of.
+        """
+        placed, _ = self.atlas.placed(query)
+        if not placed:
+            return None
+        grid = self.atlas.grid(query)
+        image = resample(query, grid)
+        fixed = image.as_tensor()[0].numpy()
+        opinions = [self.atlas.decide(fixed, grid, placed, evidence)[0]]
+        if self.second is not None:
+            field = self.atlas.field(query, placed[0][0].image, self.second)
+            opinions.append(self.atlas.decide(fixed, grid, [(placed[0][0], field)], evidence)[0])
+        label = agreed_label(opinions, self.atlas.values)
+        dressed, own = dressed_as(fixed, grid, placed[0], self.atlas.values)
+        made = {"label": label, "synthesised_image": dressed, "synthesised_label": own}
+        affine = torch.from_numpy(grid.affine)
+        return {"image": image, **{k: MetaTensor(torch.from_numpy(v)[None], affine=affine) for k, v in made.items()}}
+
+    def own(self) -> dict[str, MetaTensor]:
+        """The labelled scan itself, as a scan that is taught by, with its exact label."""
+        scan = self.atlas.scans[0]
+        grid = self.atlas.grid(scan.image)
+        label = _names(self.atlas.values)[winners(scan.masks(self.atlas.values, grid))]
+        affine = torch.from_numpy(grid.affine)
+        return {"image": resample(scan.image, grid), "label": MetaTensor(torch.from_numpy(label)[None], affine=affine)}
+
+
+def remembered_scan(scan: Mapping[str, MetaTensor], spacing: Sequence[float] | None = None) -> dict[str, torch.Tensor]:
+    """
+    A labelled scan as tensors that go into a file of weights: the image as fine as registration sees it, the label as
+    it is, cut to its organs.
+
+    Args:
+        scan: ``image`` and ``label`` (1, H, W, D), the image scaled to 0..1.
+        spacing: mm of the atlas's grid. Default: :func:`monai_fss.registration.default_spacing`.
+
+    Returns:
+        see :func:`monai_fss.inferers.two_stage.priors.packed_atlases`.
+    """
+    step = tuple(spacing or default_spacing(body_grid(seen(scan["image"]))))
+    label = CropForeground(margin=1, allow_smaller=True)(scan["label"])
+    return packed_atlases([{"image": scan["image"][:1], "label": label}], step)
+
+
+def _names(values: Sequence[int]) -> np.ndarray:
+    """Label values by the number of the way, the background's last."""
+    return np.array([*values, 0], np.int32)
+
+
+def agreed_label(opinions: Sequence[np.ndarray], values: Sequence[int]) -> np.ndarray:
+    """
+    Label map (h, w, d), int32, of probabilities (W, h, w, d): :data:`DOUBT` where opinions differ.
+
+    An organ on which they do not agree at all is in doubt wherever one of them sees it.
+    """
+    maps = [_names(values)[winners(opinion)] for opinion in opinions]
+    same = np.all([one == maps[0] for one in maps], axis=0)
+    return np.where(same, maps[0], np.int32(DOUBT))
+
+
+def dressed_as(fixed: np.ndarray, grid: Grid, placed: Placed, values: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """
+    A labelled scan moved to another one, in that one's intensities.
+
+    Args:
+        fixed: the other scan on the grid, (h, w, d), 0..1.
+        grid: where.
+        placed: the labelled scan and its registration.
+        values: of the labels that are wanted.
+
+    Returns:
+        image (h, w, d), float32: within the body the histogram is the other scan's; label (h, w, d), int32, exact;
+        :data:`DOUBT` where the labelled scan shows nothing.
+    """
+    scan, field = placed
+    image = resample(scan.image, grid, field).as_tensor()[0].numpy()
+    shown = inside(scan.image, grid, field).numpy()
+    own, other = shown & (image > BODY), fixed > BODY
+    dressed = np.where(shown, image, 0).astype(np.float32)
+    if own.any() and other.any():
+        dressed[own] = match_histograms(image[own], fixed[other])
+    label = _names(values)[winners(scan.masks(values, grid, field))]
+    return dressed, np.where(shown, label, np.int32(DOUBT))

@@ -1,0 +1,102 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""Student and atlas together: each alone where it has the weight, and how far they agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from known_atlas import Known
+from monai.data import MetaTensor
+
+from monai_fss.inferers import Atlas, AtlasInferer, StudentAgreement, StudentInferer, found_in, remembered_scan
+from monai_fss.inferers.students import student
+from monai_fss.networks.nets import Remembering
+
+SHAPE = (20, 16, 12)
+AFFINE = torch.diag(torch.tensor([5.0, 5.0, 5.0, 1.0], dtype=torch.float64))
+BOX = (slice(7, 12), slice(5, 10), slice(3, 8))
+"""Of the organ in the query: 10 mm further along the first axis than in the labelled scan."""
+
+
+def scan(shift: int = 0) -> dict[str, MetaTensor]:
+    image, label = np.zeros((1, *SHAPE), np.float32), np.zeros((1, *SHAPE), np.int16)
+    image[0, 2:18, 2:14, 1:11] = 0.4
+    box = (0, slice(5 + shift, 10 + shift), *BOX[1:])
+    image[box], label[box] = 0.8, 4
+    return {"image": MetaTensor(image, affine=AFFINE), "label": MetaTensor(label, affine=AFFINE)}
+
+
+class Sees(Remembering):
+    """A student that sees the organ where it is bright, ``late`` voxels further along the first axis."""
+
+    def __init__(self, late: int = 0) -> None:
+        super().__init__()
+        self.late = late
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits of background and organ."""
+        organ = 20 * (image.roll(self.late, 2) - 0.6)
+        return torch.cat([torch.zeros_like(organ), organ], 1) + 0 * self.weight
+
+
+@pytest.fixture
+def inferer(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes an inferer whose atlas need not register."""
+    monkeypatch.setattr(student, "Atlas", Known)
+    settings = {"spacing": [5, 5, 5], "sides": False}
+    return lambda **more: StudentInferer(5.0, SHAPE, [4], settings=settings, **more)
+
+
+def net(late: int = 0) -> Sees:
+    return Sees(late).remember(remembered_scan(scan(), [5, 5, 5]))
+
+
+def mask(logits: torch.Tensor) -> tuple[int, float]:
+    """Voxels of the organ, and mm of its middle along the first axis."""
+    assert isinstance(logits, MetaTensor)
+    affine = logits.affine.squeeze(0).numpy()
+    places = np.argwhere(logits.as_tensor()[0, 1].numpy() > 0) @ affine[:3, :3].T + affine[:3, 3]
+    return len(places), float(places[:, 0].mean())
+
+
+def test_without_the_atlas_the_student_answers_alone(inferer: Any) -> None:
+    logits = inferer(prior=False)(scan(2)["image"][None], net(late=1))
+    assert mask(logits) == (125, pytest.approx((9 + 1) * 5))
+    found = found_in(logits)
+    assert found["confidence"]["4"] > 0.97 and "agreement" not in found
+
+
+def test_without_weight_the_atlas_answers(inferer: Any) -> None:
+    query = scan(2)["image"][None]
+    logits = inferer(weight=0.0)(query, net(late=3))
+    kept = net().remembered()
+    atlas = Known(student.unpacked_atlases(kept), [4], spacing=[5, 5, 5], sides=False)
+    assert torch.equal(logits.as_tensor(), AtlasInferer(atlas)(query).as_tensor())
+    assert mask(logits) == (125, pytest.approx(9 * 5))
+
+
+def test_together_they_meet_between_and_their_agreement_is_the_quality(inferer: Any) -> None:
+    """The student is two voxels late: 50 of 125 voxels differ, Dice 0.6."""
+    query = scan(2)["image"][None]
+    logits = inferer(weight=4.0)(query, net(late=2))
+    assert mask(logits)[1] > 9 * 5 + 2
+    score = StudentAgreement([4, 7])
+    assert score({"pred": logits}) == {4: pytest.approx(0.6), 7: 0.0}
+    assert score({"pred": inferer()(query, net())})[4] == pytest.approx(1.0)
+    assert score({"pred": inferer(prior=False)(query, net())})[4] > 0.97, "the student's confidence"
+
+
+def test_the_atlas_is_made_once_for_a_network(inferer: Any) -> None:
+    one, network = inferer(), net()
+    query = scan(2)["image"][None]
+    one(query, network)
+    atlas = one._known[1]
+    one(query, network)
+    assert one._known[1] is atlas and isinstance(atlas, Atlas)
+    one(query, net())
+    assert one._known[1] is not atlas

@@ -1,0 +1,120 @@
+# Copyright (c) monai_fss contributors
+# Licensed under the Apache License, Version 2.0: see LICENSE.
+"""What an atlas teaches of a scan, against what is known of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from known_atlas import Known
+from monai.data import MetaTensor
+
+from monai_fss.data import DOUBT, ReadTaughtScan, ScanError, save_taught_scan, taught_items
+from monai_fss.inferers import Atlas, Teacher, remembered_scan
+from monai_fss.inferers.students.teacher import agreed_label, dressed_as
+from monai_fss.inferers.two_stage.priors import unpacked_atlases
+from monai_fss.registration import DisplacementField, Grid
+
+SHAPE = (20, 16, 12)
+AFFINE = torch.diag(torch.tensor([5.0, 5.0, 5.0, 1.0], dtype=torch.float64))
+
+
+def scan(shift: int = 0, brightness: float = 1.0) -> dict[str, MetaTensor]:
+    """A body of 5 mm voxels with an organ of value 4, further along the first axis by ``shift`` voxels."""
+    image, label = np.zeros((1, *SHAPE), np.float32), np.zeros((1, *SHAPE), np.int16)
+    image[0, 2:18, 2:14, 1:11] = 0.4
+    box = (0, slice(5 + shift, 10 + shift), slice(5, 10), slice(3, 8))
+    image[box], label[box] = 0.8, 4
+    return {"image": MetaTensor(image * brightness, affine=AFFINE), "label": MetaTensor(label, affine=AFFINE)}
+
+
+def known(**more: Any) -> Known:
+    """An atlas of `scan` for which 10 mm are known, two voxels."""
+    return Known([scan()], spacing=[5, 5, 5], sides=False, **more)
+
+
+def test_a_scan_is_taught_by_its_mask_and_by_the_labelled_scan_dressed_as_it() -> None:
+    query = scan(2, brightness=0.5)
+    taught = Teacher(known())(query["image"])
+    assert taught is not None
+    image, label, dressed, own = (
+        taught[key].as_tensor()[0] for key in ("image", "label", "synthesised_image", "synthesised_label")
+    )
+    assert set(label.unique().tolist()) == {0, 4} == set(own.unique().tolist()) - {DOUBT}
+    assert (label == 4).sum() == 125 and torch.equal(own == 4, label == 4)
+    assert image[label == 4].mean() == pytest.approx(0.4, abs=0.01)
+    assert dressed[own == 4].mean() == pytest.approx(0.4, abs=0.01), "in the scan's intensities: half of its own"
+
+
+def test_nothing_is_taught_where_opinions_differ() -> None:
+    one, two = np.zeros((2, 4, 1, 1)), np.zeros((2, 4, 1, 1))
+    one[0, 0], one[0, 1], one[1, 2] = 0.9, 0.9, 0.8
+    two[0, 0], two[1, 1], two[1, 2] = 0.6, 0.9, 0.2
+    assert agreed_label([one], [3, 7])[:, 0, 0].tolist() == [3, 3, 7, 0]
+    assert agreed_label([one, two], [3, 7])[:, 0, 0].tolist() == [3, DOUBT, DOUBT, 0]
+
+
+def test_a_second_registration_leaves_out_what_it_puts_elsewhere() -> None:
+    class Unsure(Known):
+        """A second registration is 5 mm short."""
+
+        def field(self, fixed: MetaTensor, moving: MetaTensor, settings: Any = None) -> DisplacementField:
+            """10 or 5 mm along the first axis."""
+            matrix = np.eye(4)
+            matrix[0, 3] = -10.0 if settings is None else -5.0
+            return DisplacementField.from_affine(matrix, self.grid(fixed))
+
+    atlas = Unsure([scan()], spacing=[5, 5, 5], sides=False, refinement=None)
+    taught = Teacher(atlas, {"preset": "fast"})(scan(2)["image"])
+    assert taught is not None
+    label = taught["label"].as_tensor()
+    assert (label == 4).sum() == 100 and (label == DOUBT).sum() == 50, "a slice of 25 on each side"
+
+
+def test_beyond_the_labelled_scan_nothing_is_taught() -> None:
+    atlas, query = known(), scan(2)
+    grid = atlas.grid(query["image"])
+    placed, _ = atlas.placed(query["image"])
+    dressed, label = dressed_as(np.full(grid.shape, 0.3, np.float32), grid, placed[0], [4])
+    places = np.indices(grid.shape).reshape(3, -1).T @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+    beyond = (places[:, 0] - 10 < -2.5).reshape(grid.shape)  # the labelled scan begins half a voxel before 0
+    assert beyond.any() and (label[beyond] == DOUBT).all() and not dressed[beyond].any()
+    assert (label[~beyond] != DOUBT).all()
+
+
+def test_files_are_read_as_they_were_written(tmp_path: Any) -> None:
+    teacher = Teacher(known())
+    taught = teacher(scan(2)["image"])
+    assert taught is not None
+    save_taught_scan(tmp_path / "b.pt", taught)
+    save_taught_scan(tmp_path / "a.pt", teacher.own())
+    items = taught_items(tmp_path, ["a", "b", "c"], "a")
+    assert [(item["taught"][-4], item["image"]) for item in items] == [
+        ("a", "image"),
+        ("b", "image"),
+        ("b", "synthesised_image"),
+    ], "c could not be registered"
+    assert len(taught_items(tmp_path, ["a", "b"], "a", pseudo=False)) == 2
+    own, _, dressed = (ReadTaughtScan()(item) for item in items)
+    assert torch.equal(dressed["label"], taught["synthesised_label"]) and torch.equal(own["label"] == 4, OWN)
+    assert torch.allclose(dressed["image"], taught["synthesised_image"], atol=1e-3)
+    (tmp_path / "b.pt").write_bytes(b"")
+    with pytest.raises(ScanError, match="b.pt: is missing or damaged"):
+        ReadTaughtScan()(items[1])
+    with pytest.raises(ScanError, match=r"has no c\.pt, the labelled scan"):
+        taught_items(tmp_path, ["a"], "c")
+
+
+OWN = Teacher(known()).own()["label"] == 4
+
+
+def test_the_labelled_scan_is_remembered_as_the_atlas_wants_it() -> None:
+    kept = unpacked_atlases(remembered_scan(scan(), [5, 5, 5]))
+    atlas = Atlas(kept, spacing=[5, 5, 5])
+    assert atlas.values == (4,)
+    grid = Grid.of(scan()["image"])
+    assert np.array_equal(atlas.scans[0].masks([4], grid)[0] > 0.5, scan()["label"][0].numpy() == 4)
+    assert np.prod(kept[0]["label"].shape) < 400, "cut to the organ"
