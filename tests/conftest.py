@@ -131,3 +131,24 @@ def registered_once(_shared: Path) -> Iterator[None]:
         patch.setattr(atlas, "register", registered)
         patch.setattr(atlas, "side_ratio", sides)
         yield
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Figures are made and not rendered, which takes as long as all else in a small scan: their files hold one pixel.
+
+    Where pictures are what is tested they are rendered: tests/visualize, tests/apps/segment, tests/apps/evaluate.
+    """
+    import io
+
+    from PIL import Image
+
+    from monai_fss.apps.results import plots
+    from monai_fss.handlers import propagation_report, segment_report
+
+    pixel = io.BytesIO()
+    Image.new("L", (1, 1)).save(pixel, "PNG")
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (plots, propagation_report, segment_report):
+            patch.setattr(module, "to_png", lambda figure: pixel.getvalue())
+        yield

@@ -21,7 +21,7 @@ from monai_fss.registration import DisplacementField, Grid
 from monai_fss.results.files import read_results
 
 FAST = ["preset=fast", "spacing=[6,6,10]", "starts=1"]
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread", "registered_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn", "one_thread", "registered_once")]
 
 
 @pytest.fixture

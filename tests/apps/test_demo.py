@@ -15,7 +15,7 @@ from monai_fss.apps.cli import main
 
 ROWS = ["atlas, whole labelled scan", "ADNet, one labelled slice", "best threshold", "affinely moved mask"]
 ORGANS = ["liver", "right kidney", "left kidney", "spleen", "aorta"]
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn", "one_thread")]
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from monai_fss.engines.stages import stage_folder
 from monai_fss.results.files import read_results
 
 Small = Callable[[str], dict[str, Any]]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from monai_fss.results.files import read_results
 from monai_fss.transforms import SupervoxelVolumeTabled
 
 Settings = Callable[[str], dict[str, Any]]
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 
 
 @pytest.fixture(scope="module")

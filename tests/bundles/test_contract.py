@@ -26,6 +26,7 @@ TENSOR_KEYS = ["type", "format", "num_channels", "spatial_shape", "dtype", "valu
 TEXTS = ["schema", "version", "monai_version", "pytorch_version", "numpy_version"]
 TEXTS += ["task", "description", "authors", "copyright"]
 OBJECTS = ["changelog", "required_packages_version", "eval_metrics", "supported_apps"]
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture(scope="module", params=BUNDLES)

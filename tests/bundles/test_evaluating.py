@@ -31,7 +31,7 @@ from monai_fss.results import read_results
 from monai_fss.transforms import SliceOrientationd
 
 Small = Callable[[str], dict[str, Any]]
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread", "registered_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn", "one_thread", "registered_once")]
 
 
 def evaluating(bundle: Path, data: Path, output: Path, **more: Any) -> None:

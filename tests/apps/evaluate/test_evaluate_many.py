@@ -27,7 +27,7 @@ from monai_fss.results.files import read_results, write_results
 
 SETTINGS = ["steps_per_epoch=1", "batch_size=1", "size=[64, 64]", "pixdim=5", "adnet.supervoxel_ml=40", "min_area=100"]
 QUICK = ["crapnet.blocks=1", "crapnet.cell_mm=20"]
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn", "one_thread")]
 
 
 def words(data: Path, output: Path, *more: str) -> list[str]:

@@ -15,7 +15,7 @@ from monai_fss.apps.cli import main
 from monai_fss.registration import DisplacementField, Grid
 from monai_fss.results.files import read_results
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn", "one_thread")]
 
 
 def in_parts(words: list[str], output: Path, count: int) -> None:

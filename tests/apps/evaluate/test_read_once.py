@@ -17,7 +17,7 @@ from monai_fss.data.reading import volume as reading
 from monai_fss.results import read_results
 
 Small = Callable[[str], dict[str, Any]]
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn", "one_thread")]
 
 
 def test_each_file_is_read_once_by_two_methods(
