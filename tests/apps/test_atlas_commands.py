@@ -6,18 +6,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
-from monai.data import MetaTensor
+from known_atlas import as_they_lie
 from segment_scene import CASES, Scene, make_scene, tree
 
 from monai_fss.apps.cli import main
 from monai_fss.data import read_model
 from monai_fss.handlers.segment_report import read_quality
-from monai_fss.registration import DisplacementField, Grid
 from monai_fss.results.files import read_results
 
 FAST = ["preset=fast", "spacing=[6,6,10]", "starts=1"]
@@ -33,11 +31,6 @@ def words(scene: Scene, *more: str) -> list[str]:
     """As a user without a model types it."""
     command = ["segment", "--support-image", str(scene.support), "--support-label", str(scene.label)]
     return [*command, "--images", str(scene.images), "--output", str(scene.root / "out"), *more]
-
-
-def as_they_lie(fixed: MetaTensor, moving: MetaTensor, **settings: Any) -> DisplacementField:
-    """In the place of a registration, where its field does not matter."""
-    return DisplacementField.from_affine(np.eye(4), Grid.of(fixed))
 
 
 def read(path: Path) -> np.ndarray:

@@ -133,10 +133,11 @@ def test_every_other_bundle_is_evaluated(
     assert main([*command, *more, "--set", *settings]) == 0
     found = read_results(tmp_path / "out")
     assert {entry.method for entry in found.entries} == {bundle, "untrained network", "mask paste"}
-    models = ["--models", str(tmp_path / "out/models"), "--no-baselines", "--overwrite"]
-    assert main([*command, *more, *models, "--set", *settings]) == 0
-    alone = read_results(tmp_path / "out").entries
-    assert alone == [entry for entry in found.entries if entry.method == bundle]
+    if bundle == "panet":  # baselines are the same for all
+        models = ["--models", str(tmp_path / "out/models"), "--no-baselines", "--overwrite"]
+        assert main([*command, *more, *models, "--set", *settings]) == 0
+        alone = read_results(tmp_path / "out").entries
+        assert alone == [entry for entry in found.entries if entry.method == bundle]
 
 
 @pytest.mark.parametrize(
