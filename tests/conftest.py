@@ -133,6 +133,15 @@ def registered_once(_shared: Path) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def unregistered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scans lie on one another as they are: the atlas neither registers them nor asks whether sides are exchanged."""
+    from known_atlas import as_they_lie
+
+    monkeypatch.setattr("monai_fss.inferers.atlas.register", as_they_lie)
+    monkeypatch.setattr("monai_fss.inferers.atlas.side_ratio", lambda query, scan: 1.0)
+
+
 @pytest.fixture(scope="module")
 def undrawn() -> Iterator[None]:
     """Figures are made and not rendered, which takes as long as all else in a small scan: their files hold one pixel.

@@ -244,6 +244,7 @@ def test_registrations_are_made_once_for_all_methods(
         return DisplacementField.from_affine(np.eye(4), Grid.of(fixed))
 
     monkeypatch.setattr("monai_fss.inferers.atlas.register", register)
+    monkeypatch.setattr("monai_fss.inferers.atlas.side_ratio", lambda query, scan: 1.0)
     command = words(phantom_set, tmp_path / "out", "--fold", "0", "--labels", "1", "--prior", "atlas")
     assert main(["panet" if word == "crapnet" else word for word in command if word not in QUICK]) == 0
     assert {entry.method for entry in read_results(tmp_path / "out").entries} == {

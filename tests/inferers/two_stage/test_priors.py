@@ -7,7 +7,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from known_atlas import as_they_lie
 from monai.data import MetaTensor
 
 from monai_fss.data import WHOLE_BODY_LABELS, whole_body_phantom
@@ -27,10 +26,9 @@ def scan(seed: int) -> dict[str, MetaTensor]:
     }
 
 
-@pytest.mark.usefixtures("one_thread")
-def test_it_finds_organs_where_they_are_and_none_that_no_scan_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("one_thread", "unregistered")
+def test_it_finds_organs_where_they_are_and_none_that_no_scan_shows() -> None:
     """The scans are of one anatomy, so that their registration is known."""
-    monkeypatch.setattr("monai_fss.inferers.atlas.register", as_they_lie)
     query, settings = scan(2), {"preset": "fast", "starts": 1}
     prior = OrganPrior([scan(0), scan(1)], [LIVER, 99, LUNG], settings)
     maps = prior(query["image"], Grid.of(query["image"]))
