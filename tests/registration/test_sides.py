@@ -17,7 +17,7 @@ from monai_fss.data import InputWarning, PrepareVolumes
 from monai_fss.inferers import Atlas
 from monai_fss.registration.sides import EXCHANGED, mirrored, side_ratio
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "registered_once")
 
 
 @pytest.fixture(scope="module")
