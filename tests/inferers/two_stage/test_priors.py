@@ -26,9 +26,9 @@ def scan(seed: int) -> dict[str, MetaTensor]:
     }
 
 
-@pytest.mark.usefixtures("one_thread", "unregistered")
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_it_finds_organs_where_they_are_and_none_that_no_scan_shows() -> None:
-    """The scans are of one anatomy, so that their registration is known."""
     query, settings = scan(2), {"preset": "fast", "starts": 1}
     prior = OrganPrior([scan(0), scan(1)], [LIVER, 99, LUNG], settings)
     maps = prior(query["image"], Grid.of(query["image"]))
