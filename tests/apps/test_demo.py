@@ -20,11 +20,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn", "one_thread",
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch, small: object) -> None:
-    """Four training scans and two queries of 64 x 64 x 12 voxels, those that other tests register; two steps."""
+    """Four training scans and three queries of 64 x 64 x 12 voxels, those of other tests' registrations; two steps."""
     settings = {**small("adnet"), "val_queries": 0, "steps_per_epoch": 1}  # type: ignore[operator]
     settings.pop("steps")
     monkeypatch.setattr(module, "TRAINING", 4)
-    monkeypatch.setattr(module, "QUERIES", 2)
+    monkeypatch.setattr(module, "QUERIES", 3)
     monkeypatch.setattr(module, "SEEDS", {"training": 1000, "test": 0})
     monkeypatch.setattr(module, "PHANTOM", {"shape": (64, 64, 12), "spacing": (5, 5, 16)})
     monkeypatch.setattr(module, "SETTINGS", settings)
@@ -52,9 +52,9 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "\n".join(lines) in capsys.readouterr().out
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0] == ["Dice, %", *ORGANS, "mean"] and [row[0] for row in cells[2:]] == ROWS
-    cases = [f"case_{number:02d}" for number in (2, 3)]
+    cases = [f"case_{number:02d}" for number in (2, 3, 4)]
     assert sorted(p.name for p in (folder / "masks").glob("*.nii.gz")) == [f"{case}.nii.gz" for case in cases]
-    assert len(list((folder / "masks" / "overlays").glob("*.png"))) == 2
+    assert len(list((folder / "masks" / "overlays").glob("*.png"))) == 3
     assert "liver" in (folder / "masks" / "quality.csv").read_text(encoding="utf-8")
     truths = [read(folder / "test" / "labels" / f"{case}.nii.gz") for case in cases]
     for part, row in (("atlas", cells[2]), ("masks", cells[3])):
