@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,21 +60,36 @@ def phantom_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(phantom_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of ADNet trained for four steps on the phantoms (``model.pt`` in it). Do not change it."""
-    import torch
-    from installed_bundles import small_training
-    from monai.utils import set_determinism
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run of the tests, for all of its processes."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
-    from monai_fss.apps.train.workflow import train
 
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    train("adnet", phantom_set, folder, settings={**small_training("adnet"), "steps": 4}, device="cpu")
-    torch.set_num_threads(threads)
-    set_determinism(None)
-    return folder
+@pytest.fixture(scope="session")
+def trained_once(phantom_set: Path, _shared: Path) -> Callable[[str], Path]:
+    """``trained_once("adnet")``: the run folder of a bundle after four steps on the phantoms, see :func:`trained_run`.
+
+    A bundle is trained by the first test that asks, in whichever process: its weights are the same. Do not change it.
+    """
+    from trained_run import trained_run
+
+    def run(bundle: str) -> Path:
+        folder = _shared / "trained" / bundle
+        if not folder.exists():
+            own = folder.with_name(f"{bundle}.{os.getpid()}")
+            trained_run(bundle, phantom_set, own)
+            with suppress(OSError):  # another process has trained it meanwhile
+                own.rename(folder)
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(trained_once: Callable[[str], Path]) -> Path:
+    """The run folder of ADNet trained on the phantoms (``model.pt`` in it). Do not change it."""
+    return trained_once("adnet")
 
 
 @pytest.fixture
@@ -89,15 +105,8 @@ def one_thread() -> Any:
     set_determinism(None)
 
 
-@pytest.fixture(scope="session")
-def _registrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where they are kept in this run of the tests, by all of its processes."""
-    base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "registrations"
-
-
 @pytest.fixture(scope="module")
-def registered_once(_registrations: Path) -> Iterator[None]:
+def registered_once(_shared: Path) -> Iterator[None]:
     """The atlas asks for a registration with the same voxels and settings once in all tests: they take seconds.
 
     They are kept by content in a folder, which processes that are forked from a test share.
@@ -108,7 +117,7 @@ def registered_once(_registrations: Path) -> Iterator[None]:
     from monai_fss.inferers import atlas
     from monai_fss.registration import DisplacementField
 
-    cache, register, side_ratio = ContentCache(_registrations), atlas.register, atlas.side_ratio
+    cache, register, side_ratio = ContentCache(_shared / "registrations"), atlas.register, atlas.side_ratio
 
     def registered(fixed: Any, moving: Any, **settings: Any) -> Any:
         found = cache("register", lambda: register(fixed, moving, **settings).tensors(), [fixed, moving], settings)
@@ -121,4 +130,34 @@ def registered_once(_registrations: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(atlas, "register", registered)
         patch.setattr(atlas, "side_ratio", sides)
+        yield
+
+
+@pytest.fixture
+def unregistered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scans lie on one another as they are: the atlas neither registers them nor asks whether sides are exchanged."""
+    from known_atlas import as_they_lie
+
+    monkeypatch.setattr("monai_fss.inferers.atlas.register", as_they_lie)
+    monkeypatch.setattr("monai_fss.inferers.atlas.side_ratio", lambda query, scan: 1.0)
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Figures are made and not rendered, which takes as long as all else in a small scan: their files hold one pixel.
+
+    Where pictures are what is tested they are rendered: tests/visualize, tests/apps/segment, tests/apps/evaluate.
+    """
+    import io
+
+    from PIL import Image
+
+    from monai_fss.apps.results import plots
+    from monai_fss.handlers import propagation_report, segment_report
+
+    pixel = io.BytesIO()
+    Image.new("L", (1, 1)).save(pixel, "PNG")
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (plots, propagation_report, segment_report):
+            patch.setattr(module, "to_png", lambda figure: pixel.getvalue())
         yield

@@ -6,22 +6,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
-from monai.data import MetaTensor
 from segment_scene import CASES, Scene, make_scene, tree
 
 from monai_fss.apps.cli import main
 from monai_fss.data import read_model
 from monai_fss.handlers.segment_report import read_quality
-from monai_fss.registration import DisplacementField, Grid
 from monai_fss.results.files import read_results
 
 FAST = ["preset=fast", "spacing=[6,6,10]", "starts=1"]
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread", "registered_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn", "one_thread", "registered_once")]
 
 
 @pytest.fixture
@@ -33,11 +30,6 @@ def words(scene: Scene, *more: str) -> list[str]:
     """As a user without a model types it."""
     command = ["segment", "--support-image", str(scene.support), "--support-label", str(scene.label)]
     return [*command, "--images", str(scene.images), "--output", str(scene.root / "out"), *more]
-
-
-def as_they_lie(fixed: MetaTensor, moving: MetaTensor, **settings: Any) -> DisplacementField:
-    """In the place of a registration, where its field does not matter."""
-    return DisplacementField.from_affine(np.eye(4), Grid.of(fixed))
 
 
 def read(path: Path) -> np.ndarray:
@@ -73,11 +65,11 @@ def test_without_a_model_a_scan_is_segmented_by_registration(scene: Scene, phant
         np.testing.assert_array_equal(read(scene.root / "none_kept" / f"{case}.nii.gz"), read(out / f"{case}.nii.gz"))
 
 
+@pytest.mark.usefixtures("unregistered")
 def test_what_the_query_does_not_show_is_left_out_in_words(
-    scene: Scene, phantom_set: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    scene: Scene, phantom_set: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One query ends where an organ of the labelled scan begins; another shows everything."""
-    monkeypatch.setattr("monai_fss.inferers.atlas.register", as_they_lie)
     cut, whole = CASES
     known = read(scene.label)
     end = max(int(np.flatnonzero((known == v).any((0, 1)))[0]) for v in (1, 2, 3, 4)) - 1
@@ -123,10 +115,8 @@ def test_a_model_alone_means_the_method_it_is_of(scene: Scene) -> None:
     assert json.loads((scene.root / "out" / "report.json").read_text(encoding="utf-8"))["inputs"]["bundle"] == "adnet"
 
 
-def test_evaluation_with_several_supports_and_quality(
-    phantom_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("monai_fss.inferers.atlas.register", as_they_lie)
+@pytest.mark.usefixtures("unregistered")
+def test_evaluation_with_several_supports_and_quality(phantom_set: Path, tmp_path: Path) -> None:
     command = ["evaluate", "--bundle", "atlas", "--data", str(phantom_set), "--ways", "compete", "--fold", "0"]
     command += ["--split", "corrected", "--supports", "2", "--quality", "--set", *FAST, "fusion=majority"]
     assert main([*command, "--output", str(tmp_path / "out")]) == 0

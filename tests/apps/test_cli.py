@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -179,10 +180,9 @@ def test_a_key_that_stands_twice_in_a_configuration_is_an_error(tmp_path: Any, c
 
 
 @pytest.mark.slow
-def test_a_reader_that_stops_reading_is_no_error() -> None:
-    called = subprocess.Popen(
-        [sys.executable, "-m", "monai_fss", "info"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+def test_a_reader_that_stops_reading_is_no_error(phantom_set: Path) -> None:
+    command = [sys.executable, "-m", "monai_fss", "check", str(phantom_set)]
+    called = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert called.stdout is not None and called.stderr is not None
     called.stdout.close()
     assert called.stderr.read() == b""

@@ -15,16 +15,17 @@ from monai_fss.apps.cli import main
 
 ROWS = ["atlas, whole labelled scan", "ADNet, one labelled slice", "best threshold", "affinely moved mask"]
 ORGANS = ["liver", "right kidney", "left kidney", "spleen", "aorta"]
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn", "one_thread", "registered_once")]
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch, small: object) -> None:
-    """Two training scans and one query of 64 x 64 x 12 voxels, two steps."""
+    """Four training scans and three queries of 64 x 64 x 12 voxels, those of other tests' registrations; two steps."""
     settings = {**small("adnet"), "val_queries": 0, "steps_per_epoch": 1}  # type: ignore[operator]
     settings.pop("steps")
     monkeypatch.setattr(module, "TRAINING", 4)
     monkeypatch.setattr(module, "QUERIES", 3)
+    monkeypatch.setattr(module, "SEEDS", {"training": 1000, "test": 0})
     monkeypatch.setattr(module, "PHANTOM", {"shape": (64, 64, 12), "spacing": (5, 5, 16)})
     monkeypatch.setattr(module, "SETTINGS", settings)
     monkeypatch.setattr(

@@ -62,7 +62,7 @@ def names_of(table: Path) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("output", NAMES)
 def test_results_lie_where_they_were_asked_for(output: str, place: Path) -> None:
-    support, query = NAMES[3], NAMES[NAMES.index(output) % 3]
+    support, query = RUN, NAMES[1 + NAMES.index(output) % 2]  # pairs that other tests register
     (place / "out").mkdir()
     shutil.copy(place / RUN / "images" / f"{query}.nii.gz", place / "out")
     words = ["segment", "--images", "out", "--output", output if output != RUN else "@output_dir", "--set", *FAST]

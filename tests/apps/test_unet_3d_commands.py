@@ -50,7 +50,7 @@ def pseudo(phantom_set: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("undrawn", "one_thread")
 def test_from_pseudo_labels_to_masks(
     phantom_set: Path, pseudo: Path, words: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,7 +89,7 @@ def test_a_note_says_what_was_learnt_from(phantom_set: Path, pseudo: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("undrawn", "one_thread")
 def test_a_training_of_other_pseudo_labels_does_not_go_on(
     phantom_set: Path, pseudo: Path, words: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,7 +111,7 @@ def test_a_training_of_other_pseudo_labels_does_not_go_on(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("undrawn", "one_thread")
 def test_a_fold_is_learnt_from_the_labels_of_its_training_cases(
     phantom_set: Path, words: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,23 +22,18 @@ from monai_fss.apps.cli import main
 from monai_fss.apps.methods.bundles import config_keys
 from monai_fss.apps.methods.inference import inference_parser
 from monai_fss.apps.methods.method import Method
-from monai_fss.apps.train.workflow import train
 from monai_fss.data import read_model, save_model
 from monai_fss.handlers.segment_report import read_quality
 from monai_fss.results.files import read_results
 from monai_fss.transforms import SupervoxelVolumeTabled
 
 Settings = Callable[[str], dict[str, Any]]
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 
 
 @pytest.fixture(scope="module")
-def trained_3d(phantom_set: Path, small: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of four steps."""
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("trained_3d") / "run"
-    train("adnet_3d", phantom_set, folder, settings={**small("adnet_3d"), "steps": 4}, device="cpu")
-    return folder
+def trained_3d(trained_once: Callable[[str], Path]) -> Path:
+    return trained_once("adnet_3d")
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from bundle_command import train
 from installed_bundles import BUNDLES, FEW_SHOT, SUPPORTED, TRAINED, UNTRAINED, small_inference
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
@@ -27,6 +26,7 @@ TENSOR_KEYS = ["type", "format", "num_channels", "spatial_shape", "dtype", "valu
 TEXTS = ["schema", "version", "monai_version", "pytorch_version", "numpy_version"]
 TEXTS += ["task", "description", "authors", "copyright"]
 OBJECTS = ["changelog", "required_packages_version", "eval_metrics", "supported_apps"]
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture(scope="module", params=BUNDLES)
@@ -40,31 +40,14 @@ def trained_bundle(request: pytest.FixtureRequest, repository: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def training(
-    trained_bundle: Path,
-    phantom_set: Path,
-    small: Small,
-    tmp_path_factory: pytest.TempPathFactory,
-    registered_once: None,
-) -> dict[str, Any]:
-    """Two of four steps by the command from the repository, the rest by the one from the bundle's folder.
-
-    Output folder, the model of the half, exit codes, and the files of the bundle before and after.
-    """
-    torch.set_num_threads(1)
-    output = tmp_path_factory.mktemp(trained_bundle.name) / "out"
-    settings = small(trained_bundle.name) | {"steps": 4, "dataset_dir": str(phantom_set), "output_dir": str(output)}
-    before = set(trained_bundle.rglob("*"))
-    codes = [train(trained_bundle, trained_bundle.parents[1], settings | {"max_epochs": 2})]
-    half = read_model(output / "model.pt")
-    codes.append(train(trained_bundle, trained_bundle, settings | {"resume": True}))
-    after = set(trained_bundle.rglob("*"))
-    return {"settings": settings, "output": output, "half": half, "codes": codes, "files": (before, after)}
+def training(trained_bundle: Path, trained_once: Callable[[str], Path], registered_once: None) -> Path:
+    """Run folder of two steps by the command from the repository, and two by the one from the bundle's folder."""
+    return trained_once(trained_bundle.name)
 
 
 @pytest.fixture(scope="module")
-def model(training: dict[str, Any]) -> Path:
-    return training["output"] / "model.pt"
+def model(training: Path) -> Path:
+    return training / "model.pt"
 
 
 def initialised(bundle: Path, name: str, **overrides: Any) -> ConfigWorkflow:
@@ -126,27 +109,31 @@ def test_required_files(bundle: Path) -> None:
 
 
 @pytest.mark.slow
-def test_training_has_every_property(trained_bundle: Path, training: dict[str, Any]) -> None:
-    workflow = initialised(trained_bundle, "train", **training["settings"])
+def test_training_has_every_property(
+    trained_bundle: Path, training: Path, phantom_set: Path, small: Small, tmp_path: Path
+) -> None:
+    folders = {"dataset_dir": phantom_set, "output_dir": tmp_path / "out", "cache_dir": training / "cache"}
+    settings = small(trained_bundle.name) | {key: str(folder) for key, folder in folders.items()}
+    workflow = initialised(trained_bundle, "train", **settings)
     assert workflow.check_properties() == []
     workflow.finalize()
 
 
 @pytest.mark.slow
-def test_training_writes_tensors(training: dict[str, Any], model: Path) -> None:
+def test_training_writes_tensors(training: Path, model: Path) -> None:
     content = torch.load(model, weights_only=True)
     assert content.keys() == {"model", "settings", "network", "bundle", "version"}
     assert all(torch.isfinite(tensor).all() for tensor in content["model"].values())
-    best = torch.load(training["output"] / "model_best.pt", weights_only=True)
+    best = torch.load(training / "model_best.pt", weights_only=True)
     assert best["network"] == content["network"] and best["settings"] == content["settings"]
     assert best["model"].keys() == content["model"].keys()
 
 
 @pytest.mark.slow
-def test_training_goes_on(training: dict[str, Any], model: Path) -> None:
-    half, whole = training["half"]["model"], read_model(model)["model"]
+def test_training_goes_on(training: Path, model: Path) -> None:
+    half, whole = read_model(training / "half.pt")["model"], read_model(model)["model"]
     assert any(not torch.equal(half[key], whole[key]) for key in whole)
-    checkpoint = torch.load(training["output"] / "checkpoints" / "checkpoint_4.pt", weights_only=True)
+    checkpoint = torch.load(training / "checkpoints" / "checkpoint_4.pt", weights_only=True)
     assert checkpoint["trainer"]["iteration"] == 4
 
 
@@ -284,7 +271,6 @@ def test_conditioned_network_scripts_and_gives_the_same_logits(
 
 
 @pytest.mark.slow
-def test_training_command_from_the_root_and_from_the_bundle(training: dict[str, Any], model: Path) -> None:
-    assert training["codes"] == [0, 0] and model.is_file()
-    before, after = training["files"]
-    assert after == before
+def test_training_command_from_the_root_and_from_the_bundle(training: Path, model: Path) -> None:
+    commands = json.loads((training / "commands.json").read_text(encoding="utf-8"))
+    assert commands == {"codes": [0, 0], "left": []} and model.is_file()

@@ -7,25 +7,31 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from installed_bundles import BUNDLES, settings_in, small_inference
 from monai.bundle import run
-from monai.utils import set_determinism
+from monai.data import MetaTensor
 
 from monai_fss.apps.cli import main
-from monai_fss.apps.methods.bundles import bundle_names, bundle_path
+from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.methods.bundles import bundle_path
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.release.yaml_text import with_values
 from monai_fss.apps.train.workflow import train
+from monai_fss.data import LoadScan
+from monai_fss.handlers import VolumeScores
 from monai_fss.results import read_results
+from monai_fss.transforms import SliceOrientationd
 
 Small = Callable[[str], dict[str, Any]]
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread", "registered_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn", "one_thread", "registered_once")]
 
 
 def evaluating(bundle: Path, data: Path, output: Path, **more: Any) -> None:
@@ -39,27 +45,49 @@ def evaluating(bundle: Path, data: Path, output: Path, **more: Any) -> None:
     run("evaluating", config_file=files, logging_file=False, **own, **more)
 
 
-@pytest.mark.parametrize("bundle", bundle_names())
-def test_a_copied_bundle_scores_as_the_command_does(
-    bundle: str, phantom_set: Path, small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def masks(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, int], np.ndarray]:
+    """Every mask that is scored, by case and label value; the newest."""
+    seen: dict[tuple[str, int], np.ndarray] = {}
+    scored = VolumeScores.masks
+
+    def recorded(self: VolumeScores, output: Mapping[str, Any], logits: MetaTensor) -> Iterator[np.ndarray]:
+        case = Path(output["image"].meta["filename_or_obj"]).name.partition(".")[0]
+        for value, mask in zip(self.names, scored(self, output, logits), strict=True):
+            seen[case, value] = mask
+            yield mask
+
+    monkeypatch.setattr(VolumeScores, "masks", recorded)
+    return seen
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_a_copied_bundle_scores_as_the_command_does_the_masks_that_are_written(
+    bundle: str,
+    phantom_set: Path,
+    trained_once: Callable[[str], Path],
+    masks: dict[tuple[str, int], np.ndarray],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """EP2 of fold 0, where case_02 supports case_01: by the bundle alone, by `evaluate` and by `segment`."""
     method, copy = Method(bundle), tmp_path / "copy"
     shutil.copytree(bundle_path(bundle), copy)
-    brought: dict[str, Any] = {"spacing": [5, 5, 8], "starts": 1} if bundle == "atlas" else {}
-    words = ["--set", "spacing=[5, 5, 8]", "starts=1"] if bundle == "atlas" else []
+    brought: dict[str, Any] = {key: value for key, value in small_inference(bundle).items() if key != "quality"}
+    own = ["--set", *(f"{key}={value}" for key, value in brought.items())]
     if method.is_trained:
-        settings = small(bundle)
-        settings |= {"support": "case_02"} if "support" in settings else {}
-        train(bundle, phantom_set, tmp_path / "run", settings=settings, device="cpu")
-        set_determinism(None)
-        model = tmp_path / "run" / "model.pt"
-        words = ["--model", str(model)]
-        brought = {**torch.load(model, weights_only=True)["settings"], "model": str(model)}
-    evaluating(copy, phantom_set, tmp_path / "out", **brought)
-    found = read_results(tmp_path / "out")
-    command = ["evaluate", "--bundle", bundle, "--data", str(phantom_set), "--output", str(tmp_path / "other")]
-    words += ["--quality"] if method.needs_support else []  # the command asks for it by a labelled scan alone
-    assert main([*command, "--fold", "0", "--no-baselines", "--device", "cpu", *words]) == 0
+        model = trained_once(bundle) / "model.pt"
+        own, brought = (
+            ["--model", str(model)],
+            {**torch.load(model, weights_only=True)["settings"], "model": str(model)},
+        )
+    evaluating(copy, phantom_set, tmp_path / "out", **brought, ways="compete")
+    found, known = read_results(tmp_path / "out"), masks.copy()
+    masks.clear()
+    words = ["--bundle", bundle, "--device", "cpu"]
+    command = ["evaluate", *words, "--data", str(phantom_set), "--output", str(tmp_path / "other"), "--fold", "0"]
+    command += ["--quality"] if method.needs_support else []  # the command asks for it by a labelled scan alone
+    assert main([*command, "--no-baselines", "--ways", "compete", *own]) == 0
     other = read_results(tmp_path / "other")
     shown = {entry.label: entry for entry in found.entries}
     asked = [entry for entry in other.entries if entry.label in shown]
@@ -69,6 +97,21 @@ def test_a_copied_bundle_scores_as_the_command_does(
     assert found.entries
     same = ("bundle", "dataset", "split", "protocol", "ways", "folds", "labelled_slices")
     assert {key: found.settings[key] for key in same} == {key: other.settings[key] for key in same}
+    assert settings_in(bundle, "evaluate")["ways"] == Evaluation(method, str(phantom_set)).ways
+
+    support = [str(phantom_set / folder / "case_02.nii.gz") for folder in ("images", "labels")]
+    given = ["--support-image", support[0], "--support-label", support[1]] if method.needs_support else []
+    command = ["segment", *words, *given, "--images", str(phantom_set / "images" / "case_01.nii.gz")]
+    assert main([*command, "--output", str(tmp_path / "written"), "--no-quality", "--no-overlays", *own]) == 0
+    written = LoadScan(as_label=True)(tmp_path / "written" / "case_01.nii.gz")
+    label = np.asarray(SliceOrientationd("label")({"label": written})["label"][0])
+    assert {value for _, value in known} == shown.keys()
+    for value in shown:
+        assert np.array_equal(masks["case_01", value], label == value)
+        assert np.array_equal(known["case_01", value], label == value)
+    if bundle == "atlas":
+        assert (label > 0).sum() > 1000, "there is something to be compared"
+
     capsys.readouterr()
     with pytest.raises(SystemExit):
         evaluating(copy, tmp_path / "nowhere", tmp_path / "third", **brought)

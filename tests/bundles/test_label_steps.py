@@ -13,13 +13,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from installed_bundles import BUNDLES, SUPPORTED, TRAINED, settings_in, small_inference
+from installed_bundles import BUNDLES, SUPPORTED, TRAINED, small_inference
 from label_steps import LabelInference, label_training
 
 from monai_fss.apps.cli import main
 from monai_fss.apps.methods.bundles import bundle_path
 from monai_fss.apps.methods.method import Method
-from monai_fss.apps.train.workflow import train
 from monai_fss.data import ScanError, read_model
 
 Small = Callable[[str], dict[str, Any]]
@@ -38,7 +37,7 @@ def with_settings(folder: Path, settings: dict[str, Any]) -> Path:
 
 @pytest.fixture(scope="module", params=BUNDLES)
 def copied(
-    request: pytest.FixtureRequest, phantom_set: Path, small: Small, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, trained_once: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A copy of a bundle with a model of two steps in it, and that model's settings."""
     name = request.param
@@ -47,10 +46,7 @@ def copied(
     if not Method(name).is_trained:
         torch.save({}, folder / "models" / "model.pt")
         return with_settings(folder, small_inference(name))
-    torch.set_num_threads(1)
-    settings = small(name) | ({"support": "case_01"} if "support" in settings_in(name) else {})
-    train(name, phantom_set, folder.parent / "run", settings=settings, device="cpu")
-    shutil.copy(folder.parent / "run" / "model.pt", folder / "models" / "model.pt")
+    shutil.copy(trained_once(name) / "model.pt", folder / "models" / "model.pt")
     return with_settings(folder, read_model(folder / "models" / "model.pt")["settings"])
 
 

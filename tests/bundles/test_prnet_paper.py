@@ -123,7 +123,7 @@ TINY += ["val_interval=3", "support=case_01", "labels=[1,4]", "bfloat16=false", 
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("undrawn", "one_thread")
 def test_the_whole_way_at_a_tiny_size(phantom_set: Path, tmp_path: Path) -> None:
     assert parse_settings(TINY, Method.parse("prnet:paper").files)["coarse::pixdim"] == [8, 8, 16]
     run = tmp_path / "run"

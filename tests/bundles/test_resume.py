@@ -19,7 +19,7 @@ from monai.bundle import ConfigWorkflow
 import monai_fss.metrics
 from monai_fss.data import InputWarning, read_model
 
-STEPS = 24
+STEPS = 16
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
@@ -94,7 +94,7 @@ def test_a_killed_training_resumes_to_the_same_weights_and_best(
 ) -> None:
     """The reference has no workers: the weights do not depend on them either."""
     own = settings | {"num_workers": workers}
-    kill_after("checkpoint_6.pt", tmp_path / "killed", own, repository)
+    kill_after("checkpoint_5.pt", tmp_path / "killed", own, repository)
     train(repository, tmp_path / "killed", own, resume=True)
     assert_equal(tmp_path / "killed", whole)
     assert_equal(tmp_path / "killed", whole, "model_best.pt")

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import ast
+import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -20,9 +22,18 @@ SCRIPTS = sorted(BUNDLES.glob("*/scripts/*.py"))
 NAMES = [f"{path.parents[1].name}/{path.name}" for path in SCRIPTS]
 
 
-def run(path: Path, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(path), *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8")
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Exit code of a script without the start of an interpreter."""
+
+    def run(path: Path, *words: str) -> int:
+        monkeypatch.setattr(sys, "argv", [str(path), *words])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(path), run_name="__main__")
+        assert isinstance(stop.value.code, int)
+        return stop.value.code
+
+    return run
 
 
 def write_nifti(path: Path, voxels: np.ndarray) -> None:
@@ -35,10 +46,12 @@ def test_every_bundle_has_a_script() -> None:
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=NAMES)
-def test_help_says_what_the_script_makes(path: Path, environment: dict[str, str]) -> None:
-    done = run(path, environment, "--help")
-    assert done.returncode == 0, done.stderr
-    assert "--source" in done.stdout and "--output" in done.stdout and f"python {path.name} --source" in done.stdout
+def test_help_says_what_the_script_makes(
+    path: Path, typed: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert typed(path, "--help") == 0
+    said = capsys.readouterr().out
+    assert "--source" in said and "--output" in said and f"python {path.name} --source" in said
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=NAMES)
@@ -56,25 +69,28 @@ def test_scripts_are_short_and_import_the_package_alone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=NAMES)
-def test_a_folder_that_is_not_there_is_refused(path: Path, environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_refused(
+    path: Path, typed: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["--source", str(tmp_path / "none"), "--output", str(tmp_path / "out")]
     if path.name == "prepare_structseg.py":
         words += ["--brain-stem", "1", "--right-parotid", "2", "--left-parotid", "3"]
-    done = run(path, environment, *words)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"{tmp_path / 'none'}: is not a folder. ") and done.stderr.count("\n") == 1
+    assert typed(path, *words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"{tmp_path / 'none'}: is not a folder. ") and said.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
 def test_alpnet_cuts_borders_and_intensities(environment: dict[str, str], tmp_path: Path) -> None:
-    """The whole way of a script that names what its paper cuts off."""
+    """The whole way of a script that names what its paper cuts off, in an interpreter of its own."""
     image = np.random.default_rng(0).integers(-1000, 1000, (70, 68, 3)).astype(np.int16)
     label = np.random.default_rng(1).integers(0, 14, image.shape).astype(np.uint8)
     for number in (1, 2, 3, 21, 22):
         write_nifti(tmp_path / "in" / f"img00{number:02d}.nii.gz", image + number)
         write_nifti(tmp_path / "in" / f"label00{number:02d}.nii.gz", label)
     script = BUNDLES / "alpnet" / "scripts" / "prepare_btcv.py"
-    done = run(script, environment, "--source", str(tmp_path / "in"), "--output", str(tmp_path / "out"))
+    command = [sys.executable, str(script), "--source", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0 and "5 labelled cases instead of 30" in done.stderr
     assert f"monai-fss check {tmp_path / 'out'}" in done.stdout
     data = DatasetFolder.read(tmp_path / "out")

@@ -46,8 +46,9 @@ def long_runs(shows: list[bool], shortest: int) -> int:
     return sum(length for length in lengths if length >= shortest)
 
 
-@pytest.mark.parametrize("classes", [[2, 3], [1, 4]], ids=["kidneys", "liver and spleen"])
-@pytest.mark.parametrize("bundle", FEW_SHOT)
+@pytest.mark.parametrize(
+    ("bundle", "classes"), [*((name, [2, 3]) for name in FEW_SHOT), ("adnet", [1, 4]), ("adnet_3d", [1, 4])]
+)  # kidneys, and liver and spleen
 def test_in_setting_2_no_training_volume_has_a_slice_of_a_left_out_class(
     bundle: str, classes: list[int], phantom_set: Path, small: Settings, tmp_path: Path
 ) -> None:

@@ -52,6 +52,7 @@ def registrations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
         return DisplacementField.from_affine(matrix, Grid.of(fixed))
 
     monkeypatch.setattr("monai_fss.inferers.atlas.register", register)
+    monkeypatch.setattr("monai_fss.inferers.atlas.side_ratio", lambda query, scan: 1.0)
     return calls
 
 
@@ -198,7 +199,7 @@ def test_real_registration_of_phantoms(phantom_set: Path, tmp_path: Path, one_th
         before({key: phantom_set / f"{key}s" / f"{case}.nii.gz" for key in ("image", "label")})
         for case in ("case_01", "case_02")
     )
-    atlas = Atlas([support], cache=ContentCache(tmp_path))
+    atlas = Atlas([support], cache=ContentCache(tmp_path), sides=False)
     found = labels(on(query["image"], atlas(query["image"])), atlas.values)
     truth = query["label"][0].as_tensor()
     dices = {value: agreement(found, truth, value) for value in atlas.values}
@@ -228,6 +229,7 @@ def test_no_registration_is_said_and_nothing_else_is_lost(monkeypatch: pytest.Mo
         return DisplacementField.from_affine(np.eye(4), Grid.of(fixed))
 
     monkeypatch.setattr("monai_fss.inferers.atlas.register", register)
+    monkeypatch.setattr("monai_fss.inferers.atlas.side_ratio", lambda query, scan: 1.0)
     good, bad, query = scan(), scan(), scan()
     bad["image"] = bad["image"] + 0.1
     settings: dict[str, Any] = {"spacing": SPACING, "refinement": None}

@@ -6,28 +6,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor, list_data_collate
 
 from monai_fss.inferers import Atlas, PriorInferer, with_weight
 from monai_fss.inferers.prior import LARGEST
-from monai_fss.registration import AppearanceRefinement, DisplacementField, Grid
+from monai_fss.registration import AppearanceRefinement
 
 SHAPE, SPACING = (32, 32, 10), (4.0, 4.0, 8.0)
 AFFINE = torch.diag(torch.tensor([*SPACING, 1.0], dtype=torch.float64))
 BOX = (slice(10, 20), slice(10, 20), slice(2, 8))
-
-
-@pytest.fixture(autouse=True)
-def identity(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every scan lies on every other."""
-
-    def register(fixed: MetaTensor, moving: MetaTensor, **settings: Any) -> DisplacementField:
-        return DisplacementField.from_affine(np.eye(4), Grid.of(fixed))
-
-    monkeypatch.setattr("monai_fss.inferers.atlas.register", register)
+pytestmark = pytest.mark.usefixtures("unregistered")
 
 
 def scan() -> dict[str, Any]:

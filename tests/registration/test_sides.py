@@ -10,13 +10,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from known_atlas import as_they_lie
 from monai.data import MetaTensor
 
 from monai_fss.data import InputWarning, PrepareVolumes
 from monai_fss.inferers import Atlas
 from monai_fss.registration.sides import EXCHANGED, mirrored, side_ratio
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "registered_once")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,13 @@ def test_a_query_that_fits_better_mirrored_is_doubted(scans: list[dict[str, Meta
     assert side_ratio(torch.zeros_like(query), support) == 1.0, "of a scan without a body nothing can be told"
 
 
-@pytest.mark.slow
+@pytest.fixture
+def no_registration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sides are looked at before it."""
+    monkeypatch.setattr("monai_fss.inferers.atlas.register", as_they_lie)
+
+
+@pytest.mark.usefixtures("no_registration")
 def test_the_atlas_says_so_with_the_masks(scans: list[dict[str, MetaTensor]]) -> None:
     atlas = Atlas([scans[1]], spacing=[6, 6, 10], registration={"preset": "fast", "starts": 1})
     assert "doubt" not in atlas(scans[0]["image"]).meta
@@ -51,7 +58,7 @@ def test_the_atlas_says_so_with_the_masks(scans: list[dict[str, MetaTensor]]) ->
     assert "Check the orientation in its header" in result.meta["doubt"]
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("no_registration")
 def test_the_table_has_the_doubt(phantom_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from monai_fss.apps.cli import main
     from monai_fss.handlers.segment_report import read_quality

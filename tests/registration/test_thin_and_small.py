@@ -33,10 +33,11 @@ def cut(image: MetaTensor, first: int, slices: int) -> MetaTensor:
     return MetaTensor(image.as_tensor()[..., first : first + slices], affine=torch.from_numpy(grid.affine))
 
 
-def dice(query: tuple[MetaTensor, MetaTensor], support: tuple[MetaTensor, MetaTensor]) -> list[float]:
-    atlas = Atlas(
-        [{"image": support[0], "label": support[1]}], registration={"preset": "fast", "starts": 1}, back={}, cache=None
-    )
+def dice(
+    query: tuple[MetaTensor, MetaTensor], support: tuple[MetaTensor, MetaTensor], sides: bool = False
+) -> list[float]:
+    quick = {"preset": "fast", "starts": 1}
+    atlas = Atlas([{"image": support[0], "label": support[1]}], registration=quick, back={}, cache=None, sides=sides)
     probabilities = resample(atlas(query[0]), Grid.of(query[0]), antialias=False).numpy()
     mask = np.where(probabilities.max(0) > 0.5, 1 + probabilities.argmax(0), 0)
     truth = query[1][0].numpy()
@@ -44,10 +45,10 @@ def dice(query: tuple[MetaTensor, MetaTensor], support: tuple[MetaTensor, MetaTe
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("slices", [1, 2, 3, 4])
+@pytest.mark.parametrize("slices", [1, 2, 4])  # three: below
 def test_a_scan_of_few_slices_is_segmented(slices: int) -> None:
     query = scene(0.1)
-    assert min(dice((cut(query[0], 11, slices), cut(query[1], 11, slices)), scene())) > 0.85
+    assert min(dice((cut(query[0], 11, slices), cut(query[1], 11, slices)), scene(), sides=True)) > 0.85
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from correct_scene import Corrected, as_they_lie, make, true_dice
+from correct_scene import Corrected, make, true_dice
+from known_atlas import as_they_lie
 
 from monai_fss.inferers import Atlas
 from monai_fss.registration import scan_distances

@@ -27,7 +27,7 @@ from monai_fss.results.files import read_results, write_results
 
 SETTINGS = ["steps_per_epoch=1", "batch_size=1", "size=[64, 64]", "pixdim=5", "adnet.supervoxel_ml=40", "min_area=100"]
 QUICK = ["crapnet.blocks=1", "crapnet.cell_mm=20"]
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn", "one_thread")]
 
 
 def words(data: Path, output: Path, *more: str) -> list[str]:
@@ -133,10 +133,11 @@ def test_every_other_bundle_is_evaluated(
     assert main([*command, *more, "--set", *settings]) == 0
     found = read_results(tmp_path / "out")
     assert {entry.method for entry in found.entries} == {bundle, "untrained network", "mask paste"}
-    models = ["--models", str(tmp_path / "out/models"), "--no-baselines", "--overwrite"]
-    assert main([*command, *more, *models, "--set", *settings]) == 0
-    alone = read_results(tmp_path / "out").entries
-    assert alone == [entry for entry in found.entries if entry.method == bundle]
+    if bundle == "panet":  # baselines are the same for all
+        models = ["--models", str(tmp_path / "out/models"), "--no-baselines", "--overwrite"]
+        assert main([*command, *more, *models, "--set", *settings]) == 0
+        alone = read_results(tmp_path / "out").entries
+        assert alone == [entry for entry in found.entries if entry.method == bundle]
 
 
 @pytest.mark.parametrize(
@@ -243,6 +244,7 @@ def test_registrations_are_made_once_for_all_methods(
         return DisplacementField.from_affine(np.eye(4), Grid.of(fixed))
 
     monkeypatch.setattr("monai_fss.inferers.atlas.register", register)
+    monkeypatch.setattr("monai_fss.inferers.atlas.side_ratio", lambda query, scan: 1.0)
     command = words(phantom_set, tmp_path / "out", "--fold", "0", "--labels", "1", "--prior", "atlas")
     assert main(["panet" if word == "crapnet" else word for word in command if word not in QUICK]) == 0
     assert {entry.method for entry in read_results(tmp_path / "out").entries} == {

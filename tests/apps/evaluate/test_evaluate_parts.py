@@ -7,15 +7,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from monai.data import MetaTensor
 
 from monai_fss.apps.cli import main
-from monai_fss.registration import DisplacementField, Grid
 from monai_fss.results.files import read_results
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn", "one_thread")]
 
 
 def in_parts(words: list[str], output: Path, count: int) -> None:
@@ -31,13 +28,10 @@ def alike(one: Path, other: Path) -> None:
     assert "--num-parts" not in theirs["command"] and "--part-id" not in theirs["command"]
 
 
+@pytest.mark.usefixtures("unregistered")
 def test_queries_of_a_method_that_is_not_trained(
-    phantom_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    phantom_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def as_they_lie(fixed: MetaTensor, moving: MetaTensor, **_: object) -> DisplacementField:
-        return DisplacementField.from_affine(np.eye(4), Grid.of(fixed))
-
-    monkeypatch.setattr("monai_fss.inferers.atlas.register", as_they_lie)
     words = ["evaluate", "--bundle", "atlas", "--data", str(phantom_set), "--split", "corrected", "--fold", "0"]
     words += ["--labels", "1,4", "--set", "spacing=[6,6,10]", "refine=false"]
     assert main([*words, "--output", str(tmp_path / "one")]) == 0

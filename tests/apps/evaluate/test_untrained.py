@@ -92,7 +92,7 @@ def test_without_pretrained_weights_it_is_the_network_of_the_inference_with_the_
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("undrawn", "one_thread")
 def test_the_baseline_is_the_network_with_its_pretrained_weights(
     phantom_set: Path, weights: Path, tmp_path: Path
 ) -> None:
@@ -105,7 +105,7 @@ def test_the_baseline_is_the_network_with_its_pretrained_weights(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("undrawn", "one_thread")
 def test_without_the_file_and_a_network_the_error_is_that_of_the_download_and_nothing_is_scored(
     phantom_set: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:

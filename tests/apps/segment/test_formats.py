@@ -15,7 +15,7 @@ from monai_fss.apps.cli import main
 from monai_fss.apps.segment.formats import MaskFiles
 from monai_fss.data import LoadScan, label_names, list_labels, segments_in, segments_of
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 PLAIN = ("--no-overlays", "--no-quality")
 
 

@@ -42,6 +42,7 @@ def voxel_for_voxel(monkeypatch: pytest.MonkeyPatch) -> None:
         return DisplacementField.from_affine(matrix, Grid.of(fixed))
 
     monkeypatch.setattr("monai_fss.inferers.atlas.register", register)
+    monkeypatch.setattr("monai_fss.inferers.atlas.side_ratio", lambda query, scan: 1.0)
 
 
 def in_nibabel(path: Path) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from segment_scene import CASES, Scene, read, rows, tree
 from monai_fss.apps.cli import main
 from monai_fss.handlers.segment_report import SegmentReport
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 
 
 def interrupted(scene: Scene, case: int, monkeypatch: pytest.MonkeyPatch) -> None:
