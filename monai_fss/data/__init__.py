@@ -39,6 +39,7 @@ from monai_fss.data.fold_items import FoldItems, fold_items
 from monai_fss.data.items import (
     case_item,
     labelled_items,
+    labelled_organs,
     query_items,
     scan_item,
     support_items,
@@ -79,6 +80,7 @@ from monai_fss.data.verbatim import verbatim
 from monai_fss.digests import sha256_of
 
 if TYPE_CHECKING:
+    from monai_fss.data.episodes.labelled import LabelledEpisodes, few_shot_episodes
     from monai_fss.data.episodes.organs import OrganEpisodes, pair_items
     from monai_fss.data.episodes.series import EpisodeDataset, EpisodeLoader, EpisodeSampler, episode_indices
     from monai_fss.data.episodes.supervoxels import PreparedScans, SupervoxelEpisodes
@@ -111,6 +113,7 @@ __all__ = [
     "FoldItems",
     "InputWarning",
     "Label",
+    "LabelledEpisodes",
     "LearntScans",
     "LoadNoisyLabel",
     "LoadScan",
@@ -160,6 +163,7 @@ __all__ = [
     "dicom_seg_problems",
     "drawn_pieces",
     "episode_indices",
+    "few_shot_episodes",
     "finish_run",
     "fold_items",
     "inference_problems",
@@ -167,6 +171,7 @@ __all__ = [
     "label_case_name",
     "label_names",
     "labelled_items",
+    "labelled_organs",
     "latest_checkpoint",
     "learnt_scans",
     "left_out_classes",
@@ -250,6 +255,8 @@ _LATER = {
     "NoisyLabels": "monai_fss.data.noisy_labels",
     "PrepareSlices": "monai_fss.data.prepare",
     "PrepareVolumes": "monai_fss.data.prepare",
+    "LabelledEpisodes": "monai_fss.data.episodes.labelled",
+    "few_shot_episodes": "monai_fss.data.episodes.labelled",
     "OrganEpisodes": "monai_fss.data.episodes.organs",
     "pair_items": "monai_fss.data.episodes.organs",
     "PreparedScans": "monai_fss.data.episodes.supervoxels",

@@ -18,6 +18,7 @@ from monai_fss.data import (
     Scan,
     ScanError,
     check_propagation,
+    labelled_organs,
     learnt_scans,
     left_out_classes,
     training_items,
@@ -29,11 +30,13 @@ __all__ = [
     "check_extent",
     "check_learnt",
     "check_marks",
+    "check_organs",
     "check_schedule",
     "check_stages",
     "check_validation",
     "check_values",
     "classes_left_out",
+    "of_labels",
     "say_runs",
     "shortest_run",
 ]
@@ -150,14 +153,34 @@ def classes_left_out(known: Mapping[str, Any], settings: Mapping[str, Any]) -> l
     """The classes that setting 2 leaves out; refuse settings that do not go together."""
     merged = {**known, **settings}
     try:
-        return left_out_classes(merged.get("setting", 1), merged.get("test_classes", ()))
+        return left_out_classes(merged.get("setting", 1), merged.get("test_classes", ()), of_labels(merged))
     except ValueError as error:
         raise UsageError(f"--set {error}") from None
 
 
 def shortest_run(known: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
-    """Slices of the shortest run that the bundles train on: 3-D pseudo-labels need a neighbour, superpixels none."""
-    return 1 if {**known, **settings}.get("self_supervision") == "superpixels" else 2
+    """Slices of the shortest run that the bundles train on: 3-D pseudo-labels need a neighbour, superpixels and labels
+    none."""
+    merged = {**known, **settings}
+    return 1 if of_labels(merged) or merged.get("self_supervision") == "superpixels" else 2
+
+
+def of_labels(merged: Mapping[str, Any]) -> bool:
+    """Whether a few-shot network is trained by labelled organs, see :class:`monai_fss.data.LabelledEpisodes`."""
+    return bool(merged.get("episodes") == "labels")
+
+
+def check_organs(root: Path, cases: Sequence[str] | None, merged: Mapping[str, Any]) -> None:
+    """Look at the organs that episodes are of before anything is removed or written, and say which they are.
+
+    Raises:
+        ScanError: see :func:`monai_fss.data.labelled_organs`.
+    """
+    unseen = list(merged.get("test_classes") or ())
+    organs = labelled_organs(root, cases, unseen)
+    scans = len({name for names in organs.values() for name in names})
+    without = f"; without labels {', '.join(map(str, unseen))}" if unseen else ""
+    print(f"episodes of labels {', '.join(map(str, organs))} of {scans} labelled scans{without}", flush=True)
 
 
 def say_runs(items: Sequence[Mapping[str, Any]]) -> None:

@@ -22,6 +22,7 @@ from .prnet import PatchFeatures, PRNet
 from .remembering import Remembering
 from .residual_fcn import ResidualFCN
 from .resnext3d import ResNeXt3D
+from .se_net import SENet
 from .supervised_unet import SupervisedUNet
 from .two_stage import TwoStageNet
 
@@ -45,6 +46,7 @@ __all__ = [
     "ResNeXt3D",
     "Remembering",
     "ResidualFCN",
+    "SENet",
     "SupervisedUNet",
     "TwoStageNet",
     "build_encoder",
