@@ -17,7 +17,7 @@ __all__ = ["NoEpisodeError", "SampleEpisode", "SupervoxelTabled"]
 
 
 class NoEpisodeError(ValueError):
-    """No supervoxel of a volume, or no organ of any, is large enough for an episode."""
+    """No supervoxel of a volume is large enough for an episode."""
 
 
 class SupervoxelTabled(MapTransform):

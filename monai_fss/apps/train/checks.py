@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -121,14 +121,20 @@ def check_validation(summaries: Sequence[CaseSummary], known: Mapping[str, Any],
         )
 
 
-def check_extent(root: Path, summaries: Sequence[CaseSummary]) -> None:
-    """Warn where the position across slices cannot mean the same place in every scan."""
+def check_extent(root: Path, summaries: Sequence[CaseSummary], known: Collection[str]) -> None:
+    """Warn where the position across slices cannot mean the same place in every scan.
+
+    Args:
+        root: of the data set.
+        summaries: of the scans.
+        known: settings of the method.
+    """
     extents = [_extent(summary.scan) for summary in summaries]
     if max(extents) > 2 * min(extents):
         warnings.warn(
             f"{root}: scans reach from {min(extents):.0f} to {max(extents):.0f} mm across slices, so their relative "
-            "height says little. If they show different parts of the body, add "
-            "--set position_axes=[0,1] position_weights=[0.35,0.3].",
+            "height says little. If they show different parts of the body, add --set position_axes=[0,1]"
+            f"{' position_weights=[0.35,0.3]' if 'position_weights' in known else ''}.",
             InputWarning,
             stacklevel=2,
         )

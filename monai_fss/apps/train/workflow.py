@@ -93,7 +93,7 @@ def train(
         shortest, labelled = shortest_run(known, used), of_labels({**known, **used})
         say_runs(training_items(root, cases, leave_out, shortest, labelled))
     if 2 in ({**known, **used}.get("position_axes") or ()):
-        check_extent(root, summaries)
+        check_extent(root, summaries, known)
     window = training_window(data_folder.modality, known, used, [summary.scan for summary in summaries])
     if window:
         say_window()

@@ -94,10 +94,9 @@ class LabelledEpisodes(EpisodeDataset):
         first = list(supports)[state.randint(len(supports))]
         others = [name for name in queries if name != first] or [first]
         second = others[state.randint(len(others))]
-        pair = {
-            side: self.scans[state.choice(list(odds), p=np.fromiter(odds.values(), float) / sum(odds.values()))]
-            for side, odds in (("support", supports[first]), ("query", queries[second]))
-        }
+        support, query = _drawn(supports[first], state), _drawn(queries[second], state)
+        shown = self.scans[support]
+        pair = {"support": shown, "query": shown if query == support else self.scans[query]}
         self.transform.set_random_state(state=state)
         return self.transform({**pair, "value": value})
 
@@ -164,6 +163,12 @@ class _Between(Randomizable, Transform):
 
 
 _Odds = dict[str, dict[int, int]]
+
+
+def _drawn(odds: Mapping[int, int], state: np.random.RandomState) -> int:
+    """An item, as often as its odds say."""
+    shares = np.fromiter(odds.values(), float)
+    return int(state.choice(list(odds), p=shares / shares.sum()))
 
 
 def _shown(

@@ -61,8 +61,9 @@ def organ_in(data: list[dict[str, Any]], scan: int, z: int, value: int) -> bool:
     return z in data[scan]["organs"].get(value, [])
 
 
-def test_support_and_query_are_slices_of_one_organ_in_two_scans() -> None:
-    made = episodes(SCANS)
+@pytest.mark.parametrize("kept", [64, 0])
+def test_support_and_query_are_slices_of_one_organ_in_two_scans(kept: int) -> None:
+    made = episodes(SCANS, cache_num=kept)
     found = Counter()
     for index in range(90):
         episode = made[index]
