@@ -159,6 +159,7 @@ _TWO_STAGE: dict[str, Range] = {
     "auto_context": SWITCH,
     "coarse_labels": _or_null(VALUES),
     "class_weights": _or_null(Listed(NOT_NEGATIVE, least=2)),
+    "cross_entropy": NOT_NEGATIVE,
     "dice": NOT_NEGATIVE,
     "filters": Listed(COUNT, least=2),
     "fine_batch_size": COUNT,

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from monai.networks.blocks import Convolution
@@ -48,6 +50,18 @@ class SENet(FewShotNet):
     The condition is ``shots`` (W, S), 1 where a shot is not padding, and ``weights0`` to ``weights8`` (W, S, 1, h, w),
     those of each block. Images are at least 32 pixels high and wide.
     """
+
+    if TYPE_CHECKING:  # TorchScript cannot read such annotations
+        shots: torch.Tensor
+        weights0: torch.Tensor
+        weights1: torch.Tensor
+        weights2: torch.Tensor
+        weights3: torch.Tensor
+        weights4: torch.Tensor
+        weights5: torch.Tensor
+        weights6: torch.Tensor
+        weights7: torch.Tensor
+        weights8: torch.Tensor
 
     def __init__(
         self, in_channels: int = 1, segmenter_channels: int = 64, conditioner_channels: int = 16, ways: int = 1
@@ -150,14 +164,14 @@ class _Arm(nn.Module):
         for encoder in self.encoders:
             last = encoder(x)
             sizes.append(list(last.shape[2:]))
-            x, place = F.max_pool2d_with_indices(last, kernel_size=2)
+            x, place = F.max_pool2d_with_indices(last, kernel_size=[2, 2])
             places.append(place)
             x = self._excited(x, weights, len(found))
             found.append(x)
         x = self._excited(self.bottleneck(x), weights, len(found))
         found.append(x)
         for n, decoder in enumerate(self.decoders):
-            x = F.max_unpool2d(x, places.pop(), kernel_size=2, output_size=sizes.pop())
+            x = F.max_unpool2d(x, places.pop(), kernel_size=[2, 2], output_size=sizes.pop())
             if self.skips and n == 0:
                 x = torch.cat([x, last], 1)
             x = self._excited(decoder(x), weights, len(found))
