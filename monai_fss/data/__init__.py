@@ -39,6 +39,7 @@ from monai_fss.data.fold_items import FoldItems, fold_items
 from monai_fss.data.items import (
     case_item,
     labelled_items,
+    labelled_organs,
     query_items,
     scan_item,
     support_items,
@@ -79,6 +80,7 @@ from monai_fss.data.verbatim import verbatim
 from monai_fss.digests import sha256_of
 
 if TYPE_CHECKING:
+    from monai_fss.data.episodes.labelled import LabelledEpisodes, few_shot_episodes
     from monai_fss.data.episodes.organs import OrganEpisodes, pair_items
     from monai_fss.data.episodes.series import EpisodeDataset, EpisodeLoader, EpisodeSampler, episode_indices
     from monai_fss.data.episodes.supervoxels import PreparedScans, SupervoxelEpisodes
@@ -119,6 +121,7 @@ __all__ = [
     "FoldItems",
     "InputWarning",
     "Label",
+    "LabelledEpisodes",
     "LearntScans",
     "LoadNoisyLabel",
     "LoadScan",
@@ -168,6 +171,7 @@ __all__ = [
     "dicom_seg_problems",
     "drawn_pieces",
     "episode_indices",
+    "few_shot_episodes",
     "finish_run",
     "fold_items",
     "inference_problems",
@@ -175,6 +179,7 @@ __all__ = [
     "label_case_name",
     "label_names",
     "labelled_items",
+    "labelled_organs",
     "latest_checkpoint",
     "learnt_scans",
     "left_out_classes",
@@ -258,6 +263,8 @@ _LATER = {
     "NoisyLabels": "monai_fss.data.noisy_labels",
     "PrepareSlices": "monai_fss.data.prepare",
     "PrepareVolumes": "monai_fss.data.prepare",
+    "LabelledEpisodes": "monai_fss.data.episodes.labelled",
+    "few_shot_episodes": "monai_fss.data.episodes.labelled",
     "OrganEpisodes": "monai_fss.data.episodes.organs",
     "pair_items": "monai_fss.data.episodes.organs",
     "PreparedScans": "monai_fss.data.episodes.supervoxels",

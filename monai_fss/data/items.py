@@ -20,6 +20,7 @@ from monai_fss.digests import file_states
 __all__ = [
     "case_item",
     "labelled_items",
+    "labelled_organs",
     "query_items",
     "scan_item",
     "support_items",
@@ -61,10 +62,11 @@ def training_items(
     cases: Sequence[str] | None = None,
     leave_out: Collection[int] | None = None,
     shortest: int = 2,
+    labelled: bool = False,
 ) -> list[dict[str, Any]]:
-    """Images to train on.
+    """Images to train on; for labelled episodes with their labels.
 
-    Their labels are not looked at, and no voxel is read (see :mod:`monai_fss.data.checks.preflight`), unless something
+    These are not looked at, and no voxel is read (see :mod:`monai_fss.data.checks.preflight`), unless something
     is to be left out: then each run of neighbouring slices that show none of it is an item of its own, with its
     ``slices``
     ``[first, stop]``, see :func:`monai_fss.data.slice_runs` and :class:`monai_fss.transforms.SliceRanged`.
@@ -73,15 +75,22 @@ def training_items(
         folder: data set folder.
         cases: names. Default: all.
         leave_out: label values whose slices are not trained on. Default: whole scans.
-        shortest: slices of the shortest run that is left over then. Default 2; superpixels need one.
+        shortest: slices of the shortest run that is left over then. Default 2; superpixels and labels need one.
+        labelled: whether items are of the labelled scans alone, and have their ``label``. Default: images of all.
 
     Raises:
         ScanError: the folder is no data set, or has no such case; as :func:`monai_fss.data.slice_runs`.
     """
     chosen = chosen_cases(folder, cases)
+    if labelled:
+        chosen = [case for case in chosen if case.label is not None]
     if leave_out is None:
-        return [scan_item(case.image) for case in chosen]
-    return [scan_item(case.image) | {"slices": run} for case, run in slice_runs(chosen, leave_out, shortest)]
+        return [_training_item(case, labelled) for case in chosen]
+    return [_training_item(case, labelled) | {"slices": run} for case, run in slice_runs(chosen, leave_out, shortest)]
+
+
+def _training_item(case: Case, labelled: bool) -> dict[str, Any]:
+    return scan_item(case.image, case.label if labelled else None)
 
 
 def validation_items(
@@ -133,6 +142,38 @@ def labelled_items(
     """
     labelled = [case for case in chosen_cases(folder, cases) if case.label is not None and case.name != without]
     return [case_item(case) for case in (labelled if most is None else labelled[: max(most, 0)])]
+
+
+def labelled_organs(
+    folder: str | Path, cases: Sequence[str] | None = None, unseen: Collection[int] = ()
+) -> dict[int, list[str]]:
+    """What labelled episodes can be of.
+
+    Args:
+        folder: data set folder.
+        cases: names to choose from. Default: all.
+        unseen: label values that are tested.
+
+    Returns:
+        the other label values, rising, each with the names of the cases that show it.
+
+    Raises:
+        ScanError: there is none.
+    """
+    labelled = [case for case in chosen_cases(folder, cases) if case.label is not None]
+    shown: dict[int, list[str]] = {}
+    for case in labelled:
+        assert case.label is not None
+        for value in check_label(case.label, check_scan(case.image)).counts:
+            if value and value not in unseen:
+                shown.setdefault(value, []).append(case.name)
+    if not shown:
+        other = f" but {', '.join(map(str, sorted(unseen)))}, which are tested" if unseen else ""
+        raise ScanError(
+            f"{folder}: {len(labelled)} labelled training scans show no organ{other}, and episodes=labels learns from "
+            "labelled ones. Label another organ, or set episodes=pseudo_labels."
+        )
+    return dict(sorted(shown.items()))
 
 
 def _shows_more(case: Case, leave_out: Collection[int]) -> bool:

@@ -22,15 +22,17 @@ __all__ = ["left_out_classes", "slice_runs"]
 _SHARE = 1e-3
 
 
-def left_out_classes(setting: int, test_classes: Sequence[int]) -> list[int] | None:
+def left_out_classes(setting: int, test_classes: Sequence[int], labelled: bool = False) -> list[int] | None:
     """What a training configuration asks to leave out.
 
     Args:
         setting: 1: test classes may show, unlabelled, in training slices; 2: slices that show one are left out.
         test_classes: label values, for setting 2.
+        labelled: whether episodes are of labelled organs, which no test class is in either setting: it is background
+            there (see :class:`monai_fss.data.LabelledEpisodes`). Default: they are of pseudo-labels.
 
     Returns:
-        the values, or None in setting 1, where no label is needed.
+        the values whose slices are left out, or None in setting 1, where none is.
 
     Raises:
         ValueError: another setting; setting 2 without classes; setting 1 with classes, which it would ignore; a class
@@ -39,14 +41,14 @@ def left_out_classes(setting: int, test_classes: Sequence[int]) -> list[int] | N
     classes = list(test_classes or ())
     if isinstance(setting, bool) or setting not in (1, 2):
         raise ValueError(f"setting={setting!r}: is unknown. Give 1, or 2 to leave out slices that show test classes.")
-    if setting == 1 and classes:
+    if setting == 1 and classes and not labelled:
         raise ValueError(f"test_classes={classes}: would be ignored in setting 1. Give setting=2, or leave them out.")
     if setting == 2 and not classes:
         raise ValueError("setting=2: leaves nothing out without test classes. Give label values, test_classes=[2,3].")
     odd = [value for value in classes if not isinstance(value, int) or isinstance(value, bool) or value < 1]
     if odd:
         raise ValueError(f"test_classes={classes}: {odd[0]} is no label value. Give positive whole numbers.")
-    return classes or None
+    return (classes or None) if setting == 2 else None
 
 
 def slice_runs(cases: Sequence[Case], leave_out: Collection[int], shortest: int = 2) -> list[tuple[Case, list[int]]]:

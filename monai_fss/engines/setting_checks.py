@@ -91,11 +91,16 @@ def joint_problems(values: Mapping[str, Any]) -> list[str]:
 
 
 def schedule_problems(values: Mapping[str, Any]) -> list[str]:
-    """Of ``steps`` that are not whole epochs: the rest would be left out without a word."""
+    """Of ``steps`` that are not whole epochs: the rest would be left out without a word.
+
+    A few-shot network, whose training has ``episodes``, may take 0: it segments by the weights that it begins with.
+    """
     steps, epoch = values.get("steps"), values.get("steps_per_epoch")
     if not isinstance(steps, int) or not isinstance(epoch, int):
         return []
-    if epoch >= 1 and steps >= 1 and steps % epoch == 0:
+    if steps == 0 and "episodes" not in values:
+        return ["steps=0: trains nothing, and this method learns what to segment. Give 1 or more."]
+    if epoch >= 1 and steps >= 0 and steps % epoch == 0:
         return []
     return [
         f"steps={steps}: is not a multiple of steps_per_epoch={epoch}. Set both, for example steps={max(steps, 1)} "

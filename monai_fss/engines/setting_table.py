@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from monai_fss.data.episodes.labelled import EPISODES
 from monai_fss.engines.ranges import Either, Listed, Mapped, Name, Null, Number, Range, Switch, Text
 from monai_fss.inferers.anchors.registered import ANCHOR_MASKS
 from monai_fss.inferers.atlas import FUSIONS
@@ -50,7 +51,7 @@ _RUN: dict[str, Range] = {
     "resume": SWITCH,
     "save_interval": COUNT,
     "seed": Number(least=0, most=2**32 - 1, whole=True),
-    "steps": COUNT,
+    "steps": COUNT_OR_NONE,
     "steps_per_epoch": COUNT,
     "tensorboard": SWITCH,
     "val_interval": COUNT,
@@ -79,6 +80,7 @@ _EPISODES: dict[str, Range] = {
     "elastic::spacing": Listed(COUNT, 2),
     "elastic::translate": Listed(NUMBER, 2),
     "elastic::zoom": _or_null(Listed(POSITIVE, 2)),
+    "episodes": Name(EPISODES),
     "min_area": Number(least=0, most=1e6),
     "min_volume": Number(least=0, most=1e9),
     "position_jitter": Number(least=0, most=2),
@@ -99,9 +101,11 @@ _NETWORKS: dict[str, Range] = {
     "cell_mm": POSITIVE,
     "checkpointing": SWITCH,
     "compact": NOT_NEGATIVE,
+    "conditioner_channels": COUNT,
     "encoder": Name(tuple(ENCODERS)),
     "kappa": POSITIVE,
     "refined": SWITCH,
+    "segmenter_channels": COUNT,
     "support_window": _three(COUNT),
 }
 _PRNET: dict[str, Range] = {
@@ -155,6 +159,7 @@ _TWO_STAGE: dict[str, Range] = {
     "auto_context": SWITCH,
     "coarse_labels": _or_null(VALUES),
     "class_weights": _or_null(Listed(NOT_NEGATIVE, least=2)),
+    "cross_entropy": NOT_NEGATIVE,
     "dice": NOT_NEGATIVE,
     "filters": Listed(COUNT, least=2),
     "fine_batch_size": COUNT,

@@ -25,10 +25,11 @@ from .found import with_found
 from .scans import each_scan, scan_name
 from .support import SupportSet, select_slices, support_of
 
-__all__ = ["EP1_RULES", "EP1Inferer", "QueryLabels", "check_rule", "chunks", "shown_slices"]
+__all__ = ["EP1_RULES", "EP1Inferer", "QueryLabels", "check_rule", "chunks", "shown_slices", "support_place"]
 
-EP1_RULES = ("shown", "range")
-"""What EP1 divides, see :func:`chunks`: "shown" is the rule of ADNet's public code, "range" that of ALPNet's."""
+EP1_RULES = ("shown", "range", "paired")
+"""What EP1 divides, see :func:`chunks`: "shown" is the rule of ADNet's public code, "range" of ALPNet's, "paired" of
+SE-Net's."""
 NOWHERE = -100.0
 """Logit of a class in a slice that is not told to show it: its probability is 0 there."""
 Item = Mapping[str, torch.Tensor]
@@ -42,6 +43,8 @@ def chunks(slices: Sequence[int], parts: int = 3, rule: str = "shown") -> list[l
     - ``"range"``, ALPNet's: all slices from the first to the last one, those in between that do not show the class too,
       by their place in that range: slice z is in part floor((z - first) / ((last - first) / parts)), and the last slice
       in the last part, not in one of its own. A single slice is in the first part, as there.
+    - ``"paired"``, SE-Net's: the same slices, n of them, cut at the rounded places of linspace(0, n - 1, parts), so
+      that the last part is the last slice alone; where these are the same place, the parts before it are empty.
 
     Of three parts of slices without gaps the two differ where their number is two more than a multiple of three
     (ALPNet's first part has one slice more then, its second one less), and in the part of a single slice.
@@ -51,19 +54,25 @@ def chunks(slices: Sequence[int], parts: int = 3, rule: str = "shown") -> list[l
         parts: Default 3, the papers'.
         rule: one of :data:`EP1_RULES`.
 
-    Source: S. Hansen et al., Medical Image Analysis 2022, section 4.1; C. Ouyang et al., ECCV 2020, section 4.1; what
-    they leave open is that of their public code.
+    Source: S. Hansen et al., Medical Image Analysis 2022, section 4.1; C. Ouyang et al., ECCV 2020, section 4.1; A. G.
+    Roy et al., Medical Image Analysis 2020; what they leave open is that of their public code.
 
     >>> chunks(range(10, 17))
     [[10, 11], [12, 13], [14, 15, 16]]
     >>> chunks([10, 11, 13, 16], rule="range")
     [[10, 11], [12, 13], [14, 15, 16]]
+    >>> chunks(range(10, 17), rule="paired")
+    [[10, 11, 12], [13, 14, 15], [16]]
     """
     check_rule(rule)
     if rule == "shown":
         borders = np.linspace(0, len(slices), parts + 1).astype(int)
         return [[int(z) for z in slices[a:b]] for a, b in zip(borders[:-1], borders[1:], strict=True)]
     divided: list[list[int]] = [[] for _ in range(parts)]
+    if len(slices) > 0 and rule == "paired":
+        whole = range(int(slices[0]), int(slices[-1]) + 1)
+        starts = np.round(np.linspace(0, len(whole) - 1, parts)).astype(int)
+        return [list(whole[a:b]) for a, b in zip(starts, [*starts[1:], len(whole)], strict=True)]
     if len(slices) > 0:
         first, last = int(slices[0]), int(slices[-1])
         for z in range(first, last + 1):
@@ -84,8 +93,8 @@ def shown_slices(truth: torch.Tensor, values: Sequence[int], rule: str = "shown"
     Args:
         truth: (1, H, W, D), label of the query.
         values: label value of each way.
-        rule: of the division, see :func:`chunks`: by "range" the slices between the first and the last one that show a
-            value are told as if all of them did, and are segmented and scored.
+        rule: of the division, see :func:`chunks`: by "range" and "paired" the slices between the first and the last one
+            that show a value are told as if all of them did, and are segmented and scored.
     """
     check_rule(rule)
     told = np.asarray(truth[0])  # torch would compare a value that its type does not hold as another one
@@ -132,8 +141,9 @@ class EP1Inferer(Inferer):
     """The slices that show a class are divided into parts; the middle support slice of a part segments the query's.
 
     The network is conditioned once for each part, for all classes together. In slices of the query that are not told
-    (:func:`shown_slices`) a class is nowhere. The support slice of a part is the same by both rules. (S. Hansen et al.,
-    Medical Image Analysis 2022, https://arxiv.org/abs/2203.02048, section 4.1.)
+    (:func:`shown_slices`) a class is nowhere. The support slice of a part is the same by "shown" and "range" (S. Hansen
+    et al., Medical Image Analysis 2022, https://arxiv.org/abs/2203.02048, section 4.1), and one of its own by "paired",
+    see :func:`support_place`.
 
     Args:
         inferer: of the bundle, whose :meth:`FewShotInferer.segment` runs the network.
@@ -162,7 +172,7 @@ class EP1Inferer(Inferer):
         self.labels = labels
         self.parts = parts
         self.rule = rule
-        self.scans = [[_middle(scan, self.values, part, parts) for scan in scans] for part in range(parts)]
+        self.scans = [[_middle(scan, self.values, part, parts, rule) for scan in scans] for part in range(parts)]
         self._support: dict[int, SupportSet] = {}
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -200,14 +210,29 @@ class EP1Inferer(Inferer):
         return self._support[part]
 
 
-def _middle(scan: Item, values: Sequence[int], part: int, parts: int) -> dict[str, torch.Tensor]:
-    """A scan of which one slice of each class is labelled: the middle of a part, floor((2 part + 1) / (2 parts) n) of
-    its n slices."""
+def support_place(count: int, part: int, parts: int, rule: str) -> int:
+    """Which of a support's slices that show a class, in their order, stands for a part.
+
+    floor((2 part + 1) / (2 parts) count), the middle of the part; by "paired", as SE-Net's public code has it, the
+    rounded place ``part`` of linspace(0, count - 1, parts + 1), and (count // parts) // 2 more.
+
+    Args:
+        count: how many show it.
+        part, parts: number of the part, and of all.
+        rule: see :func:`chunks`.
+    """
+    if rule == "paired":
+        return int(np.round(np.linspace(0, count - 1, parts + 1))[part]) + count // parts // 2
+    return int((2 * part + 1) / (2 * parts) * count)
+
+
+def _middle(scan: Item, values: Sequence[int], part: int, parts: int, rule: str) -> dict[str, torch.Tensor]:
+    """A scan of which one slice of each class is labelled, that of a part."""
     label = torch.as_tensor(scan["label"]).as_subclass(torch.Tensor)
     kept = label.masked_fill(torch.isin(label, torch.tensor(values, dtype=label.dtype)), 0)
     for value in values:
         inside = select_slices((label[0] == value).numpy(), "all")
         if inside:
-            z = inside[int((2 * part + 1) / (2 * parts) * len(inside))]
+            z = inside[support_place(len(inside), part, parts, rule)]
             kept[..., z] = torch.where(label[..., z] == value, label[..., z], kept[..., z])
     return {"image": scan["image"], "label": kept}

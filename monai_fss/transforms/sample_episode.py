@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Self-supervised episodes: two neighbouring slices of one supervoxel, or one slice twice, as support and query."""
+"""Episodes of slices: two neighbouring ones of a supervoxel, one twice, or two of an organ that two scans show."""
 
 from __future__ import annotations
 
@@ -77,6 +77,8 @@ class SampleEpisode(Randomizable, Transform):
     Returns a dict: for each volume key ``key`` and ``support_<key>`` (C, h, w), and the masks ``label`` and
     ``support_label`` (1, h, w), float.
 
+    Of organs that are labelled, :meth:`between` draws the two sides from two scans.
+
     Attributes:
         measure: class of the transform that makes the table.
     """
@@ -119,6 +121,48 @@ class SampleEpisode(Randomizable, Transform):
             result[key] = self._cut(data[key][..., query], window)
         result["support_label"] = self._cut(mask[None, ..., 0], window)
         result["label"] = self._cut(mask[None, ..., 1], window)
+        return result
+
+    def places(self, table: np.ndarray, identity: int, support: bool = True) -> np.ndarray:
+        """Slices that may be one side of an episode of an organ, rising.
+
+        Args:
+            table: of a scan, see :class:`SupervoxelTabled`.
+            identity: the organ's value there; none where the table has no such row.
+            support: whether it is the support, which shows ``min_area`` of it; else the query, which may show less.
+        """
+        area = table[identity] if identity < len(table) else np.zeros(0)
+        return np.flatnonzero(area >= self.min_area if support else area > 0)
+
+    def between(
+        self, support: Mapping[Hashable, Any], query: Mapping[Hashable, Any], identity: int
+    ) -> dict[str, torch.Tensor]:
+        """Draw an episode of an organ that two scans show, each side cut around its own part of it.
+
+        Args:
+            support, query: scans as :meth:`__call__` takes them, of the same or of two; both show the organ at
+                :meth:`places`.
+            identity: the organ's value in ``supervoxels``.
+
+        Returns:
+            as :meth:`__call__`. Of one scan that shows the organ in several slices the two are never the same.
+        """
+        first = self.places(np.asarray(support[self.table]), identity)
+        second = self.places(np.asarray(query[self.table]), identity, support=False)
+        chosen = int(first[self.R.randint(first.size)])
+        if support is query and second.size > 1:
+            second = second[second != chosen]
+        return self._sides(((support, chosen), (query, int(second[self.R.randint(second.size)]))), identity)
+
+    def _sides(self, sides: Sequence[tuple[Mapping[Hashable, Any], int]], identity: int) -> dict[str, torch.Tensor]:
+        """Support and query: a scan each, and a place in it."""
+        result: dict[str, torch.Tensor] = {}
+        for prefix, (data, z) in zip(("support_", ""), sides, strict=True):
+            mask = torch.as_tensor(data[self.supervoxels])[0, ..., z] == identity
+            window = self._window(mask)
+            for key in self.volume_keys:
+                result[prefix + key] = self._cut(data[key][..., z], window)
+            result[prefix + "label"] = self._cut(mask[None], window)
         return result
 
     def _draw(self, table: np.ndarray) -> tuple[int, int, int]:

@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Self-supervised episodes in 3-D: two windows of slices that show one supervoxel as support and query."""
+"""Episodes in 3-D: two windows of slices that show one supervoxel, or an organ of two scans, as support and query."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from monai.utils import ensure_tuple_rep
 from .sample_episode import NoEpisodeError, SampleEpisode, SupervoxelTabled
 
 __all__ = ["SampleVolumeEpisode", "SupervoxelVolumeTabled"]
+
+_NOWHERE = np.zeros(0, int)
 
 
 class SupervoxelVolumeTabled(SupervoxelTabled):
@@ -111,10 +113,18 @@ class SampleVolumeEpisode(SampleEpisode):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, torch.Tensor]:
         """Draw the episode."""
         identity, support, query = self._draw(np.asarray(data[self.table]))
-        organ = torch.as_tensor(data[self.supervoxels]) == identity
+        return self._sides(((data, support), (data, query)), identity)
+
+    def places(self, table: np.ndarray, identity: int, support: bool = True) -> np.ndarray:
+        """First slices of the windows that may be one side of an episode of an organ; both show ``min_volume``."""
+        return np.flatnonzero(self._windows(table[identity : identity + 1])[0]) if identity < len(table) else _NOWHERE
+
+    def _sides(self, sides: Sequence[tuple[Mapping[Hashable, Any], int]], identity: int) -> dict[str, torch.Tensor]:
+        """Support and query, one of them through ``warp``: a scan each, and the first slice of the window in it."""
         changed = None if self.warp is None else self.R.randint(2)
         result: dict[str, torch.Tensor] = {}
-        for side, (prefix, first) in enumerate((("support_", support), ("", query))):
+        for side, (prefix, (data, first)) in enumerate(zip(("support_", ""), sides, strict=True)):
+            organ = torch.as_tensor(data[self.supervoxels]) == identity
             slices = slice(first, first + self.slices)
             label, grid = organ[..., slices], None
             if self.warp is not None and side == changed:
@@ -161,13 +171,12 @@ class SampleVolumeEpisode(SampleEpisode):
 
     def _draw(self, table: np.ndarray) -> tuple[int, int, int]:
         """Supervoxel, first slice of the support's window and of the query's."""
-        length = min(self.slices, table.shape[1])
-        windows = np.lib.stride_tricks.sliding_window_view(table.astype(np.float64), length, axis=1).sum(-1)
-        large = windows > self.min_volume
+        large = self._windows(table)
         candidates = 1 + np.flatnonzero(large[1:].any(axis=1))
         if not candidates.size:
             raise NoEpisodeError(
-                f"none of {len(table) - 1} supervoxels has more than {self.min_volume:.0f} mm^3 in {length} slices. "
+                f"none of {len(table) - 1} supervoxels has more than {self.min_volume:.0f} mm^3 in "
+                f"{min(self.slices, table.shape[1])} slices. "
                 "Lower min_volume, or choose a larger minimum size of the supervoxels."
             )
         identity = int(candidates[self.R.randint(candidates.size)])
@@ -175,3 +184,9 @@ class SampleVolumeEpisode(SampleEpisode):
         support = self.R.randint(listed.size)
         query = self.R.randint(max(support - self.reach, 0), min(support + self.reach + 1, listed.size))
         return identity, int(listed[support]), int(listed[query])
+
+    def _windows(self, table: np.ndarray) -> np.ndarray:
+        """Whether a window that begins at a slice shows enough, (rows, windows)."""
+        length = min(self.slices, table.shape[1])
+        windows = np.lib.stride_tricks.sliding_window_view(table.astype(np.float64), length, axis=1).sum(-1)
+        return windows > self.min_volume

@@ -200,4 +200,4 @@ def test_the_rule_of_ep1_counts_and_an_unknown_one_is_refused(
     assert dice["shown"] != dice["range"]
     with pytest.raises(SystemExit):
         evaluating(bundle_path("adnet"), phantom_set, tmp_path / "mine", **brought, ep1_rule="mine")
-    assert "ep1_rule=mine: is not one of shown, range" in capsys.readouterr().err
+    assert "ep1_rule=mine: is not one of shown, range, paired" in capsys.readouterr().err

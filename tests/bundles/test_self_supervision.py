@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from installed_bundles import FEW_SHOT, SWITCHED, is_volumetric
+from installed_bundles import FEW_SHOT, SWITCHED, is_volumetric, settings_in
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
+
+from monai_fss.data import LabelledEpisodes
 
 
 def parsed(bundle: str, repository: Path, settings: dict[str, Any]) -> ConfigParser:
@@ -80,3 +82,31 @@ def test_superpixels_transform_the_query_supervoxels_either_side(
         assert changed == {"support_": [False] * 12, "": [True] * 12}
     else:
         assert any(changed["support_"]) and any(changed[""]) and all(map(max, *changed.values()))
+
+
+@pytest.mark.parametrize("bundle", FEW_SHOT)
+def test_episodes_of_labels_are_of_two_scans_and_of_no_test_class(
+    bundle: str, repository: Path, phantom_set: Path, small: Callable[[str], dict[str, Any]], tmp_path: Path
+) -> None:
+    """A switch of every few-shot bundle; in setting 1 scans are whole, in setting 2 runs of slices."""
+    settings = small(bundle) | {"dataset_dir": str(phantom_set), "episodes": "labels", "test_classes": [2, 3]}
+    settings |= {"output_dir": str(tmp_path)}
+    pieces, channels = {}, int(settings_in(bundle)["position_axes"] != []) * 3 + 1
+    for setting in (1, 2):
+        parser = parsed(bundle, repository, settings | {"setting": setting})
+        episodes = parser.get_parsed_content("train::dataset")
+        assert isinstance(episodes, LabelledEpisodes) and 1 in episodes.shown and not {2, 3} & episodes.shown.keys()
+        assert {int(v) for scan in episodes.scans for v in scan["supervoxels"].unique()} <= {0, 1, 4, 5}
+        first = episodes[0]
+        size = (64, 64, 6)[: 3 if is_volumetric(bundle) else 2]
+        assert first["image"].shape == (channels, *size) and first["support_image"].shape == (1, channels, *size)
+        assert first["support_label"].any() and set(first["support_label"].unique().tolist()) == {0, 1}
+        pieces[setting] = len(episodes.scans)
+    assert pieces[1] == 4 < pieces[2]
+
+
+def test_another_kind_of_episode_is_an_error_in_words(repository: Path, phantom_set: Path, tmp_path: Path) -> None:
+    settings = {"dataset_dir": str(phantom_set), "episodes": "organs", "output_dir": str(tmp_path)}
+    with pytest.raises(RuntimeError) as error:
+        parsed("panet", repository, settings).get_parsed_content("train::dataset")
+    assert "episodes: 'organs' is unknown. Set pseudo_labels or labels." in str(error.value.__cause__)

@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from installed_bundles import FEW_SHOT, SWITCHED, settings_in
+from installed_bundles import FEW_SHOT, is_volumetric, settings_in
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
@@ -85,7 +85,8 @@ def test_in_setting_2_no_training_volume_has_a_slice_of_a_left_out_class(
 def test_in_setting_1_items_and_draws_are_those_of_before(
     bundle: str, phantom_set: Path, small: Settings, tmp_path: Path
 ) -> None:
-    parser = parsed(bundle, **small(bundle), dataset_dir=str(phantom_set), output_dir=str(tmp_path))
+    settings = {**small(bundle), "episodes": "pseudo_labels"}
+    parser = parsed(bundle, **settings, dataset_dir=str(phantom_set), output_dir=str(tmp_path))
     items = [scan_item(case.image) for case in DatasetFolder.read(phantom_set).cases.values()]
     assert parser.get_parsed_content("items") == items
     episodes = parser.get_parsed_content("train::dataset")
@@ -132,8 +133,8 @@ def test_the_best_network_is_not_chosen_by_the_classes_left_out(
 def test_it_is_checked_before_anything_is_built(file: str, bundle: str) -> None:
     files = ["train.yaml", *([file] if file != "train.yaml" else [])]
     parser = ConfigParser(ConfigParser.load_config_files([str(FOLDER / bundle / "configs" / name) for name in files]))
-    shortest = ", 1 if @superpixels else 2" if bundle in SWITCHED else ""
-    assert f"$fss_data.check_left_out(@dataset_dir, @cases, @leave_out{shortest})" in parser["initialize"]
+    arguments = "@dataset_dir, @cases, @leave_out, @shortest, @test_classes if @labelled else None"
+    assert f"$fss_data.check_left_out({arguments})" in parser["initialize"]
 
 
 @pytest.mark.parametrize("zscore", [True, False])
@@ -143,7 +144,7 @@ def test_images_are_kept_in_0_to_1_only_where_they_are(bundle: str, zscore: bool
     augment = parsed(bundle, zscore=zscore, contrast_prob=1.0).get_parsed_content("train::augmentation")
     contrast = augment.transforms[0]
     contrast.set_random_state(seed=0)
-    dims = 3 if settings_in(bundle)["encoder"].endswith("_3d") else 2
+    dims = 3 if is_volumetric(bundle) else 2
     image = torch.linspace(-2, 3, 8**dims).reshape(1, *[8] * dims)
     label = torch.zeros_like(image)
     side = {"image": image, "label": label}  # nothing is marked: nothing changes

@@ -19,6 +19,7 @@ from monai_fss.data import (
     InputWarning,
     ScanError,
     check_left_out,
+    labelled_organs,
     left_out_classes,
     training_items,
 )
@@ -200,3 +201,26 @@ def test_settings_that_go_together() -> None:
 def test_settings_that_do_not(setting: Any, classes: list[Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         left_out_classes(setting, classes)
+
+
+def test_labelled_episodes_have_items_of_labelled_scans_with_their_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In setting 1 test classes are named too: their slices stay, their labels are not learnt."""
+    write(tmp_path, "a", SLICES)
+    write(tmp_path, "b", {1: (2,), 4: (5,)})
+    write(tmp_path, "c", None)
+    whole = training_items(tmp_path, labelled=True)
+    assert [Path(item["label"]).parent.name + "/" + Path(item["label"]).name for item in whole] == [
+        "labels/a.nii.gz",
+        "labels/b.nii.gz",
+    ]
+    runs = training_items(tmp_path, ["a"], [1, 2, 4], labelled=True)
+    assert ranges(runs) == FREE_OF_124 and all(item["label"] == whole[0]["label"] for item in runs)
+    assert left_out_classes(1, [2, 4], labelled=True) is None and left_out_classes(2, [2, 4], labelled=True) == [2, 4]
+    assert labelled_organs(tmp_path, None, [2]) == {1: ["a", "b"], 3: ["a"], 4: ["a", "b"]}
+    check_left_out(tmp_path, None, None, 1, [2])
+    with pytest.raises(SystemExit) as ended:
+        check_left_out(tmp_path, ["b"], None, 1, [1, 4])
+    assert ended.value.code == 2
+    assert "1 labelled training scans show no organ but 1, 4, which are tested" in capsys.readouterr().err

@@ -95,7 +95,7 @@ def test_every_bundle_has_its_settings_checked_by_monai_too(bundle: str, file: s
         ("adnet", {"seed": -1}, "seed=-1: is not a whole number from 0 to 4294967295"),
         ("adnet", {"seed": True}, "seed=true: is not a whole number"),
         ("adnet", {"num_workers": -1}, "num_workers=-1: is not"),
-        ("adnet", {"steps": 0}, "steps=0: is not a whole number of at least 1"),
+        ("adnet", {"steps": -1}, "steps=-1: is not a whole number of at least 0"),
         ("adnet", {"batch_size": 0}, "batch_size=0: is not"),
         ("adnet", {"learning_rate": -0.1}, "learning_rate=-0.1: is not a number above 0"),
         ("adnet", {"contrast_prob": 1.5}, "contrast_prob=1.5: is not a number from 0 to 1"),
@@ -218,7 +218,7 @@ def test_encoders_train_on_their_smallest_image_and_not_on_half_of_it(encoder: s
 def test_check_settings_ends_the_program_with_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:
     check_settings(settings={"pixdim": 2.5, "encoder": "compact"}, size=[64, 64], steps=4, steps_per_epoch=2)
     with pytest.raises(SystemExit) as ended:
-        check_settings(settings={"pixdim": 0}, steps=0)
+        check_settings(settings={"pixdim": 0}, steps=-1)
     said = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2 and len(said) == 2
     assert said[0] == "pixdim=0: is not a number above 0 and of at most 1000."

@@ -127,7 +127,7 @@ def test_refusals() -> None:
     for own, words in (
         ({"ways": "both"}, "independent, compete, got 'both'"),
         ({"protocol": "ep3"}, "got 'ep3'"),
-        ({"ep1_rule": "panet"}, "one of shown, range, got 'panet'"),
+        ({"ep1_rule": "panet"}, "one of shown, range, paired, got 'panet'"),
     ):
         with pytest.raises(ValueError, match=words):
             VolumeScores({}, [], QueryLabels([]), **own)  # type: ignore[arg-type]

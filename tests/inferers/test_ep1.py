@@ -18,6 +18,7 @@ from protocol_scans import by_ep1, by_ep2, probability, query_scan, support_scan
 from torch import nn
 
 from monai_fss.inferers import EP1_RULES, QueryLabels, chunks, shown_slices
+from monai_fss.inferers.ep1 import support_place
 from monai_fss.networks.nets.adnet import ADNet
 
 
@@ -112,23 +113,40 @@ def test_alpnets_parts_by_hand(slices: list[int], expected: list[list[int]]) -> 
 
 def test_where_the_rules_differ_without_gaps() -> None:
     for n in range(2, 100):
-        adnet, alpnet = ([len(part) for part in chunks(range(n), rule=rule)] for rule in EP1_RULES)
+        adnet, alpnet = ([len(part) for part in chunks(range(n), rule=rule)] for rule in EP1_RULES[:2])
         more = 1 if n % 3 == 2 else 0
         assert alpnet == [adnet[0] + more, adnet[1] - more, adnet[2]]
     assert chunks([5]) == [[], [], [5]] and chunks([5], rule="range") == [[5], [], []]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 10])
+def test_se_nets_pairs_by_loops(parts: int) -> None:
+    """A part begins where the public code begins it, and ends where the next one begins; each slice is in one."""
+    for n in range(1, 40):
+        starts = [round(i * (n - 1) / max(parts - 1, 1)) for i in range(parts)]
+        expected: list[list[int]] = [[] for _ in range(parts)]
+        for z in range(n):
+            expected[max(i for i in range(parts) if starts[i] <= z)].append(5 + z)
+        assert chunks([5, 5 + n - 1], parts, "paired") == expected
+        places = [support_place(n, part, parts, "paired") for part in range(parts)]
+        assert places == [round(i * (n - 1) / parts) + (n // parts) // 2 for i in range(parts)]
+        assert places[0] >= 0 and places[-1] < n
+    assert [support_place(7, part, 3, "paired") for part in range(3)] == [1, 3, 5]
+    assert chunks([], rule="paired") == [[], [], []]
 
 
 def test_the_range_is_told_by_alpnets_rule() -> None:
     truth = torch.zeros(1, 2, 2, 9)
     truth[0, 0, 0, [2, 3, 6]] = 1
     truth[0, 1, 1, [0, 8]] = 4
-    for rule, one, four in (("shown", [2, 3, 6], [0, 8]), ("range", [2, 3, 4, 5, 6], [*range(9)])):
+    whole = [2, 3, 4, 5, 6], [*range(9)]
+    for rule, one, four in (("shown", [2, 3, 6], [0, 8]), ("range", *whole), ("paired", *whole)):
         told = shown_slices(truth, [1, 4, 5], rule)
         assert [np.flatnonzero(own).tolist() for own in told] == [one, four, []]
 
 
 def test_an_unknown_rule_is_refused() -> None:
-    says = "the rule of EP1 must be one of shown, range, got 'panet'"
+    says = "the rule of EP1 must be one of shown, range, paired, got 'panet'"
     for call in (lambda: chunks([1], 3, "panet"), lambda: shown_slices(torch.zeros(1, 1, 1, 1), [1], "panet")):
         with pytest.raises(ValueError, match=says):
             call()

@@ -32,7 +32,7 @@ def within_budget(evaluation: Evaluation, budget: str | None, models: Path) -> E
     learning rate needs to know where the training ends, and an interrupted evaluation goes on with the same number.
 
     Args:
-        evaluation: what is evaluated. A method that is not trained needs no budget.
+        evaluation: what is evaluated. A method that is not trained, or for 0 steps, needs no budget.
         budget: steps, such as "800", or minutes, such as "8min"; None for the bundle's own number of steps.
         models: folder of the models.
 
@@ -40,7 +40,7 @@ def within_budget(evaluation: Evaluation, budget: str | None, models: Path) -> E
         UsageError: the budget is neither, or contradicts ``--set steps`` or ``--model``.
     """
     minutes = check_budget(evaluation, budget)
-    if budget is None or not evaluation.method.is_trained:
+    if budget is None or not evaluation.is_trained:
         return evaluation
     steps = int(budget) if minutes is None else _steps(evaluation, minutes, models)
     return replace(evaluation, settings={**evaluation.settings, "steps": steps})
@@ -49,7 +49,7 @@ def within_budget(evaluation: Evaluation, budget: str | None, models: Path) -> E
 def known_budget(evaluation: Evaluation, budget: str | None, models: Path) -> Evaluation | None:
     """What :func:`within_budget` returns; None where minutes would have to be measured first. Nothing is trained."""
     minutes = check_budget(evaluation, budget)
-    if minutes is not None and evaluation.method.is_trained and not (models / PACE).exists():
+    if minutes is not None and evaluation.is_trained and not (models / PACE).exists():
         return None
     return within_budget(evaluation, budget, models)
 
@@ -61,10 +61,10 @@ def check_budget(evaluation: Evaluation, budget: str | None) -> float | None:
     minutes = _MINUTES.fullmatch(budget)
     if minutes is None and not (budget.isdecimal() and int(budget) > 0):
         raise UsageError(f"--budget {budget}: is no number of steps, nor of minutes. Write 800, or 8min.")
-    if "steps" in evaluation.settings or evaluation.model is not None:
+    if evaluation.is_trained and ("steps" in evaluation.settings or evaluation.model is not None):
         other = "--model" if evaluation.model is not None else "--set steps"
         raise UsageError(f"--budget {budget}, {other}: contradict each other. Leave one of them out.")
-    if minutes is None and evaluation.method.is_trained and int(budget) % _epoch(evaluation):
+    if minutes is None and evaluation.is_trained and int(budget) % _epoch(evaluation):
         raise UsageError(
             f"--budget {budget}: is not a multiple of {evaluation.name}'s steps_per_epoch={_epoch(evaluation)}. Give "
             "one, or --set steps_per_epoch."

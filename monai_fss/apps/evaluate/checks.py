@@ -29,8 +29,8 @@ def check_evaluation(evaluation: Evaluation) -> None:
         problems.append(f"--runs {evaluation.runs}: repeats trainings, but --model is given. Leave one of them out.")
     if evaluation.model is not None and evaluation.settings:
         problems.append("--set: changes a training, but --model is given. Leave one of them out.")
-    if evaluation.groups and evaluation.setting != 2:
-        problems.append("--groups: is of setting 2. Leave it out, or give --setting 2.")
+    if evaluation.groups and not evaluation.is_grouped:
+        problems.append("--groups: is of setting 2, or of episodes=labels. Leave it out, or give --setting 2.")
     if method.recipe is not None and evaluation.model is not None:
         problems.append(f"--bundle {evaluation.name}: changes a training, but --model is given. Leave the recipe out.")
     problems += _recipe(evaluation)

@@ -52,10 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ep1-rule",
-        choices=("shown", "range"),
+        choices=("shown", "range", "paired"),
         default="shown",
         help="what ep1 divides into three: shown: the list of slices that show the organ, as ADNet does (default); "
-        "range: all from the first to the last that shows it, as ALPNet's code does",
+        "range: all from the first to the last that shows it, as ALPNet's code does; paired: these, as SE-Net's does",
     )
     parser.add_argument(
         "--split",
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--groups",
         nargs="+",
         default=[],
-        help="classes excluded from training together (--setting 2), such as 2,3 1,6",
+        help="classes excluded from training together (--setting 2, or episodes=labels), such as 2,3 1,6",
     )
     parser.add_argument("--labels", help="label values to score, such as 1,2,3,6 (default: all)")
     parser.add_argument(

@@ -28,8 +28,8 @@ class Evaluation:
         fold: one fold alone.
         setting: 1: train on all slices; 2: on those that show no class that is tested, see
             :func:`monai_fss.apps.evaluate.groups.training_groups`.
-        groups: label values that setting 2 leaves out together, all of them scored. Default: CRAPNet's, whole, of which
-            those that are scored are tested.
+        groups: label values that setting 2, or a training by labelled organs, leaves out together, all of them scored.
+            Default: CRAPNet's, whole, of which those that are scored are tested.
         labels: label values that are scored. Default: all.
         anchor_rule: which labelled scans are shown at test, see :data:`.anchors.ANCHOR_RULES`. Default: "split", those
             of the split.
@@ -108,3 +108,18 @@ class Evaluation:
     def known(self) -> dict[str, Any]:
         """Every setting of the method's configuration, as it is evaluated."""
         return self.method.settings(self.settings)
+
+    @property
+    def learns_organs(self) -> bool:
+        """Whether it trains networks by labelled organs, which must be others than those that are tested."""
+        return self.model is None and self.known.get("episodes") == "labels"
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether a training leaves test classes out, so that they are tested in groups, each by one of its own."""
+        return self.setting == 2 or self.learns_organs
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether a training takes steps: not of a method that is not trained, nor with ``steps`` 0."""
+        return self.method.is_trained and self.known.get("steps") != 0

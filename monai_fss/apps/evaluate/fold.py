@@ -77,7 +77,8 @@ class FoldTrial:
             return []
         baselines = run == 0 and self.evaluation.baselines
         # Before anything is scored: its pre-trained weights may not be there.
-        untrained = self._untrained() if baselines and self.evaluation.method.is_few_shot else None
+        has_untrained = self.evaluation.method.is_few_shot and self.evaluation.is_trained
+        untrained = self._untrained() if baselines and has_untrained else None
         self._scores.tolerances = self.evaluation.tolerances
         self.parser.get_parsed_content("evaluator").run()
         found = [replace(entry, fold=fold, run=run) for entry in self._scores.entries]

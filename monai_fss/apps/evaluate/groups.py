@@ -20,8 +20,9 @@ def training_groups(
 ) -> list[tuple[int, ...]]:
     """The label values of each training of a fold that are left out of it; those that are scored are tested with it.
 
-    In setting 1 a training sees all slices, unlabelled, those of the organs that are tested among them. In setting 2 it
-    does not see a slice that shows one of its test classes. So that some slices remain, the classes are tested in
+    In setting 1 a training sees all slices, unlabelled, those of the organs that are tested among them; one by labelled
+    organs sees the labels of those that it does not test alone. In setting 2 it does not see a slice that shows one of
+    its test classes. So that some slices remain, the classes are tested in
     groups, each with a training of its own. Which classes a training leaves out does not depend on which of them are
     scored: CRAPNet's groups are whole, as far as they occur.
 
@@ -31,14 +32,14 @@ def training_groups(
         occurring: names of all label values of the data set.
 
     Returns:
-        for setting 1 one empty group: nothing is left out, everything is tested.
+        for setting 1 one empty group, unless labelled organs are learnt: nothing is left out, everything is tested.
 
     Raises:
         UsageError: a class is in no group or in two, or a group names one that is not scored.
 
     Source: C. Ouyang et al., ECCV 2020, section 4.1; H. Ding et al., WACV 2023, section 4.1.
     """
-    if evaluation.setting == 1:
+    if not evaluation.is_grouped:
         return [()]
     groups = [tuple(sorted(group)) for group in evaluation.groups or _usual(names, occurring)]
     members = [value for group in groups for value in group]
@@ -49,9 +50,8 @@ def training_groups(
     alone = sorted(names.keys() - set(members))
     if alone:
         listed = ", ".join(f"{value} ({names[value]})" for value in alone)
-        problems.append(
-            f"--setting 2: {listed} in no group. Name the groups, such as --groups 1,2 3, or give --labels."
-        )
+        asks = "--setting 2" if evaluation.setting == 2 else "episodes=labels"
+        problems.append(f"{asks}: {listed} in no group. Name the groups, such as --groups 1,2 3, or give --labels.")
     if problems:
         raise UsageError(problems)
     return groups

@@ -47,8 +47,8 @@ def fold_model(
         number: of the fold.
         repetition: number of the run; its seed is the evaluation's plus this.
         models: folder of the models; preprocessed scans are cached in ``cache`` below it.
-        left_out: label values whose slices training does not see (setting 2), each shown by a training case. Default:
-            none; the training is one of setting 1, and found again by it.
+        left_out: label values whose slices training does not see (setting 2), or whose labels (by labelled organs),
+            each shown by a training case. Default: none; the training is one of setting 1, and found again by it.
 
     Returns:
         path of the model file.
@@ -72,12 +72,11 @@ def fold_model(
         warn_unknown_files(folder, before, evaluation.method.note())
         warn_unknown_contents(folder, before)
         return folder / "model.pt"
-    without = f", without slices of {', '.join(map(str, left_out))}" if left_out else ""
+    what = "slices" if evaluation.setting == 2 else "labels"
+    without = f", without {what} of {', '.join(map(str, left_out))}" if left_out else ""
     more = f" and the images of {', '.join(fold.queries)}" if evaluation.transductive else ""
-    print(
-        f"{evaluation.name}, fold {number}, run {repetition}: training on {', '.join(fold.train)}{more}{without}",
-        flush=True,
-    )
+    doing = f"training on {', '.join(fold.train)}{more}{without}" if evaluation.is_trained else "steps 0, not trained"
+    print(f"{evaluation.name}, fold {number}, run {repetition}: {doing}", flush=True)
     train(
         evaluation.method,
         data.root,
@@ -128,5 +127,5 @@ def _settings(
         settings |= {} if evaluation.method.is_supervised else {"support": fold.support[0]}
         settings |= {"labels": list(evaluation.labels)} if evaluation.labels else {}
     if left_out:
-        settings |= {"setting": 2, "test_classes": list(left_out)}
+        settings |= {"setting": evaluation.setting, "test_classes": list(left_out)}
     return settings | {"cache_dir": str((models / "cache").absolute())}

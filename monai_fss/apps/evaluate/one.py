@@ -133,7 +133,7 @@ def _settings(evaluation: Evaluation, plan: Plan, notes: list[str]) -> dict[str,
         "dataset": plan.data.name,
         "split": evaluation.split,
         "setting": evaluation.setting,
-        "groups": groups if evaluation.setting == 2 else "none",
+        "groups": groups if evaluation.is_grouped else "none",
         "labels": {name: value for value, name in plan.scored.items()},
         "protocol": evaluation.protocol,
         **({"ep1_rule": evaluation.ep1_rule} if evaluation.protocol == "ep1" else {}),
@@ -173,9 +173,13 @@ def _labelled_slices(evaluation: Evaluation) -> int | str:
 
 
 def _untrained_note(evaluation: Evaluation) -> str:
-    return starting_weights(evaluation) if evaluation.baselines and evaluation.method.is_few_shot else "none"
+    known = evaluation.baselines and evaluation.method.is_few_shot and evaluation.is_trained
+    return starting_weights(evaluation) if known else "none"
 
 
 def _model_note(evaluation: Evaluation) -> str:
-    trained = evaluation.method.is_trained
-    return "trained for each fold and run, last checkpoint" if trained else "none: not trained"
+    if evaluation.is_trained:
+        return "trained for each fold and run, last checkpoint"
+    return (
+        f"not trained, weights: {starting_weights(evaluation)}" if evaluation.method.is_trained else "none: not trained"
+    )

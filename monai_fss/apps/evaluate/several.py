@@ -13,6 +13,7 @@ from monai_fss.apps.errors import UsageError
 from monai_fss.apps.evaluate.budget import check_budget, known_budget
 from monai_fss.apps.evaluate.checks import check_evaluation
 from monai_fss.apps.evaluate.evaluation import Evaluation
+from monai_fss.apps.evaluate.groups import training_groups
 from monai_fss.apps.evaluate.models import check_models
 from monai_fss.apps.evaluate.one import REGISTRATIONS, evaluate
 from monai_fss.apps.evaluate.plan import Plan, make_plan
@@ -72,6 +73,7 @@ def evaluate_many(
         check_evaluation(evaluation)
         check_budget(evaluation, budget)
     plan = make_plan(evaluations[0])
+    plans = {one.name: replace(plan, groups=training_groups(one, plan.scored, plan.names)) for one in evaluations}
     folds = [asdict(fold) for _, fold in plan.folds]
     content = {"data": str(plan.data.root.resolve()), "folds": folds, "budget": budget}
     output, models = Path(output), Path(models)
@@ -83,7 +85,7 @@ def evaluate_many(
     done = {} if overwrite else _done(output, asked)
     missing = [evaluation for evaluation in _with_baselines(evaluations) if evaluation.name not in done]
     for evaluation in missing:
-        _check_trained(evaluation, plan, models / method_folder(evaluation.name), budget)
+        _check_trained(evaluation, plans[evaluation.name], models / method_folder(evaluation.name), budget)
     for evaluation in missing:
         done[evaluation.name] = _part(evaluation, asked[evaluation.name], output, models, contents)
     return _write([done[name] for name in asked], output, evaluations[0])
@@ -91,7 +93,7 @@ def evaluate_many(
 
 def _with_baselines(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """The table shows baselines of the first method, and of the first that is trained: others need not measure them."""
-    trained = [evaluation.name for evaluation in evaluations if evaluation.method.is_trained]
+    trained = [evaluation.name for evaluation in evaluations if evaluation.is_trained]
     wanted = {evaluations[0].name, *trained[:1]}
     return [replace(one, baselines=one.baselines and one.name in wanted) for one in evaluations]
 

@@ -138,6 +138,8 @@ def _training(settings: Mapping[str, Any]) -> dict[str, str]:
     if not method.is_trained:
         return {}
     known = method.settings(settings["training_settings"])
+    if known.get("episodes") == "labels":
+        known |= {"self_supervision": "none: labels"}
     return {key: str(known.get(key, "its own")) for key in _TRAINING}
 
 

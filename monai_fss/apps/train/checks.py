@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from monai_fss.data import (
     ScanError,
     check_propagation,
     check_self_training,
+    labelled_organs,
     learnt_scans,
     left_out_classes,
     training_items,
@@ -30,11 +31,13 @@ __all__ = [
     "check_extent",
     "check_learnt",
     "check_marks",
+    "check_organs",
     "check_schedule",
     "check_stages",
     "check_validation",
     "check_values",
     "classes_left_out",
+    "of_labels",
     "say_runs",
     "shortest_run",
 ]
@@ -122,14 +125,20 @@ def check_validation(summaries: Sequence[CaseSummary], known: Mapping[str, Any],
         )
 
 
-def check_extent(root: Path, summaries: Sequence[CaseSummary]) -> None:
-    """Warn where the position across slices cannot mean the same place in every scan."""
+def check_extent(root: Path, summaries: Sequence[CaseSummary], known: Collection[str]) -> None:
+    """Warn where the position across slices cannot mean the same place in every scan.
+
+    Args:
+        root: of the data set.
+        summaries: of the scans.
+        known: settings of the method.
+    """
     extents = [_extent(summary.scan) for summary in summaries]
     if max(extents) > 2 * min(extents):
         warnings.warn(
             f"{root}: scans reach from {min(extents):.0f} to {max(extents):.0f} mm across slices, so their relative "
-            "height says little. If they show different parts of the body, add "
-            "--set position_axes=[0,1] position_weights=[0.35,0.3].",
+            "height says little. If they show different parts of the body, add --set position_axes=[0,1]"
+            f"{' position_weights=[0.35,0.3]' if 'position_weights' in known else ''}.",
             InputWarning,
             stacklevel=2,
         )
@@ -154,14 +163,34 @@ def classes_left_out(known: Mapping[str, Any], settings: Mapping[str, Any]) -> l
     """The classes that setting 2 leaves out; refuse settings that do not go together."""
     merged = {**known, **settings}
     try:
-        return left_out_classes(merged.get("setting", 1), merged.get("test_classes", ()))
+        return left_out_classes(merged.get("setting", 1), merged.get("test_classes", ()), of_labels(merged))
     except ValueError as error:
         raise UsageError(f"--set {error}") from None
 
 
 def shortest_run(known: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
-    """Slices of the shortest run that the bundles train on: 3-D pseudo-labels need a neighbour, superpixels none."""
-    return 1 if {**known, **settings}.get("self_supervision") == "superpixels" else 2
+    """Slices of the shortest run that the bundles train on: 3-D pseudo-labels need a neighbour, superpixels and labels
+    none."""
+    merged = {**known, **settings}
+    return 1 if of_labels(merged) or merged.get("self_supervision") == "superpixels" else 2
+
+
+def of_labels(merged: Mapping[str, Any]) -> bool:
+    """Whether a few-shot network is trained by labelled organs, see :class:`monai_fss.data.LabelledEpisodes`."""
+    return bool(merged.get("episodes") == "labels")
+
+
+def check_organs(root: Path, cases: Sequence[str] | None, merged: Mapping[str, Any]) -> None:
+    """Look at the organs that episodes are of before anything is removed or written, and say which they are.
+
+    Raises:
+        ScanError: see :func:`monai_fss.data.labelled_organs`.
+    """
+    unseen = list(merged.get("test_classes") or ())
+    organs = labelled_organs(root, cases, unseen)
+    scans = len({name for names in organs.values() for name in names})
+    without = f"; without labels {', '.join(map(str, unseen))}" if unseen else ""
+    print(f"episodes of labels {', '.join(map(str, organs))} of {scans} labelled scans{without}", flush=True)
 
 
 def say_runs(items: Sequence[Mapping[str, Any]]) -> None:

@@ -133,6 +133,6 @@ def _labelled(method: Method, data: DatasetFolder, names: Sequence[str], merged:
             return labelled
         validation = [name for name in labelled if name != support][: max(queries, 0)]
         return [name for name in labelled if name in validation or (name == support and not marks)]
-    if merged.get("setting") == 2:
+    if merged.get("setting") == 2 or merged.get("episodes") == "labels":
         return labelled
     return labelled[: queries + 1] if queries > 0 and len(labelled) > 1 else []

@@ -18,10 +18,12 @@ from monai_fss.apps.train.checks import (
     check_extent,
     check_learnt,
     check_marks,
+    check_organs,
     check_stages,
     check_validation,
     check_values,
     classes_left_out,
+    of_labels,
     say_runs,
     shortest_run,
 )
@@ -83,12 +85,15 @@ def train(
         check_learnt(root, cases, {**known, **used})
     elif method.needs_support:
         check_validation(summaries, known, used)
+        if of_labels({**known, **used}):
+            check_organs(root, cases, {**known, **used})
     else:
         check_marks(root, cases, {**known, **used})
     if leave_out and not method.is_supervised:
-        say_runs(training_items(root, cases, leave_out, shortest_run(known, used)))
+        shortest, labelled = shortest_run(known, used), of_labels({**known, **used})
+        say_runs(training_items(root, cases, leave_out, shortest, labelled))
     if 2 in ({**known, **used}.get("position_axes") or ()):
-        check_extent(root, summaries)
+        check_extent(root, summaries, known)
     window = training_window(data_folder.modality, known, used, [summary.scan for summary in summaries])
     if window:
         say_window()

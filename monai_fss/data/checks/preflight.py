@@ -18,7 +18,7 @@ from monai_fss.data.checks.inputs import inference_problems, problems_of, query_
 from monai_fss.data.checks.model_settings import check_model_settings
 from monai_fss.data.dataset import chosen_cases
 from monai_fss.data.fold_items import fold_items
-from monai_fss.data.items import training_items
+from monai_fss.data.items import labelled_organs, training_items
 from monai_fss.data.problems import ScanError
 from monai_fss.data.reading.scans import check_label, check_scan
 
@@ -70,21 +70,29 @@ def check_given(folder: str | Path, data: Sequence[Mapping[str, Any]]) -> None:
 
 
 def check_left_out(
-    folder: str | Path, cases: Sequence[str] | None, leave_out: Collection[int] | None, shortest: int = 2
+    folder: str | Path,
+    cases: Sequence[str] | None,
+    leave_out: Collection[int] | None,
+    shortest: int = 2,
+    unseen: Collection[int] | None = None,
 ) -> None:
-    """End the program with exit code 2 if slices of test classes cannot be left out; for a bundle's ``initialize``.
+    """End the program with exit code 2 if slices of test classes cannot be left out, or no labelled organ is left.
+
+    For a bundle's ``initialize``.
 
     Args:
         folder: data set folder.
         cases: names. Default: all.
-        leave_out: label values; None (setting 1): nothing is checked.
+        leave_out: label values; None (setting 1): no slice is left out.
         shortest: see :func:`slice_runs`.
+        unseen: label values that labelled episodes are not of, see :func:`labelled_organs`. Default None: episodes are
+            of pseudo-labels.
 
     Raises:
-        SystemExit: 2, after the problems have been printed: those of :func:`slice_runs`, and of labels that do not
-            belong to their images.
+        SystemExit: 2, after the problems have been printed: those of :func:`slice_runs` and :func:`labelled_organs`,
+            and of labels that do not belong to their images.
     """
-    if leave_out is None:
+    if not str(folder) or (leave_out is None and unseen is None):
         return
     problems: list[str] = []
     for case in chosen_cases(folder, cases):
@@ -94,8 +102,10 @@ def check_left_out(
         except ScanError as error:
             problems += error.problems
     try:
+        if not problems and unseen is not None:
+            labelled_organs(folder, cases, unseen)
         if not problems:
-            training_items(folder, cases, leave_out, shortest)
+            training_items(folder, cases, leave_out, shortest, unseen is not None)
     except ScanError as error:
         problems = error.problems
     _end(problems)

@@ -15,7 +15,7 @@ from monai_fss.data.episodes.series import EpisodeDataset
 from monai_fss.data.episodes.supervoxels import PreparedScans
 from monai_fss.data.problems import ScanError
 
-__all__ = ["OrganEpisodes", "pair_items"]
+__all__ = ["OrganEpisodes", "organ_of", "pair_items"]
 
 
 def pair_items(items: Sequence[Mapping[str, Any]], anchors: int | None = None, seed: int = 0) -> list[dict[str, Any]]:
@@ -101,11 +101,21 @@ class OrganEpisodes(EpisodeDataset):
 
     def __getitem__(self, index: int) -> Any:
         """Episode ``index`` of the series."""
-        classes = list(self.shown)
-        rounds, place = divmod(index, len(classes))
-        order = np.random.RandomState(np.random.SeedSequence([self.seed, 1, rounds]).generate_state(4))
-        value = classes[order.permutation(len(classes))[place]]
+        value = organ_of(index, list(self.shown), self.seed)
         state = np.random.RandomState(np.random.SeedSequence([self.seed, 0, index]).generate_state(4))
         pair = self.pairs[self.shown[value][state.randint(len(self.shown[value]))]]
         self.transform.set_random_state(state=state)
         return self.transform({**pair, "value": value, "way": self.values.index(value)})
+
+
+def organ_of(index: int, classes: Sequence[int], seed: int) -> int:
+    """The class of an episode: each round has every class once, in an order of its own.
+
+    Args:
+        index: of the episode.
+        classes: label values.
+        seed: of the series.
+    """
+    rounds, place = divmod(index, len(classes))
+    order = np.random.RandomState(np.random.SeedSequence([seed, 1, rounds]).generate_state(4))
+    return classes[order.permutation(len(classes))[place]]

@@ -26,7 +26,7 @@ from monai_fss.data.episodes.series import EpisodeDataset, episode_indices
 from monai_fss.data.items import scan_item
 from monai_fss.transforms import SampleEpisode, ScanPadd, SliceRanged
 
-__all__ = ["PreparedScans", "SupervoxelEpisodes"]
+__all__ = ["PreparedScans", "SupervoxelEpisodes", "episode_transform"]
 
 QUERY = ("image", "position", "label")
 SUPPORT = ("support_image", "support_position", "support_label")
@@ -109,8 +109,13 @@ class SupervoxelEpisodes(EpisodeDataset):
         self.data = data = [scan_item(item["image"]) if item.keys() == {"image", "label"} else item for item in data]
         self.scans: Any = PreparedScans(data, fixed, cache_dir, cache_num)
         drawn: Any = Subset(self.scans, episode_indices(data, cast("Sequence[Any]", self.scans), sample))
-        # One list: within another Compose transforms would draw from other seeds.
-        super().__init__(drawn, Compose([sample, *_flat(augmentation), *_batched()]), length, seed)
+        super().__init__(drawn, episode_transform(sample, augmentation), length, seed)
+
+
+def episode_transform(sample: Callable, augmentation: Callable | Sequence[Callable]) -> Compose:
+    """From what ``sample`` draws of to what :class:`monai_fss.networks.nets.FewShotNet` takes."""
+    # One list: within another Compose transforms would draw from other seeds.
+    return Compose([sample, *_flat(augmentation), *_batched()])
 
 
 def _batched() -> list[Callable]:

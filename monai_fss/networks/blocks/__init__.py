@@ -12,6 +12,7 @@ from .local_prototype import adaptive_local_prototypes, cells_of, grid_prototype
 from .precision import at_least_single, fast_bfloat16, full_bmm
 from .prototype import cosine_similarity, masked_average_pooling, support_prototypes
 from .pyramid_reasoning import PyramidReasoning, neighbourhood_attention, neighbourhood_weights
+from .spatial_excitation import SpatialExcitation, excite
 
 __all__ = [
     "VOLUME_WINDOW",
@@ -20,11 +21,13 @@ __all__ = [
     "CycleResemblanceAttention",
     "CycleResemblanceBlock",
     "PyramidReasoning",
+    "SpatialExcitation",
     "adaptive_local_prototypes",
     "at_least_single",
     "cells_of",
     "cosine_similarity",
     "cycle_resemblance",
+    "excite",
     "exporting",
     "fast_bfloat16",
     "full_bmm",

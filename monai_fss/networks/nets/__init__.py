@@ -23,6 +23,7 @@ from .remembering import Remembering
 from .residual_fcn import ResidualFCN
 from .resnext3d import ResNeXt3D
 from .student_unet import StudentUNet
+from .se_net import SENet
 from .supervised_unet import SupervisedUNet
 from .two_stage import TwoStageNet
 
@@ -47,6 +48,7 @@ __all__ = [
     "Remembering",
     "ResidualFCN",
     "StudentUNet",
+    "SENet",
     "SupervisedUNet",
     "TwoStageNet",
     "build_encoder",
