@@ -31,8 +31,8 @@ class CANet(FewShotNet):
     Choices: in training the history is the network's own first pass over the same episode, without gradient (the
     published code keeps the last epoch's prediction of a pair, and episodes drawn at random come once); it is dropped,
     which leaves zeros, with ``history_dropout``, episode by episode. In use there are always ``passes`` passes: the
-    published code stops when the overlap with the true masks falls, which use does not know. Shots count alike (the
-    paper weighs them by an attention branch; Hansen et al. have one shot).
+    published code stops when the overlap with the true masks no longer rises, which use does not know. Shots count
+    alike (the paper weighs them by an attention branch; Hansen et al. have one shot).
 
     Logits as in :class:`ADNet`: the background 0, a way its foreground minus its background logit.
 
