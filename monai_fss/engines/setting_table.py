@@ -107,8 +107,11 @@ _NETWORKS: dict[str, Range] = {
     "history_dropout": SHARE,
     "kappa": POSITIVE,
     "passes": COUNT,
+    "radius": COUNT,
     "refined": SWITCH,
+    "relation_channels": COUNT,
     "support_window": _three(COUNT),
+    "train_passes": COUNT,
 }
 _PRNET: dict[str, Range] = {
     "background": _or_null(COUNT),

@@ -24,6 +24,7 @@ from .prnet import PatchFeatures, PRNet
 from .remembering import Remembering
 from .residual_fcn import ResidualFCN
 from .resnext3d import ResNeXt3D
+from .rpnet import RPNet
 from .supervised_unet import SupervisedUNet
 from .two_stage import TwoStageNet
 
@@ -46,6 +47,7 @@ __all__ = [
     "PRNet",
     "PatchFeatures",
     "PositionedEncoder",
+    "RPNet",
     "ResNeXt3D",
     "Remembering",
     "ResidualFCN",
