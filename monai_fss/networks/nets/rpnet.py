@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from monai_fss.networks.blocks import ContextRelation, affine_maps, mapped
+from monai_fss.networks.blocks import ContextRelation, affine_maps, exporting, mapped
 
 from .few_shot import check_support, support_features
 from .panet import PANet
@@ -90,11 +90,11 @@ class RPNet(PANet):
         """Store the prototypes and the slices of each way; see :meth:`FewShotNet.condition` for shapes."""
         check_support(support_image, support_label)
         with torch.no_grad():
-            self._register_stride(support_image)
             features = support_features(self.encoder, support_image)
+            self.pooling = max(1, round(support_image.shape[3] / features.shape[3]))
             self.prototypes, self.valid = self._pooled(features, support_label)
-            self.support_slices = support_image[:, :, :1].float()
-            self.support_masks = support_label.float()
+            self.support_slices = support_image[:, :, :1].float().clone()  # not the caller's own
+            self.support_masks = support_label.float().clone()
         return self
 
     @torch.jit.ignore
@@ -103,7 +103,6 @@ class RPNet(PANet):
         batch, shots = support_image.shape[:2]
         # One batch of supports and queries, so that batch statistics, where an encoder has them, are common to both.
         features = self.encoder(torch.cat([support_image.flatten(0, 1), image])).float()
-        self.pooling = max(1, round(image.shape[2] / features.shape[2]))
         support, query = features[: batch * shots], features[batch * shots :]
         prototypes, valid = self._pooled(support.unflatten(0, (batch, shots)), support_label)
         start = first_mask(image[:, :1], support_image[:, :, :1], support_label.float())
@@ -112,19 +111,21 @@ class RPNet(PANet):
         return {"logits": torch.cat([torch.zeros_like(foreground), foreground], dim=1)}
 
     @torch.jit.ignore
-    def _register_stride(self, image: torch.Tensor) -> None:
-        """Pixels of an image (W, S, C, H, W) along one of the feature map."""
-        self.pooling = max(1, round(image.shape[3] / self.encoder(image[:1, 0]).shape[2]))
-
-    @torch.jit.ignore
     def _pooled(self, features: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Prototypes (N, 2, 1, 64) of the relations of features (N, S, D, h, w) under masks (N, S, 1, H, W)."""
-        relations = self.relation(features.flatten(0, 1), self._share(label.flatten(0, 1).float()))
+        maps = features.flatten(0, 1)
+        relations = self.relation(maps, self._share(label.flatten(0, 1).float(), maps))
         return self.pool(relations.unflatten(0, features.shape[:2]).float(), label, label.shape[3:])
 
-    def _share(self, mask: torch.Tensor) -> torch.Tensor:
-        """Share of the feature map's pixels that a mask (N, 1, H, W) covers."""
-        return F.avg_pool2d(mask, self.pooling, ceil_mode=True)
+    def _share(self, mask: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Share of a feature map's pixels that a mask (N, 1, H, W) covers.
+
+        An exported network takes images of whole pixels of the map; how many of the image these are is known from the
+        support.
+        """
+        if exporting():
+            return F.avg_pool2d(mask, self.pooling)
+        return F.adaptive_avg_pool2d(mask, [features.shape[2], features.shape[3]])
 
     def _refined(
         self, query: torch.Tensor, mask: torch.Tensor, prototypes: torch.Tensor, valid: torch.Tensor, passes: int
@@ -140,7 +141,7 @@ class RPNet(PANet):
         self, query: torch.Tensor, mask: torch.Tensor, prototypes: torch.Tensor, valid: torch.Tensor, size: list[int]
     ) -> torch.Tensor:
         """One pass: logits (B, 1, H, W) by the relations under a mask."""
-        score = self.score(self.relation(query, self._share(mask)).float(), prototypes, valid)
+        score = self.score(self.relation(query, self._share(mask, query)).float(), prototypes, valid)
         return F.interpolate(score, size=size, mode="bilinear", align_corners=False)
 
 
