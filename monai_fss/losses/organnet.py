@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Loss of OrganNet: Dice and cross-entropy of the organ, in equal parts."""
+"""Loss of OrganNet and RP-Net: Dice and cross-entropy of the organ, in equal parts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Loss of PANet, ALPNet and CRAPNet: weighted cross-entropy of the query and prototype alignment."""
+"""Loss of PANet, PPNet, ALPNet and CRAPNet: weighted cross-entropy of the query and prototype alignment."""
 
 from __future__ import annotations
 

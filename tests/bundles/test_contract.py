@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from installed_bundles import BUNDLES, FEW_SHOT, SUPPORTED, TRAINED, UNTRAINED, small_inference
+from installed_bundles import BUNDLES, COMPARING, FEW_SHOT, SUPPORTED, TRAINED, UNTRAINED, small_inference
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
 from monai_fss.apps.methods.method import Method
@@ -167,7 +167,7 @@ def test_inference_writes_masks_in_the_grid_of_each_query(
     assert missing == []
     weights = read_model(model)["model"]
     assert all(torch.equal(network.state_dict()[key], weights[key]) for key in weights), "of the model, not random"
-    check_masks(tmp_path, empty=trained_bundle.name not in FEW_SHOT)
+    check_masks(tmp_path, empty=trained_bundle.name not in COMPARING)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from .adnet import ADNet
 from .alpnet import ALPNet
+from .canet import CANet
 from .compact_encoder import CompactEncoder
 from .compact_encoder_3d import CompactEncoder3D
 from .crapnet import CRAPNet
@@ -17,6 +18,7 @@ from .mask_paste import MaskPaste
 from .organnet import OrganNet
 from .panet import PANet
 from .positioned_encoder import PositionedEncoder
+from .ppnet import PPNet
 from .pretrained import COCO_RESNET101, load_pretrained
 from .prnet import PatchFeatures, PRNet
 from .remembering import Remembering
@@ -24,6 +26,7 @@ from .residual_fcn import ResidualFCN
 from .resnext3d import ResNeXt3D
 from .student_unet import StudentUNet
 from .se_net import SENet
+from .rpnet import RPNet
 from .supervised_unet import SupervisedUNet
 from .two_stage import TwoStageNet
 
@@ -31,6 +34,7 @@ __all__ = [
     "OrganNet",
     "ADNet",
     "ALPNet",
+    "CANet",
     "COCO_RESNET101",
     "CRAPNet",
     "CompactEncoder",
@@ -41,9 +45,11 @@ __all__ = [
     "LocatedSegmenter",
     "MaskPaste",
     "PANet",
+    "PPNet",
     "PRNet",
     "PatchFeatures",
     "PositionedEncoder",
+    "RPNet",
     "ResNeXt3D",
     "Remembering",
     "ResidualFCN",
