@@ -15,6 +15,7 @@ from monai_fss.data.cases import SCAN_SUFFIXES, case_name, label_case_name, list
 from monai_fss.data.checks.inputs import inference_problems, look_at_inputs, query_problems, training_problems
 from monai_fss.data.checks.learnt_scans import LearntScans, check_learnt_scans, learnt_scans
 from monai_fss.data.checks.model_settings import check_model_settings
+from monai_fss.data.checks.one_scan import OneLabelledScan, check_one_labelled_scan, one_labelled_scan
 from monai_fss.data.checks.preflight import (
     check_fold,
     check_given,
@@ -116,6 +117,7 @@ __all__ = [
     "LoadScan",
     "LoadScand",
     "NoisyLabels",
+    "OneLabelledScan",
     "OrganEpisodes",
     "Phantom",
     "PrepareSlices",
@@ -140,6 +142,7 @@ __all__ = [
     "check_located_inference",
     "check_model_settings",
     "check_not_support",
+    "check_one_labelled_scan",
     "check_output",
     "check_places",
     "check_propagation",
@@ -178,6 +181,7 @@ __all__ = [
     "make_folds",
     "modality_of",
     "natural_key",
+    "one_labelled_scan",
     "organ_colours",
     "organ_items",
     "pair_items",

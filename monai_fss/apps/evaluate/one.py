@@ -165,7 +165,7 @@ def _labelled_slices(evaluation: Evaluation) -> int | str:
     if evaluation.prior or evaluation.method.registers:
         return "all"
     if not evaluation.method.needs_support:
-        return "all" if evaluation.method.is_supervised else "scribbles"
+        return "scribbles" if "scribbles" in evaluation.known else "all"
     if evaluation.protocol == "ep1":
         return EP1_PARTS
     return 1 if evaluation.support_slices == "middle" else evaluation.support_slices

@@ -129,7 +129,9 @@ def _labelled(method: Method, data: DatasetFolder, names: Sequence[str], merged:
     if not method.needs_support:
         scribbles = str(merged.get("scribbles") or "")
         support = str(merged.get("support") or (case_name(scribbles) if scribbles else ""))
-        if method.recipe is not None:  # it may learn from labels
+        if method.learns_from_one_scan:
+            support = support or next(iter(labelled), "")
+        elif method.recipe is not None:  # it may learn from labels
             return labelled
         validation = [name for name in labelled if name != support][: max(queries, 0)]
         return [name for name in labelled if name in validation or (name == support and not scribbles)]

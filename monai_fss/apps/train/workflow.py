@@ -16,6 +16,7 @@ from monai_fss.apps.methods.settings import device_setting
 from monai_fss.apps.train.checks import (
     check_data,
     check_extent,
+    check_labelled,
     check_learnt,
     check_marks,
     check_stages,
@@ -83,6 +84,8 @@ def train(
         check_learnt(root, cases, {**known, **used})
     elif method.needs_support:
         check_validation(summaries, known, used)
+    elif method.learns_from_one_scan:
+        check_labelled(root, cases, {**known, **used})
     else:
         check_marks(root, cases, {**known, **used})
     if leave_out and not method.is_supervised:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from .carafe import CarafeDownsample, CarafeUpsample, reassemble_down, reassemble_up
 from .cycle_resemblance import CycleResemblanceAttention, CycleResemblanceBlock, cycle_resemblance
 from .exporting import exporting
+from .flow import FlowNet, compose_flows, warp
 from .label_windows import VOLUME_WINDOW, label_windows
 from .local_prototype import adaptive_local_prototypes, cells_of, grid_prototypes, softmax_similarity
 from .precision import at_least_single, fast_bfloat16, full_bmm
@@ -19,10 +20,12 @@ __all__ = [
     "CarafeUpsample",
     "CycleResemblanceAttention",
     "CycleResemblanceBlock",
+    "FlowNet",
     "PyramidReasoning",
     "adaptive_local_prototypes",
     "at_least_single",
     "cells_of",
+    "compose_flows",
     "cosine_similarity",
     "cycle_resemblance",
     "exporting",
@@ -37,4 +40,5 @@ __all__ = [
     "reassemble_up",
     "softmax_similarity",
     "support_prototypes",
+    "warp",
 ]

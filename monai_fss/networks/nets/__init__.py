@@ -9,6 +9,7 @@ from .alpnet import ALPNet
 from .compact_encoder import CompactEncoder
 from .compact_encoder_3d import CompactEncoder3D
 from .crapnet import CRAPNet
+from .data_aug import DataAugNet, Transformations
 from .dilated_resnet import DilatedResNet
 from .factory import ENCODERS, build_encoder
 from .few_shot import FewShotNet
@@ -33,6 +34,7 @@ __all__ = [
     "CRAPNet",
     "CompactEncoder",
     "CompactEncoder3D",
+    "DataAugNet",
     "DilatedResNet",
     "ENCODERS",
     "FewShotNet",
@@ -46,6 +48,7 @@ __all__ = [
     "Remembering",
     "ResidualFCN",
     "SupervisedUNet",
+    "Transformations",
     "TwoStageNet",
     "build_encoder",
     "load_pretrained",
