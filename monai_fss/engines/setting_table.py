@@ -8,6 +8,7 @@ from monai_fss.engines.ranges import Either, Listed, Mapped, Name, Null, Number,
 from monai_fss.inferers.anchors.registered import ANCHOR_MASKS
 from monai_fss.inferers.atlas import FUSIONS
 from monai_fss.inferers.ep1 import EP1_RULES
+from monai_fss.inferers.one_shot.aligned import FLOWS
 from monai_fss.networks.nets.factory import ENCODERS
 from monai_fss.networks.nets.organnet import SHARINGS
 from monai_fss.networks.nets.residual_fcn import NORMS
@@ -189,6 +190,24 @@ _ORGANNET: dict[str, Range] = {
     "neighbourhoods": Listed(Number(least=1, most=15, whole=True)),
     "sharing": Name(SHARINGS),
 }
+_ONE_SHOT: dict[str, Range] = {
+    "appearance_channels": Listed(COUNT, least=2),
+    "correlation": Number(least=3, most=31, whole=True),
+    "coupled": SWITCH,
+    "flow_channels": Listed(COUNT, least=4),
+    "flow_learning_rate": POSITIVE,
+    "flow_pixdim": MM,
+    "flow_smoothness": NOT_NEGATIVE,
+    "flow_steps": COUNT,
+    "flows": Name(FLOWS),
+    "halved": SWITCH,
+    "pseudo_labels": NOT_NEGATIVE,
+    "random_flows": NOT_NEGATIVE,
+    "random_mm": NOT_NEGATIVE,
+    "random_spacing": POSITIVE,
+    "reconstruction": NOT_NEGATIVE,
+    "synthesised": NOT_NEGATIVE,
+}
 _LEVEL: dict[str, Range] = {  # of coarse and of fine
     "patch_size": _three(COUNT),
     "pixdim": GRID,
@@ -231,6 +250,7 @@ SETTINGS: dict[str, Range] = {
     **_PRNET,
     **_TWO_STAGE,
     **_ORGANNET,
+    **_ONE_SHOT,
     **_SUPERVISED,
     **_LEVELS,
     **_USE,

@@ -112,7 +112,7 @@ def _recipe(evaluation: Evaluation) -> list[str]:
 
 
 def _learnt(evaluation: Evaluation) -> list[str]:
-    """What does not go with a method that learns what to segment: from labels, or from one scan's scribbles or label."""
+    """What does not go with a method that learns what to segment, from labels or from one scan's scribbles or label."""
     name, supervised = evaluation.method.bundle, evaluation.method.is_supervised
     one_scan = "the label of one scan" if evaluation.method.learns_from_one_scan else "scribbles"
     source = "labels" if supervised else one_scan

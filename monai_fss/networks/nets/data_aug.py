@@ -41,14 +41,14 @@ class DataAugNet(nn.Module):
 
     Zhao, Balakrishnan, Durand, Guttag, Dalca, Data augmentation using learned transformations for one-shot medical
     image segmentation, CVPR 2019. Two networks predict where points of y lie in x and the other way round, as in the
-    published code; a U-Net sees x and y in the shape of x, and predicts what is added to x. No gradient goes from the appearance
-    to the flows, so that all are trained in one go and are what they would be one after the other.
+    published code; a U-Net sees x and y in the shape of x, and predicts what is added to x. No gradient goes from the
+    appearance to the flows: all are trained in one go, and the flows are what they would be alone.
 
     Args:
         flow_channels: see :class:`monai_fss.networks.blocks.FlowNet`.
         appearance_channels: of the levels of the appearance network, the first of half resolution.
         halved: see :class:`monai_fss.networks.blocks.FlowNet`.
-        learn_flows: whether there are networks of flows. Default: so. Else flows come from elsewhere, and are handed in.
+        learn_flows: whether there are networks of flows. Default: so. Else flows are handed in.
 
     Attributes:
         multiple: the sides of volumes are multiples of this.
