@@ -191,6 +191,7 @@ _ORGANNET: dict[str, Range] = {
     "sharing": Name(SHARINGS),
 }
 _ONE_SHOT: dict[str, Range] = {
+    "anatomy_cycle": NOT_NEGATIVE,
     "appearance_channels": Listed(COUNT, least=2),
     "correlation": Number(least=3, most=31, whole=True),
     "coupled": SWITCH,
@@ -200,13 +201,16 @@ _ONE_SHOT: dict[str, Range] = {
     "flow_smoothness": NOT_NEGATIVE,
     "flow_steps": COUNT,
     "flows": Name(FLOWS),
+    "grid_size": _three(COUNT),
     "halved": SWITCH,
+    "image_cycle": NOT_NEGATIVE,
     "pseudo_labels": NOT_NEGATIVE,
     "random_flows": NOT_NEGATIVE,
     "random_mm": NOT_NEGATIVE,
     "random_spacing": POSITIVE,
     "reconstruction": NOT_NEGATIVE,
     "synthesised": NOT_NEGATIVE,
+    "transformation_cycle": NOT_NEGATIVE,
 }
 _LEVEL: dict[str, Range] = {  # of coarse and of fine
     "patch_size": _three(COUNT),

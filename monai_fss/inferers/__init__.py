@@ -9,6 +9,7 @@ from monai_fss.inferers.anchors.organnet import OrganNetInferer
 from monai_fss.inferers.anchors.registered import AnchorPair
 from monai_fss.inferers.one_shot.aligned import AlignedScans, AlignScan
 from monai_fss.inferers.one_shot.synthesis import SynthesisedPairs, learnt_transformations
+from monai_fss.inferers.one_shot.transfer import LabelTransferInferer
 from monai_fss.inferers.points.files import load_prnet, prnet_transforms
 from monai_fss.inferers.points.localiser import PointLocaliser
 from monai_fss.inferers.points.located import LocatedInferer, LocatedQuality
@@ -44,6 +45,7 @@ __all__ = [
     "Explanation",
     "FewShotInferer",
     "FewShotVolumeInferer",
+    "LabelTransferInferer",
     "LocatedInferer",
     "LocatedPoints",
     "LocatedQuality",

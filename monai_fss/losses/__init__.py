@@ -7,6 +7,7 @@ from __future__ import annotations
 from .adnet import ADNetLoss
 from .data_aug import DataAugLoss, roughness
 from .known_voxels import KnownVoxelsLoss
+from .lt_net import LTNetLoss
 from .organnet import OrganNetLoss
 from .prnet import PRNetLoss
 from .prototype import PrototypeLoss
@@ -16,6 +17,7 @@ __all__ = [
     "ADNetLoss",
     "DataAugLoss",
     "KnownVoxelsLoss",
+    "LTNetLoss",
     "OrganNetLoss",
     "PRNetLoss",
     "PrototypeLoss",

@@ -185,6 +185,7 @@ class AlignedScans(Sequence):
         items: of those that are there, in the order of the sequence.
         grid: of all.
         image, label: of the labelled scan, (1, h, w, d); the label has class numbers from 1 (uint8).
+        masks: of its classes, (W, h, w, d), 0..1.
     """
 
     def __init__(
@@ -197,8 +198,8 @@ class AlignedScans(Sequence):
         self.grid = align.grid
         scan = align.atlas.scans[0]
         self.image = resample(scan.image, self.grid).as_tensor()
-        masks = torch.from_numpy(scan.masks(align.values, self.grid))
-        best = masks.max(0)
+        self.masks = torch.from_numpy(scan.masks(align.values, self.grid))
+        best = self.masks.max(0)
         self.label = ((best.indices + 1) * (best.values > 0.5)).to(torch.uint8)[None]
         self.contours = label_contours(self.label)
         self.scans = PreparedScans(items, align, cache_dir, cache_num)

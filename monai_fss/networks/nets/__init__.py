@@ -14,6 +14,7 @@ from .dilated_resnet import DilatedResNet
 from .factory import ENCODERS, build_encoder
 from .few_shot import FewShotNet
 from .located_segmenter import LocatedSegmenter
+from .lt_net import Cycle, LTNet
 from .mask_paste import MaskPaste
 from .organnet import OrganNet
 from .panet import PANet
@@ -34,10 +35,12 @@ __all__ = [
     "CRAPNet",
     "CompactEncoder",
     "CompactEncoder3D",
+    "Cycle",
     "DataAugNet",
     "DilatedResNet",
     "ENCODERS",
     "FewShotNet",
+    "LTNet",
     "LocatedSegmenter",
     "MaskPaste",
     "PANet",
