@@ -197,11 +197,10 @@ def _stage_problems(values: Mapping[str, Any]) -> list[str]:
                 problems.append(f"{before}filters={_typed(filters)}: {text}")
             elif filters != sorted(filters):
                 problems.append(f"{before}filters={_typed(filters)}: fall from scale to scale. Give rising numbers.")
-    epoch = values.get("steps_per_epoch")
-    for key in ("fine_steps", "flow_steps"):
-        steps = values.get(key)
+    for key, other in (("fine_steps", "steps_per_epoch"), ("flow_steps", "flow_steps_per_epoch")):
+        steps, epoch = values.get(key), values.get(other)
         if isinstance(steps, int) and isinstance(epoch, int) and epoch >= 1 and steps % epoch:
-            problems.append(f"{key}={steps}: is not a multiple of steps_per_epoch={epoch}. Set both.")
+            problems.append(f"{key}={steps}: is not a multiple of {other}={epoch}. Set both.")
     return problems
 
 

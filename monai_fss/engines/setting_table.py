@@ -200,6 +200,7 @@ _ONE_SHOT: dict[str, Range] = {
     "flow_pixdim": MM,
     "flow_smoothness": NOT_NEGATIVE,
     "flow_steps": COUNT,
+    "flow_steps_per_epoch": COUNT,
     "flows": Name(FLOWS),
     "grid_size": _three(COUNT),
     "halved": SWITCH,

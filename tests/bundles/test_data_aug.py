@@ -247,13 +247,13 @@ def test_a_shifted_copy_is_laid_over_the_labelled_scan(phantom_set: Path) -> Non
     affine[0, 3] += 12
     scans = InMemory({**found, "other": MetaTensor(found["image"].as_tensor(), affine=affine)})
     files, registration = {"image": "image", "label": "label"}, {"preset": "fast", "starts": 1}
-    align = AlignScan(files, scans, [1, 4], 8.0, flows="convex_adam", registration=registration)
+    align = AlignScan(files, scans, [1, 4], 12.0, flows="convex_adam", registration=registration)
     result = align({"image": "other"})
     assert all(side % 16 == 0 for side in result["image"].shape[1:])
     matrix = result["matrix"].numpy().copy()
     matrix[0, 3] += 12
     corners = align.grid.points()[::31, ::31, ::31].reshape(-1, 3).double().numpy()
-    assert np.abs(corners @ (matrix[:3, :3] - np.eye(3)).T + matrix[:3, 3]).max() < 8, "mm, one voxel"
+    assert np.abs(corners @ (matrix[:3, :3] - np.eye(3)).T + matrix[:3, 3]).max() < 12, "mm, one voxel"
     own = resample(found["image"], align.grid).as_tensor()
     moved, back = warp(own[None], result["flow"][None])[0], warp(result["image"][None], result["back"][None])[0]
     for likeness in (moved - result["image"], back - own):
@@ -284,8 +284,8 @@ def test_the_stage_before_does_what_the_training_has_it_do() -> None:
     own, stage = parsed("train"), parsed("pretrain")
     handed = own["transforming"]
     assert set(handed) <= set(stage.config)
-    names = {"steps": "flow_steps", "learning_rate": "flow_learning_rate"}
-    for key in set(handed) - {"dataset_dir", "cases", "support", "labels", "tensorboard", "steps_per_epoch"}:
+    names = {key: f"flow_{key}" for key in ("steps", "steps_per_epoch", "learning_rate")}
+    for key in set(handed) - {"dataset_dir", "cases", "support", "labels", "tensorboard"}:
         assert handed[key] == f"@{names.get(key, key)}" and stage[key] == own[names.get(key, key)], key
     part = ("flow_channels", "appearance_channels", "halved", "learn_flows")
     assert {key: own["transformer_def"][key] for key in part} == {key: stage["network_def"][key] for key in part}

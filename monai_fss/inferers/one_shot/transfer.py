@@ -31,17 +31,23 @@ class LabelTransferInferer(AtlasInferer):
         values: label value of each way of the network.
         registration: arguments of :func:`monai_fss.registration.register` but the method, as in training.
         cache: keeps registrations. Default: none are kept.
+        sides: see :class:`monai_fss.inferers.Atlas`. Default: look at the sides; a validation need not.
 
     :func:`monai_fss.inferers.found_in` has ``confidence``: of each class the Dice of its mask before and after the way
     to the scan and back, by the network alone, {value: 0..1}; and what the atlas's has.
     """
 
     def __init__(
-        self, values: Sequence[int], registration: Mapping[str, Any] | None = None, cache: ContentCache | None = None
+        self,
+        values: Sequence[int],
+        registration: Mapping[str, Any] | None = None,
+        cache: ContentCache | None = None,
+        sides: bool = True,
     ) -> None:
         self.values = [int(value) for value in values]
         self.registration = dict(registration or {})
         self.cache = cache
+        self.sides = sides
         self._known: tuple[torch.Tensor, Atlas] | None = None
 
     def result(self, image: MetaTensor, evidence: MetaTensor | None, network: Any) -> MetaTensor:
@@ -81,7 +87,7 @@ class LabelTransferInferer(AtlasInferer):
                 "label": MetaTensor(numbers[None], meta=meta),
             }
             spacing = np.linalg.norm(affine[:3, :3].numpy(), axis=0).round(6).tolist()
-            registration = {"method": "affine", **self.registration}
-            atlas = Atlas([scan], self.values, spacing, refinement=None, registration=registration, cache=self.cache)
+            more = {"refinement": None, "cache": self.cache, "sides": self.sides}
+            atlas = Atlas([scan], self.values, spacing, registration={"method": "affine", **self.registration}, **more)
             self._known = net.labelled, atlas
         return self._known[1]
