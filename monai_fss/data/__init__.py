@@ -15,6 +15,7 @@ from monai_fss.data.cases import SCAN_SUFFIXES, case_name, label_case_name, list
 from monai_fss.data.checks.inputs import inference_problems, look_at_inputs, query_problems, training_problems
 from monai_fss.data.checks.learnt_scans import LearntScans, check_learnt_scans, learnt_scans
 from monai_fss.data.checks.model_settings import check_model_settings
+from monai_fss.data.checks.one_scan import OneLabelledScan, check_one_labelled_scan, one_labelled_scan
 from monai_fss.data.checks.preflight import (
     check_fold,
     check_given,
@@ -98,9 +99,6 @@ if TYPE_CHECKING:
     from monai_fss.data.segments.seg_nrrd import write_seg_nrrd
 
 __all__ = [
-    "unlabelled_items",
-    "labelled_case",
-    "check_self_training",
     "taught_items",
     "save_taught_scan",
     "ReadTaughtScan",
@@ -127,6 +125,7 @@ __all__ = [
     "LoadScan",
     "LoadScand",
     "NoisyLabels",
+    "OneLabelledScan",
     "OrganEpisodes",
     "Phantom",
     "PrepareSlices",
@@ -151,6 +150,7 @@ __all__ = [
     "check_located_inference",
     "check_model_settings",
     "check_not_support",
+    "check_one_labelled_scan",
     "check_output",
     "check_places",
     "check_propagation",
@@ -191,6 +191,7 @@ __all__ = [
     "make_folds",
     "modality_of",
     "natural_key",
+    "one_labelled_scan",
     "organ_colours",
     "organ_items",
     "pair_items",
@@ -272,9 +273,6 @@ _LATER = {
     "organ_items": "monai_fss.data.files.organ_maps",
     "read_organ_maps": "monai_fss.data.files.organ_maps",
     "save_organ_maps": "monai_fss.data.files.organ_maps",
-    "unlabelled_items": "monai_fss.data.checks.self_training",
-    "labelled_case": "monai_fss.data.checks.self_training",
-    "check_self_training": "monai_fss.data.checks.self_training",
     "DOUBT": "monai_fss.data.files.taught_scans",
     "ReadTaughtScan": "monai_fss.data.files.taught_scans",
     "save_taught_scan": "monai_fss.data.files.taught_scans",

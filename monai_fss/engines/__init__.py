@@ -7,6 +7,7 @@ from __future__ import annotations
 from .evaluators import DiceEvaluator, FewShotEvaluator
 from .learning_rate import falling_rate
 from .organ_stages import OrganStages
+from .pairs import PrepareBatchPairs
 from .patches import PrepareBatchPatches
 from .scan_by_scan import FailedScans, ScanEvaluator
 from .setting_checks import check_settings
@@ -19,6 +20,7 @@ __all__ = [
     "FewShotEvaluator",
     "FewShotTrainer",
     "OrganStages",
+    "PrepareBatchPairs",
     "PrepareBatchPatches",
     "ResumableTrainer",
     "ScanEvaluator",

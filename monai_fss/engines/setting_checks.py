@@ -86,6 +86,7 @@ def joint_problems(values: Mapping[str, Any]) -> list[str]:
         _window_problems,
         _neighbourhood_problems,
         _stage_problems,
+        _one_shot_problems,
     )
     return [problem for check in checks for problem in check(values)]
 
@@ -159,9 +160,11 @@ def _floor_problems(values: Mapping[str, Any]) -> list[str]:
 
 
 def _window_problems(values: Mapping[str, Any]) -> list[str]:
-    """Of windows that a U-Net cannot halve as often as it does, from half resolution on (``label_dir`` tells it)."""
+    """Of windows that a U-Net cannot halve as often as it does, from half resolution on: of methods with
+    ``label_dir``, and of DataAug."""
     size, channels = values.get("roi_size"), values.get("channels")
-    other = "label_dir" not in values or "neighbourhoods" in values  # OrganNet fills its windows up
+    unet = "label_dir" in values or "synthesised" in values
+    other = not unet or "neighbourhoods" in values  # OrganNet fills its windows up
     if other or not isinstance(size, (list, tuple)) or not isinstance(channels, (list, tuple)):
         return []
     factor, typed = 2 ** len(channels), _typed(size)
@@ -199,9 +202,25 @@ def _stage_problems(values: Mapping[str, Any]) -> list[str]:
                 problems.append(f"{before}filters={_typed(filters)}: {text}")
             elif filters != sorted(filters):
                 problems.append(f"{before}filters={_typed(filters)}: fall from scale to scale. Give rising numbers.")
-    fine, epoch = values.get("fine_steps"), values.get("steps_per_epoch")
-    if isinstance(fine, int) and isinstance(epoch, int) and epoch >= 1 and fine % epoch:
-        problems.append(f"fine_steps={fine}: is not a multiple of steps_per_epoch={epoch}. Set both.")
+    for key, other in (("fine_steps", "steps_per_epoch"), ("flow_steps", "flow_steps_per_epoch")):
+        steps, epoch = values.get(key), values.get(other)
+        if isinstance(steps, int) and isinstance(epoch, int) and epoch >= 1 and steps % epoch:
+            problems.append(f"{key}={steps}: is not a multiple of {other}={epoch}. Set both.")
+    return problems
+
+
+def _one_shot_problems(values: Mapping[str, Any]) -> list[str]:
+    """Of networks of flows that cannot be built, and of trainings for which no scan is made."""
+    problems = []
+    window, channels = values.get("correlation"), values.get("flow_channels")
+    if isinstance(window, int) and window % 2 == 0:
+        problems.append(f"correlation={window}: has no middle voxel, as it is even. Give 3, 5, 7, 9, ...")
+    if isinstance(channels, list) and len(channels) % 2:
+        text = "are an odd number of channels, and each level has one on its way down and one up. Set pairs."
+        problems.append(f"flow_channels={_typed(channels)}: {text}")
+    kinds = [values.get(key) for key in ("synthesised", "pseudo_labels", "random_flows")]
+    if None not in kinds and not any(kinds):
+        problems.append("synthesised=0 pseudo_labels=0 random_flows=0: leave nothing to learn from. Set one of them.")
     return problems
 
 

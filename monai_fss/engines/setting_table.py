@@ -9,6 +9,7 @@ from monai_fss.engines.ranges import Either, Listed, Mapped, Name, Null, Number,
 from monai_fss.inferers.anchors.registered import ANCHOR_MASKS
 from monai_fss.inferers.atlas import FUSIONS
 from monai_fss.inferers.ep1 import EP1_RULES
+from monai_fss.inferers.one_shot.aligned import FLOWS
 from monai_fss.networks.nets.factory import ENCODERS
 from monai_fss.networks.nets.organnet import SHARINGS
 from monai_fss.networks.nets.residual_fcn import NORMS
@@ -203,11 +204,32 @@ _ORGANNET: dict[str, Range] = {
     "neighbourhoods": Listed(Number(least=1, most=15, whole=True)),
     "sharing": Name(SHARINGS),
 }
-_STUDENT: dict[str, Range] = {
+_ONE_SHOT: dict[str, Range] = {
+    "anatomy_cycle": NOT_NEGATIVE,
+    "appearance_channels": Listed(COUNT, least=2),
+    "correlation": Number(least=3, most=31, whole=True),
+    "coupled": SWITCH,
+    "dressed": SWITCH,
+    "flow_channels": Listed(COUNT, least=4),
+    "flow_learning_rate": POSITIVE,
+    "flow_pixdim": MM,
+    "flow_smoothness": NOT_NEGATIVE,
+    "flow_steps": COUNT,
+    "flow_steps_per_epoch": COUNT,
+    "flows": Name(FLOWS),
+    "grid_size": _three(COUNT),
+    "halved": SWITCH,
+    "image_cycle": NOT_NEGATIVE,
     "pseudo": SWITCH,
+    "pseudo_labels": NOT_NEGATIVE,
+    "random_flows": NOT_NEGATIVE,
+    "random_mm": NOT_NEGATIVE,
+    "random_spacing": POSITIVE,
+    "reconstruction": NOT_NEGATIVE,
     "rounds": Number(least=1, most=10, whole=True),
     "second": _or_null(Name(tuple(PRESETS))),
-    "synthesised": SWITCH,
+    "synthesised": NOT_NEGATIVE,
+    "transformation_cycle": NOT_NEGATIVE,
 }
 _LEVEL: dict[str, Range] = {  # of coarse and of fine
     "patch_size": _three(COUNT),
@@ -251,8 +273,8 @@ SETTINGS: dict[str, Range] = {
     **_PRNET,
     **_TWO_STAGE,
     **_ORGANNET,
+    **_ONE_SHOT,
     **_SUPERVISED,
-    **_STUDENT,
     **_LEVELS,
     **_USE,
 }
@@ -264,10 +286,8 @@ OF_ONE_SIZE = {"support_slices", "anchor_mask"}
 
 _PLACES = ("bundle_root", "cache_dir", "checkpoint_dir", "dataset_dir", "label_dir", "log_dir", "model", "output_dir")
 FREE: dict[str, Range] = {
-    **dict.fromkeys(_PLACES, Text()),
-    **dict.fromkeys(
-        ("pretrained", "prnet", "scribbles", "student", "support", "support_image", "support_label"), Text()
-    ),
+    **dict.fromkeys((*_PLACES, "pretrained", "prnet", "scribbles", "student"), Text()),
+    **dict.fromkeys(("support", "support_image", "support_label"), Text()),
     "cases": Listed(Text()),
     "class_names": Listed(Text()),
     "device": Text(),

@@ -18,7 +18,7 @@ from monai_fss.engines.workflows import parser_values, quiet_monai
 __all__ = ["run_stage", "stage_folder"]
 
 DONE = "stage.json"
-PLACES = ("dataset_dir", "cases", "cache_dir", "scribbles", "label_dir", "maps", "support_label", "student")
+PLACES = ("dataset_dir", "cases", "cache_dir", "scribbles", "label_dir", "maps", "student")
 """Settings that stand for files: what these hold counts."""
 TRAININGS = ("pretrain", "train", "fine")
 """Stages that are trainings: they go on from a checkpoint."""
@@ -36,16 +36,15 @@ def stage_folder(
         config: name of the stage's file in the bundle's ``configs``, without ".yaml".
         root: folder of all stages.
         settings: plain values that go before the file's. ``dataset_dir`` and ``cases`` stand for the scans themselves:
-            their names and contents count, where they lie does not; ``scribbles`` for what is marked, or for the label
-            that scribbles are simulated from; ``label_dir``, "" for the data set's own, for the labels of these scans;
-            ``maps``, a folder that a stage before has named by what it depends on, for this name (and the scans);
-            ``support_label`` and ``student``, "" for none, for the contents of these files.
+            their names and contents count, where they lie does not; ``scribbles`` for what is marked; without them
+            ``support`` stands for the label of that scan; ``label_dir``, "" for the data set's own, for the labels of
+            these scans; ``maps``, a folder that a stage before has named by what it depends on, for this name (and the
+            scans); ``student``, "" for none, for what this file holds.
         name: begins the folder's name. Default: ``level`` of the settings, or ``config``.
     """
     scans = [["maps", Path(settings["maps"]).name, settings["cases"]]] if "maps" in settings else _scans(settings)
-    marks: Any = _marks(settings) if "scribbles" in settings else None
-    given = [settings[key] for key in ("support_label", "student") if key in settings]
-    marks = [sha256_of(file) if file else "" for file in given] or marks
+    marks = [_marks(settings) if "support" in settings else None]
+    marks += [sha256_of(settings["student"])] if settings.get("student") else []
     depends = {key: value for key, value in settings.items() if key not in PLACES}
     files = [Path(bundle_root) / "configs" / f"{name}.yaml" for name in (config, *BEFORE.get(config, ()))]
     contents = [sha256_of(file) for file in files]
@@ -67,7 +66,7 @@ def _scans(settings: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _marks(settings: Mapping[str, Any]) -> list[Any]:
-    item = scribble_item(settings["dataset_dir"], settings["support"], settings["scribbles"])
+    item = scribble_item(settings["dataset_dir"], settings["support"], settings.get("scribbles", ""))
     return [item["case"], item["simulated"], sha256_of(item["scribbles"])]
 
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 from monai_fss.inferers.anchors.explained import Explanation, Related, explain_voxel
 from monai_fss.inferers.anchors.organnet import OrganNetInferer
 from monai_fss.inferers.anchors.registered import AnchorPair
+from monai_fss.inferers.one_shot.aligned import AlignedScans, AlignScan
+from monai_fss.inferers.one_shot.synthesis import SynthesisedPairs, learnt_transformations
+from monai_fss.inferers.one_shot.transfer import LabelTransferInferer
 from monai_fss.inferers.points.files import load_prnet, prnet_transforms
 from monai_fss.inferers.points.localiser import PointLocaliser
 from monai_fss.inferers.points.located import LocatedInferer, LocatedQuality
@@ -33,6 +36,8 @@ from .support import SupportSet, select_slices, support_of, volume_support
 from .windows import WindowConfidence, WindowInferer, against_the_others, class_confidence
 
 __all__ = [
+    "AlignScan",
+    "AlignedScans",
     "AnchorPair",
     "Atlas",
     "AtlasInferer",
@@ -42,6 +47,7 @@ __all__ = [
     "Explanation",
     "FewShotInferer",
     "FewShotVolumeInferer",
+    "LabelTransferInferer",
     "LocatedInferer",
     "LocatedPoints",
     "LocatedQuality",
@@ -65,6 +71,7 @@ __all__ = [
     "SupportPoints",
     "SupportSet",
     "Teacher",
+    "SynthesisedPairs",
     "TwoStageInferer",
     "WaysOnGrid",
     "WindowConfidence",
@@ -76,6 +83,7 @@ __all__ = [
     "conditioned",
     "explain_voxel",
     "found_in",
+    "learnt_transformations",
     "load_prnet",
     "mask_landmarks",
     "native_grid",

@@ -18,10 +18,10 @@ from .scans import each_scan
 
 __all__ = ["AtlasInferer", "AtlasReverseAccuracy"]
 
-FOUND = ("left_out", "doubt", "agreement", "confidence")
-"""Meta data of a result that go with it; for the last two see :class:`monai_fss.inferers.StudentInferer`."""
 LEAST = 1e-6
 """Probability of a class where there is none of it: logits stay finite."""
+FOUND_OUT = ("left_out", "doubt", "confidence", "agreement")
+"""Of a result's meta data what travels with the answer."""
 
 
 class AtlasInferer(Inferer):
@@ -50,7 +50,7 @@ class AtlasInferer(Inferer):
         results, found = [], []
         for image, evidence in zip(images, self.evidence(inputs, network), strict=True):
             result = self.result(cast(MetaTensor, image.cpu()), evidence, network)
-            found.append({key: result.meta[key] for key in FOUND if key in result.meta})
+            found.append({key: result.meta[key] for key in FOUND_OUT if key in result.meta})
             results.append(_logits(result))
         size = [max(result.shape[axis] for result in results) for axis in (1, 2, 3)]
         affines = torch.stack([torch.as_tensor(result.affine) for result in results])

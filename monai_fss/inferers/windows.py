@@ -78,17 +78,20 @@ class WindowConfidence:
 
     Args:
         values: label values.
+        key: of the label map that brings what was found out. Default "working", that on the network's grid.
     """
 
-    def __init__(self, values: Sequence[int]) -> None:
+    def __init__(self, values: Sequence[int], key: str = "working") -> None:
         self.values = [int(value) for value in values]
+        self.key = key
 
     def __call__(self, output: Mapping[str, Any]) -> dict[int, float]:
         """Of each class in one scan, 0..1; 0 for a class without a mask.
 
         Args:
-            output: the label map ``working`` (1, H, W, D), with what :class:`WindowInferer` found out.
+            output: the label map ``key`` (1, H, W, D), with what :class:`WindowInferer` found out, or another inferer
+                that has ``confidence``.
         """
-        found = found_in(output["working"])["confidence"]
-        mask = np.asarray(output["working"].cpu())
+        found = found_in(output[self.key])["confidence"]
+        mask = np.asarray(output[self.key].cpu())
         return {value: found[str(value)] if (mask == value).any() else 0.0 for value in self.values}

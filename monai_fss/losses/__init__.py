@@ -5,10 +5,22 @@
 from __future__ import annotations
 
 from .adnet import ADNetLoss
+from .data_aug import DataAugLoss, roughness
 from .known_voxels import KnownVoxelsLoss
+from .lt_net import LTNetLoss
 from .organnet import OrganNetLoss
 from .prnet import PRNetLoss
 from .prototype import PrototypeLoss
 from .segmentation import SegmentationLoss
 
-__all__ = ["ADNetLoss", "KnownVoxelsLoss", "OrganNetLoss", "PRNetLoss", "PrototypeLoss", "SegmentationLoss"]
+__all__ = [
+    "ADNetLoss",
+    "DataAugLoss",
+    "KnownVoxelsLoss",
+    "LTNetLoss",
+    "OrganNetLoss",
+    "PRNetLoss",
+    "PrototypeLoss",
+    "SegmentationLoss",
+    "roughness",
+]

@@ -82,6 +82,16 @@ class DisplacementField:
         """Where world points (..., 3) of the fixed scan lie in the moving scan, mm."""
         return points + self.at(points).to(points.dtype)
 
+    def affine_part(self) -> np.ndarray:
+        """The matrix (4, 4), fixed mm to moving mm, that is nearest to the field by least squares over its grid."""
+        points = self.grid.points().reshape(-1, 3).double()
+        moved = points + self.data.reshape(3, -1).T.double()
+        middle, centre = points.mean(0), moved.mean(0)
+        linear = torch.linalg.lstsq(points - middle, moved - centre, driver="gelsd").solution.T
+        matrix = np.eye(4)
+        matrix[:3, :3], matrix[:3, 3] = linear.numpy(), (centre - linear @ middle).numpy()
+        return matrix
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """What to save; ``DisplacementField(**tensors)`` makes the field again."""
         return {"data": self.data, "affine": self.affine}

@@ -110,7 +110,7 @@ def test_it_trains_on_the_studies_that_it_is_given(
     files = ("image", "label")
     studies = [{key: str(phantom_set / f"{key}s" / f"case_0{n}.nii.gz") for key in files} for n in (1, 2, 3)]
     settings = {key: value for key, value in small(name).items() if key != "support"}
-    if name in ("prnet", "self_training", "small_organ"):  # of one scan, in stages: a list of studies is not enough
+    if name in ("prnet", "small_organ") or Method(name).learns_from_one_scan:  # a list of studies is not enough
         with pytest.raises(SystemExit) as stop:
             label_training(folder, studies[:2], studies[1:], **settings)
         assert stop.value.code == 2 and "dataset_dir" in capsys.readouterr().err

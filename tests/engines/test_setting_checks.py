@@ -160,6 +160,25 @@ def test_neighbourhoods_have_a_middle_and_a_level() -> None:
     assert "[1,1,1]: are 3 for 2 levels" in joint_problems({**own, "neighbourhoods": [1, 1, 1], "channels": [4, 8]})[0]
 
 
+@pytest.mark.parametrize(
+    ("bundle", "values", "says"),
+    [
+        ("data_aug", {"flow_steps": 75}, "flow_steps=75: is not a multiple of flow_steps_per_epoch=50."),
+        (
+            "data_aug",
+            {"synthesised": 0.0},
+            "synthesised=0 pseudo_labels=0 random_flows=0: leave nothing to learn from.",
+        ),
+        ("data_aug", {"roi_size": [96, 80, 40]}, "roi_size=[96,80,40]: are no multiples of 16"),
+        ("lt_net", {"correlation": 8}, "correlation=8: has no middle voxel, as it is even. Give 3, 5, 7, 9, ..."),
+        ("lt_net", {"flow_channels": [8, 8, 8, 8, 8]}, "flow_channels=[8,8,8,8,8]: are an odd number of channels"),
+    ],
+)
+def test_one_shot_trainings_that_cannot_be_are_told(bundle: str, values: dict[str, Any], says: str) -> None:
+    problems = joint_problems({**settings_in(bundle), **values})
+    assert len(problems) == 1 and says in problems[0]
+
+
 def test_what_prnet_takes_besides_its_own_kind() -> None:
     known = settings_in("prnet")
     values = {"pixdim": [1, 1, 3], "fine": None, "tolerance": None, "coarse": {"pixdim": [1, 1, 3]}}

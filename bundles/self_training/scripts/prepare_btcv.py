@@ -5,9 +5,9 @@ Abdominal CT to learn from one labelled scan and a folder: the 30 labelled scans
 (https://www.synapse.org/Synapse:syn3193805), whole, with all HU and all 13 organs.
 
     python prepare_btcv.py --source RawData/Training --output btcv_ct
-    monai-fss evaluate --bundle self_training --data btcv_ct --protocol ep2 --split within --transductive --output btcv_student
+    monai-fss evaluate --bundle self_training --data btcv_ct --protocol ep2 --split within --transductive
 
-The labels of all scans but one are for the evaluation alone. Training wants window=[-125,275] where dataset.json names no CT.
+The labels of all scans but one are for the evaluation alone.
 """
 
 import sys

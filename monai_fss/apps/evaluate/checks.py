@@ -127,10 +127,11 @@ def _recipe(evaluation: Evaluation) -> list[str]:
 
 
 def _learnt(evaluation: Evaluation) -> list[str]:
-    """What does not go with a method that learns what to segment: from the scribbles of one scan, or from labels."""
+    """What does not go with a method that learns what to segment, from labels or from one scan's scribbles or label."""
     name, supervised = evaluation.method.bundle, evaluation.method.is_supervised
     scribbles = "scribbles" in evaluation.method.known
-    source = "labels" if supervised else "scribbles" if scribbles else "one labelled scan"
+    one_scan = "the label of one scan" if evaluation.method.learns_from_one_scan else "scribbles"
+    source = "labels" if supervised else one_scan
     problems = []
     if evaluation.protocol == "ep1":
         problems.append(f"--protocol ep1: tells slices, and {name} segments whole scans. Give --protocol ep2.")

@@ -166,7 +166,7 @@ def _labelled_slices(evaluation: Evaluation) -> int | str:
     if evaluation.joins_atlas or evaluation.method.registers:
         return "all"
     if not evaluation.method.needs_support:
-        return "scribbles" if "scribbles" in evaluation.method.known else "all"
+        return "scribbles" if "scribbles" in evaluation.known else "all"
     if evaluation.protocol == "ep1":
         return EP1_PARTS
     return 1 if evaluation.support_slices == "middle" else evaluation.support_slices

@@ -72,7 +72,12 @@ def check_format(method: Method, form: str) -> None:
         reason = "asks for no labelled scan as it is. Write its bundle by monai-fss release"
     elif form != "bundle" and method.registers:
         reason = "registers the labelled scan to each scan, which no network file can do. Take --format bundle"
-    elif form != "bundle" and not method.is_few_shot and not method.is_supervised:
+    elif form != "bundle" and method.learns_from_one_scan and not _by_one_network(method):
+        reason = (
+            "registers each scan to the labelled one that its model holds, which no network file can do. Write its "
+            "bundle by monai-fss release"
+        )
+    elif form != "bundle" and not (method.is_few_shot or method.is_supervised or method.learns_from_one_scan):
         reason = (
             "finds points in a scan first, and its network sees their surroundings alone: by itself it segments "
             "nothing. Write its bundle by monai-fss release"

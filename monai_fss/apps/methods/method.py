@@ -109,6 +109,12 @@ class Method:
         return self.is_trained and "label_dir" in config_keys(self.files[:1])
 
     @cached_property
+    def learns_from_one_scan(self) -> bool:
+        """Whether it learns what to segment from one scan that is labelled in all its slices, as DataAug does."""
+        own = config_keys(self.files[:1]) if self.is_trained and not self.needs_support else {}
+        return "support" in own and "scribbles" not in own
+
+    @cached_property
     def registers(self) -> bool:
         """Whether it registers the labelled scans, whole, to each scan: it takes no choice of their slices."""
         return self.needs_support and "support_slices" not in config_keys([self.inference_file])

@@ -60,7 +60,8 @@ def metadata_text(source: Path, about: About) -> str:
         organs = zip(about.settings["values"], names, strict=True)  # by label value: what MONAI Label shows a mask by
         pred["channel_def"] = {"0": "background", **{str(value): str(name) for value, name in organs}}
         pred["num_channels"] = len(pred["channel_def"])
-        image["spatial_shape"] = pred["spatial_shape"] = list(about.settings["roi_size"])
+        shape = "roi_size" if "roi_size" in about.settings else "grid_size"
+        image["spatial_shape"] = pred["spatial_shape"] = list(about.settings[shape])
     return json.dumps(metadata, indent=4, ensure_ascii=False) + "\n"
 
 

@@ -91,7 +91,7 @@ def prnet_setting(method: Method, file: str | None) -> dict[str, Any]:
         UsageError: the method takes no labelled scan whose label masks could be compared with.
     """
     if file and not method.needs_support:
-        more = "" if method.is_supervised else "; its column quality is such a comparison"
+        more = "; its column quality is such a comparison" if "scribbles" in method.known else ""
         raise UsageError(
             f"--prnet {file}: compares masks with those of a labelled scan, and {method.bundle} takes none. Leave it "
             f"out{more}."

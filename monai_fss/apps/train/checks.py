@@ -18,10 +18,10 @@ from monai_fss.data import (
     Scan,
     ScanError,
     check_propagation,
-    check_self_training,
     labelled_organs,
     learnt_scans,
     left_out_classes,
+    one_labelled_scan,
     training_items,
 )
 from monai_fss.engines.setting_checks import joint_problems, schedule_problems, setting_problems
@@ -29,6 +29,7 @@ from monai_fss.engines.setting_checks import joint_problems, schedule_problems, 
 __all__ = [
     "check_data",
     "check_extent",
+    "check_labelled",
     "check_learnt",
     "check_marks",
     "check_organs",
@@ -44,13 +45,21 @@ __all__ = [
 
 
 def check_marks(root: Path, cases: Sequence[str] | None, merged: Mapping[str, Any]) -> None:
-    """Look at the scribbles or the label of one scan before anything is removed or written; the bundle does so too."""
-    if "scribbles" not in merged:
-        own = merged.get("support") or "", merged.get("support_label") or ""
-        return check_self_training(root, *own, cases, merged.get("labels"))
+    """Look at the scribbles before anything is removed or written; the bundle does so too."""
     keys = ("support", "scribbles", "background")
     support, scribbles, background = (merged.get(key) for key in keys)
     check_propagation(root, support or "", scribbles or "", background, cases, merged.get("labels"))
+
+
+def check_labelled(root: Path, cases: Sequence[str] | None, merged: Mapping[str, Any]) -> None:
+    """Look at the one labelled scan before anything is removed or written, and say which it is.
+
+    Raises:
+        ScanError: see :func:`monai_fss.data.one_labelled_scan`.
+    """
+    keys = ("support", "labels", "val_queries")
+    learnt = one_labelled_scan(root, cases, **{key: merged[key] for key in keys if key in merged})
+    print(f"learns from {learnt}", flush=True)
 
 
 def check_learnt(root: Path, cases: Sequence[str] | None, merged: Mapping[str, Any]) -> None:

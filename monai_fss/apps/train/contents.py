@@ -28,7 +28,7 @@ __all__ = [
 
 CONTENTS = "files"
 """Key of a note that says what the scans and labels held. Notes of earlier versions lack it."""
-PLACES = frozenset({"label_dir", "pretrained", "scribbles", "support_label"})
+PLACES = frozenset({"label_dir", "pretrained", "scribbles"})
 """Settings that are a file, or a folder of labels: what it holds counts, not where it lies."""
 HARMLESS = frozenset({"cache_dir", "cache_num", "log_dir", "num_workers", "save_interval", "tensorboard"})
 """Settings that say how a training runs. The weights are the same with any of their values."""
@@ -127,12 +127,14 @@ def _labelled(method: Method, data: DatasetFolder, names: Sequence[str], merged:
     if method.is_supervised:
         return labelled[: max(queries, 0)] if merged.get("label_dir") else labelled
     if not method.needs_support:
-        marks = str(merged.get("scribbles") or merged.get("support_label") or "")
-        support = str(merged.get("support") or (case_name(marks) if marks else ""))
-        if method.recipe is not None:  # it may learn from labels
+        scribbles = str(merged.get("scribbles") or "")
+        support = str(merged.get("support") or (case_name(scribbles) if scribbles else ""))
+        if method.learns_from_one_scan:
+            support = support or next(iter(labelled), "")
+        elif method.recipe is not None:  # it may learn from labels
             return labelled
         validation = [name for name in labelled if name != support][: max(queries, 0)]
-        return [name for name in labelled if name in validation or (name == support and not marks)]
+        return [name for name in labelled if name in validation or (name == support and not scribbles)]
     if merged.get("setting") == 2 or merged.get("episodes") == "labels":
         return labelled
     return labelled[: queries + 1] if queries > 0 and len(labelled) > 1 else []

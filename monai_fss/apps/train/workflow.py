@@ -16,6 +16,7 @@ from monai_fss.apps.methods.settings import device_setting
 from monai_fss.apps.train.checks import (
     check_data,
     check_extent,
+    check_labelled,
     check_learnt,
     check_marks,
     check_organs,
@@ -87,6 +88,8 @@ def train(
         check_validation(summaries, known, used)
         if of_labels({**known, **used}):
             check_organs(root, cases, {**known, **used})
+    elif method.learns_from_one_scan:
+        check_labelled(root, cases, {**known, **used})
     else:
         check_marks(root, cases, {**known, **used})
     if leave_out and not method.is_supervised:

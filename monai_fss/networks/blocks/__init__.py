@@ -8,6 +8,7 @@ from .carafe import CarafeDownsample, CarafeUpsample, reassemble_down, reassembl
 from .cycle_resemblance import CycleResemblanceAttention, CycleResemblanceBlock, cycle_resemblance
 from .dense_comparison import DenseComparison
 from .exporting import exporting
+from .flow import FlowNet, compose_flows, warp
 from .label_windows import VOLUME_WINDOW, label_windows
 from .local_prototype import adaptive_local_prototypes, cells_of, grid_prototypes, softmax_similarity
 from .mask_refinement import ContextRelation, affine_maps, correlation_window, mapped
@@ -25,6 +26,7 @@ __all__ = [
     "CycleResemblanceAttention",
     "CycleResemblanceBlock",
     "DenseComparison",
+    "FlowNet",
     "PyramidReasoning",
     "SpatialExcitation",
     "adaptive_local_prototypes",
@@ -33,6 +35,7 @@ __all__ = [
     "cells_of",
     "class_features",
     "correlation_window",
+    "compose_flows",
     "cosine_similarity",
     "cycle_resemblance",
     "excite",
@@ -52,4 +55,5 @@ __all__ = [
     "reassemble_up",
     "softmax_similarity",
     "support_prototypes",
+    "warp",
 ]

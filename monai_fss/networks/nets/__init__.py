@@ -10,10 +10,12 @@ from .canet import CANet
 from .compact_encoder import CompactEncoder
 from .compact_encoder_3d import CompactEncoder3D
 from .crapnet import CRAPNet
+from .data_aug import DataAugNet, Transformations
 from .dilated_resnet import DilatedResNet
 from .factory import ENCODERS, build_encoder
 from .few_shot import FewShotNet
 from .located_segmenter import LocatedSegmenter
+from .lt_net import Cycle, LTNet
 from .mask_paste import MaskPaste
 from .organnet import OrganNet
 from .panet import PANet
@@ -24,9 +26,9 @@ from .prnet import PatchFeatures, PRNet
 from .remembering import Remembering
 from .residual_fcn import ResidualFCN
 from .resnext3d import ResNeXt3D
-from .student_unet import StudentUNet
-from .se_net import SENet
 from .rpnet import RPNet
+from .se_net import SENet
+from .student_unet import StudentUNet
 from .supervised_unet import SupervisedUNet
 from .two_stage import TwoStageNet
 
@@ -39,9 +41,12 @@ __all__ = [
     "CRAPNet",
     "CompactEncoder",
     "CompactEncoder3D",
+    "Cycle",
+    "DataAugNet",
     "DilatedResNet",
     "ENCODERS",
     "FewShotNet",
+    "LTNet",
     "LocatedSegmenter",
     "MaskPaste",
     "PANet",
@@ -56,6 +61,7 @@ __all__ = [
     "StudentUNet",
     "SENet",
     "SupervisedUNet",
+    "Transformations",
     "TwoStageNet",
     "build_encoder",
     "load_pretrained",

@@ -130,6 +130,11 @@ def test_what_cannot_be_exported_is_refused_with_its_reason(
         ([*support, "--format", "ts"], "atlas registers the labelled scan to each scan, which no network file can do"),
         (["--bundle", "prnet", *model, "--format", "onnx"], "prnet finds points in a scan first"),
         (["--bundle", "small_organ", *model, "--format", "ts"], "small_organ segments in stages"),
+        (
+            ["--bundle", "lt_net", *model, "--format", "ts"],
+            "lt_net registers each scan to the labelled one that its model",
+        ),
+        (["--bundle", "data_aug", *model, "--format", "bundle"], "data_aug asks for no labelled scan as it is"),
         (["--bundle", "unet_3d", *model, "--format", "bundle"], "unet_3d asks for no labelled scan as it is"),
         ([*model, *support, "--labels", "77", "--format", "ts"], "77"),
         ([*support, "--support-slices", "3", "--format", "bundle"], "atlas uses whole labelled scans"),
