@@ -73,7 +73,7 @@ class LabelledEpisodes(EpisodeDataset):
         seed: int = 0,
         unseen: Collection[int] = (),
     ) -> None:
-        fixed = [
+        fixed: list[Any] = [
             prepare,
             SliceRanged(["image", "position", "label"]),
             _OrgansAsSegments(unseen),
@@ -82,9 +82,10 @@ class LabelledEpisodes(EpisodeDataset):
         ]
         own = {"image", "label"}
         self.data = data = [scan_item(item["image"], item["label"]) if item.keys() == own else item for item in data]
-        self.scans: Any = PreparedScans(data, fixed, cache_dir, cache_num)
-        super().__init__(self.scans, episode_transform(_Between(sample), augmentation), length, seed)
-        self.shown = _shown(data, self.scans, sample)
+        scans: Any = PreparedScans(data, fixed, cache_dir, cache_num)
+        self.scans: Any = scans
+        super().__init__(scans, episode_transform(_Between(sample), augmentation), length, seed)
+        self.shown = _shown(data, scans, sample)
 
     def __getitem__(self, index: int) -> Any:
         """Episode ``index`` of the series."""
