@@ -125,7 +125,7 @@ class RPNet(PANet):
         """
         if exporting():
             return F.avg_pool2d(mask, self.pooling)
-        return F.adaptive_avg_pool2d(mask, [features.shape[2], features.shape[3]])
+        return F.adaptive_avg_pool2d(mask, (features.shape[2], features.shape[3]))
 
     def _refined(
         self, query: torch.Tensor, mask: torch.Tensor, prototypes: torch.Tensor, valid: torch.Tensor, passes: int
