@@ -74,7 +74,7 @@ def test_nothing_else_is_in_it(wheel: zipfile.ZipFile) -> None:
     suffixes = {Path(name).suffix for name in wheel.namelist() if name.startswith("monai_fss/")}
     assert not suffixes & {".gz", ".nii", ".pt", ".npy", ".pyc"}
     assert sum(item.file_size for item in wheel.infolist()) < 4_000_000, (
-        "seventeen bundles of text and figures, no data"
+        "seventeen bundles of text and figures"
     )
 
 
