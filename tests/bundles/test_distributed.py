@@ -85,7 +85,7 @@ def test_two_processes_equal_one_with_the_same_global_batch(
     # where rounding decides of all that lie outside the body at once, and Adam no steps that rounding decides.
     method = Method(bundle)
     kept: dict[str, Any] = {}
-    if method.registers or method.is_supervised:
+    if method.registers or method.is_supervised or method.learns_from_one_scan:
         kept["optimizer::eps"] = 1e-5
     if method.registers:  # the cases are those of the other tests
         cases = ["case_01", "case_03", "case_04"]
