@@ -109,7 +109,8 @@ def one_thread() -> Any:
 def registered_once(_shared: Path) -> Iterator[None]:
     """The atlas asks for a registration with the same voxels and settings once in all tests: they take seconds.
 
-    They are kept by content in a folder, which processes that are forked from a test share.
+    They are kept by content in a folder, which processes that are forked from a test share. What asks for an accurate
+    one gets a fast one from one start: how exact it is, tests/registration says.
     """
     import torch
 
@@ -120,6 +121,8 @@ def registered_once(_shared: Path) -> Iterator[None]:
     cache, register, side_ratio = ContentCache(_shared / "registrations"), atlas.register, atlas.side_ratio
 
     def registered(fixed: Any, moving: Any, **settings: Any) -> Any:
+        if settings.get("preset", "accurate") == "accurate":
+            settings |= {"preset": "fast", "starts": 1}
         found = cache("register", lambda: register(fixed, moving, **settings).tensors(), [fixed, moving], settings)
         return DisplacementField(**found)
 
