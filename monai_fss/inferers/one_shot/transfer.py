@@ -87,7 +87,7 @@ class LabelTransferInferer(AtlasInferer):
                 "label": MetaTensor(numbers[None], meta=meta),
             }
             spacing = np.linalg.norm(affine[:3, :3].numpy(), axis=0).round(6).tolist()
-            more = {"refinement": None, "cache": self.cache, "sides": self.sides}
+            more: dict[str, Any] = {"refinement": None, "cache": self.cache, "sides": self.sides}
             atlas = Atlas([scan], self.values, spacing, registration={"method": "affine", **self.registration}, **more)
             self._known = net.labelled, atlas
         return self._known[1]

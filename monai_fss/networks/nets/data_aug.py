@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from monai.networks.nets import UNet
@@ -64,7 +64,8 @@ class DataAugNet(nn.Module):
         super().__init__()
         self.forth = FlowNet(flow_channels, halved) if learn_flows else None
         self.back = FlowNet(flow_channels, halved) if learn_flows else None
-        self.appearance = UNet(3, 2, 1, list(appearance_channels), [2] * (len(appearance_channels) - 1), norm=None)
+        none: Any = None  # intensities count; MONAI takes it, though its annotation does not say so
+        self.appearance = UNet(3, 2, 1, list(appearance_channels), [2] * (len(appearance_channels) - 1), norm=none)
         self.multiple = max(2 ** (len(flow_channels) // 2 + halved), 2 ** (len(appearance_channels) - 1))
 
     def forward(
