@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from monai_fss.apps.export.networks import write_onnx
-from monai_fss.networks.nets import ADNet, ALPNet, CANet, CRAPNet, PANet, PPNet, RPNet, SupervisedUNet, build_encoder
+from monai_fss.networks.nets import ADNet, ALPNet, CANet, CRAPNet, PANet, PPNet, SupervisedUNet, build_encoder
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
@@ -26,7 +26,6 @@ NETWORKS: dict[str, tuple[Callable[[nn.Module], nn.Module], str]] = {
     "alpnet": (ALPNet, "compact"),
     "ppnet": (PPNet, "compact"),
     "canet": (lambda encoder: CANet(encoder, channels=8, passes=2), "compact"),
-    "rpnet": (lambda encoder: RPNet(encoder, channels=8, radius=2, passes=2), "compact"),
     "crapnet": (lambda encoder: CRAPNet(encoder, blocks=1), "compact"),
 }
 
