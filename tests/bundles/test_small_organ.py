@@ -114,11 +114,10 @@ QUICK: dict[str, Any] = {
     "fine_size": [24, 16, 16],
     "filters": [8, 16, 32],
     "strides": [1, 2, 2],
-    "fine_filters": [8, 16, 32],
     "batch_size": 2,
-    "steps": 50,
-    "fine_steps": 100,
-    "learning_rate": 0.008,
+    "steps": 150,
+    "fine_steps": 400,
+    "learning_rate": 0.003,
     "bfloat16": False,
     "tensorboard": False,
     "val_queries": 0,
@@ -128,10 +127,11 @@ QUICK: dict[str, Any] = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a minute and a quarter of a processor that has nothing else to do
 @pytest.mark.usefixtures("one_thread")
 def test_an_abdomen_from_labels_to_masks(whole_bodies: Path, tmp_path: Path) -> None:
-    """Three labelled scans, regions with a prior of one atlas; the smaller organ has about 400 voxels."""
-    small = [WHOLE_BODY_LABELS[name] for name in ("gallbladder", "right_kidney")]
+    """Three labelled scans, regions with a prior of one atlas; the smallest organ has 45 to 85 voxels."""
+    small = [WHOLE_BODY_LABELS[name] for name in ("adrenal_gland", "gallbladder")]
     settings = {**QUICK, "labels": [WHOLE_BODY_LABELS["liver"], *small], "small": small}
     cases = [f"case_0{number}" for number in range(1, 4)]
     train("small_organ", whole_bodies, tmp_path / "run", cases=cases, settings=settings, device="cpu")
@@ -146,7 +146,7 @@ def test_an_abdomen_from_labels_to_masks(whole_bodies: Path, tmp_path: Path) -> 
     for value in small:
         one, other = found == value, truth == value
         dice[value] = 2 * np.sum(one & other) / (one.sum() + other.sum())
-    assert dice[small[0]] >= 0.6 and dice[small[1]] >= 0.8, dice
+    assert min(dice.values()) >= 0.5, dice
     with (tmp_path / "out" / "quality.csv").open(newline="") as stream:
         rows = {int(row["label"]): row for row in csv.DictReader(stream)}
     assert all("region by" in rows[value]["note"] for value in small)
