@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from installed_bundles import config_of
-from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose
+from recipe_checks import parsed as with_recipe
 from scipy.ndimage import map_coordinates
 
 from monai_fss.data import PrepareVolumes
@@ -71,8 +71,6 @@ def test_a_flow_network_begins_near_the_identity_and_says_what_divides() -> None
     assert net.multiple == 8 and FlowNet([4, 4, 4, 4], halved=False).multiple == 4
     pair = torch.rand(2, 1, 1, 16, 8, 24)
     assert net(*pair).shape == (1, 3, 16, 8, 24) and float(net(*pair).detach().abs().max()) < 1e-2
-    with pytest.raises(ValueError, match="even number of 4 or more"):
-        FlowNet([4, 4, 4])
 
 
 GRID = Grid(SHAPE, np.array([[2.0, 0, 0, -5], [0, 2, 0, 3], [0, 0, 2, 7], [0, 0, 0, 1]]))
@@ -191,12 +189,10 @@ def test_a_made_scan_is_the_labelled_one_changed_and_looked_up() -> None:
     np.testing.assert_allclose(pair["image"][0].numpy()[clear], expected[clear], atol=1e-4)
     field = made.learnt[0].field
     assert torch.equal(pair["label"], resample(made.label, OWN, field, mode="nearest").as_tensor())
-    assert set(pair["label"].unique().tolist()) == {0, 1}
     own = made.synthesised(0, 0)
-    torch.testing.assert_close(own["image"], made.image.as_tensor())
-    assert torch.equal(own["label"], made.label.as_tensor())
+    assert torch.equal(own["label"], made.label.as_tensor()) and torch.allclose(own["image"], made.image.as_tensor())
     pseudo = made.pseudo(0)
-    assert torch.equal(pseudo["image"], made.volumes[0]["image"].as_tensor())
+    assert torch.equal(pseudo["image"], made.volumes[0]["image"].as_tensor()) and pair["label"].any()
     assert torch.equal(pseudo["label"], pair["label"])
 
 
@@ -209,7 +205,6 @@ def test_what_is_drawn_follows_the_weights(monkeypatch: pytest.MonkeyPatch) -> N
     counts = {kind: sum(name == kind for name, _ in drawn) for kind in ("synthesised", "pseudo", "random")}
     assert abs(counts["synthesised"] - 200) < 40 and abs(counts["pseudo"] - 100) < 35
     assert {args for kind, args in drawn if kind == "synthesised"} == {(i, j) for i in range(3) for j in range(3)}
-    assert {args for kind, args in drawn if kind == "pseudo"} == {(0,), (1,)}
     made.coupled, before = True, len(drawn)
     for index in range(40):
         made[index]
@@ -272,7 +267,7 @@ def test_what_is_learnt_of_a_scan_is_the_networks_flow_and_change() -> None:
             super().__init__([{**item, "matrix": torch.from_numpy(MATRIX)}])
             self.grid = grid
 
-    scan = {"image": MetaTensor(torch.rand(1, *OWN.shape), affine=torch.from_numpy(OWN.affine))}
+    scan = pairs().volumes[0]
     (learnt,) = learnt_transformations(net, Aligned(), [scan])  # type: ignore[arg-type]
     said = net(torch.cat([item["labelled"], item["image"]])[None])
     torch.testing.assert_close(learnt.change.as_tensor(), said.change[0].detach())
@@ -287,11 +282,9 @@ def test_the_stage_before_does_what_the_training_has_it_do() -> None:
     names = {key: f"flow_{key}" for key in ("steps", "steps_per_epoch", "learning_rate")}
     for key in set(handed) - {"dataset_dir", "cases", "support", "labels", "tensorboard"}:
         assert handed[key] == f"@{names.get(key, key)}" and stage[key] == own[names.get(key, key)], key
-    part = ("flow_channels", "appearance_channels", "halved", "learn_flows")
-    assert {key: own["transformer_def"][key] for key in part} == {key: stage["network_def"][key] for key in part}
-    assert {k: v for k, v in own["align"].items() if k not in ("values", "multiple", "cache_dir")} == {
-        k: v for k, v in stage["align"].items() if k not in ("values", "multiple", "cache_dir")
-    }
+    assert own["transformer_def"] == stage["network_def"]
+    for key in ("labelled", "prepare", "spacing", "flows", "registration"):
+        assert own["align"][key] == stage["align"][key], key
 
 
 def test_inference_has_the_settings_of_the_training_for_its_own() -> None:
@@ -301,9 +294,7 @@ def test_inference_has_the_settings_of_the_training_for_its_own() -> None:
     assert set(own["settings"]) == set(used["settings"]), "what inference needs is kept"
 
 
-def test_the_papers_recipe_builds(tmp_path: Path) -> None:
-    parser = ConfigParser()
-    folder = Path(__file__).resolve().parents[2] / "bundles" / "data_aug" / "configs"
-    parser.read_config([str(folder / "train.yaml"), str(folder / "paper.yaml")])
+def test_the_papers_recipe_builds() -> None:
+    parser = with_recipe("data_aug", "paper")
     net = parser.get_parsed_content("transformer_def")
     assert net.multiple == 8 and not net.forth.halved and parser["flow_steps"] == 50000
