@@ -13,6 +13,7 @@ from monai_fss.apps.methods.method import Method
 
 DEFAULT: dict[str, Any] = {"align": 1.0, "superpixels": True, "positions": 3}
 RECIPES: dict[str, dict[str, Any]] = {
+    "init": {},
     "no_position": {"positions": 0},
     "align=0": {"align": 0.0},
     "self_supervision=supervoxels": {"superpixels": False},

@@ -149,7 +149,7 @@ def test_every_other_bundle_is_evaluated(
         (["--budget", "2", "--set", "steps=4"], "--budget 2, --set steps: contradict each other."),
         (["--set", "stepz=4"], "--set stepz: no such setting of adnet's training. Did you mean steps?"),
         (["--set", "crapnet.stepz=4"], "--set stepz: no such setting of crapnet's training."),
-        (["--groups", "1,2"], "--groups: is of setting 2."),
+        (["--groups", "1,2"], "--groups: is of setting 2, or of episodes=labels."),
         (["--setting", "2", "--groups", "1,x"], "--groups 1,x: is not a list of label values."),
         (["--setting", "2"], "in no group. Name the groups"),
         (["--labels", "1,77"], "--labels [77]: occur in no label of"),

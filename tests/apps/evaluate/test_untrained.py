@@ -10,7 +10,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
-from installed_bundles import FEW_SHOT
+from installed_bundles import SWITCHED, settings_in
 from monai.utils import set_determinism
 
 from monai_fss.apps.cli import main
@@ -66,7 +66,8 @@ def has_known_body(network: Any) -> bool:
     return known and len(body) > 100 and torch.allclose(state["conv1.weight"], colours)
 
 
-@pytest.mark.parametrize("bundle", sorted({*FEW_SHOT} - {"adnet_3d"}))  # which has no small encoder of weights
+# adnet_3d has no small encoder of weights, se_net none at all
+@pytest.mark.parametrize("bundle", [name for name in SWITCHED if "encoder" in settings_in(name)])
 def test_the_training_begins_with_the_pretrained_weights(bundle: str, weights: Path) -> None:
     assert has_known_body(starting_network(asked("d", weights, bundle)))
     assert starting_weights(asked("d", weights, bundle)) == "known.pth, the rest random"
