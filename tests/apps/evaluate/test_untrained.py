@@ -10,7 +10,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
-from installed_bundles import SWITCHED, settings_in
+from installed_bundles import FEW_SHOT, SWITCHED, settings_in
 from monai.utils import set_determinism
 
 from monai_fss.apps.cli import main
