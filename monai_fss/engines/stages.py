@@ -43,7 +43,7 @@ def stage_folder(
         name: begins the folder's name. Default: ``level`` of the settings, or ``config``.
     """
     scans = [["maps", Path(settings["maps"]).name, settings["cases"]]] if "maps" in settings else _scans(settings)
-    marks = [_marks(settings) if "support" in settings else None]
+    marks: list[Any] = [_marks(settings) if "support" in settings else None]
     marks += [sha256_of(settings["student"])] if settings.get("student") else []
     depends = {key: value for key, value in settings.items() if key not in PLACES}
     files = [Path(bundle_root) / "configs" / f"{name}.yaml" for name in (config, *BEFORE.get(config, ()))]
