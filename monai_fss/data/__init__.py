@@ -99,9 +99,6 @@ if TYPE_CHECKING:
     from monai_fss.data.segments.seg_nrrd import write_seg_nrrd
 
 __all__ = [
-    "taught_items",
-    "save_taught_scan",
-    "ReadTaughtScan",
     "DOUBT",
     "SCAN_SUFFIXES",
     "WHOLE_BODY_LABELS",
@@ -133,6 +130,7 @@ __all__ = [
     "PreparedScans",
     "Scan",
     "ScanError",
+    "ReadTaughtScan",
     "Segment",
     "SupervoxelEpisodes",
     "WeightedClassEpisodes",
@@ -222,6 +220,7 @@ __all__ = [
     "scribble_item",
     "scribble_values",
     "segments_in",
+    "save_taught_scan",
     "segments_of",
     "sha256_of",
     "slice_runs",
@@ -230,6 +229,7 @@ __all__ = [
     "start_from",
     "start_run",
     "support_items",
+    "taught_items",
     "training_items",
     "training_problems",
     "tsv_text",

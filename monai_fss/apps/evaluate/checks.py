@@ -137,7 +137,7 @@ def _learnt(evaluation: Evaluation) -> list[str]:
         problems.append(f"--protocol ep1: tells slices, and {name} segments whole scans. Give --protocol ep2.")
     if evaluation.support_slices != "middle":
         problems.append(f"--support-slices {evaluation.support_slices}: {name} learns from {source}. Leave it out.")
-    fixed = sorted({"support", "support_label", "scribbles", "background", "labels"} & set(evaluation.settings))
+    fixed = sorted({"support", "scribbles", "background", "labels"} & set(evaluation.settings))
     if fixed and supervised:
         problems.append("--set labels: those that are scored are learnt. Give --labels.")
     elif fixed:

@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prior",
         choices=PRIORS,
-        help="combine the network with the registered labelled scan, or do not (default: organnet does, others do not)",
+        help="combine the network with the registered labelled scan, or do not (default: as the bundle has it)",
     )
     parser.add_argument("--prior-weight", type=float, help="weight of the network then (default: the bundle's)")
     parser.add_argument(

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prior",
         choices=PRIORS,
-        help="with --model: also register the whole labelled scan, or do not (default: organnet does, others do not)",
+        help="with --model: also register the whole labelled scan, or do not (default: as the bundle has it)",
     )
     parser.add_argument(
         "--prnet",

@@ -95,7 +95,7 @@ def one_labelled_scan(
         raise ScanError(f"{place}: does not exist. Label one scan in all its slices, and name it with support.")
     others = [case for case in chosen if case.name != own[0].name]
     if not others:
-        raise ScanError(f"{folder}: has {own[0].name} alone, and transformations are learnt from others. Add scans.")
+        raise ScanError(f"{folder}: has {own[0].name} alone, and it learns from others too. Add scans.")
     assert own[0].label is not None
     shown = [value for value in check_support(own[0].image, own[0].label)[1].counts if value]
     values = sorted(set(shown) & set(shown if labels is None else labels))

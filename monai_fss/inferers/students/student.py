@@ -71,14 +71,13 @@ class StudentInferer(AtlasInferer):
         dice = dict.fromkeys(atlas.values, 0.0)
 
         def decide(fixed: np.ndarray, grid: Grid, placed: list[Placed]) -> tuple[np.ndarray, np.ndarray]:
-            alone, unseen = atlas.decide(fixed, grid, placed)
-            both, _ = atlas.decide(fixed, grid, placed, odds)
-            own = torch.sigmoid(resample(odds, grid, padding="border").as_tensor()).numpy()
-            masks = winners(own), winners(alone)
+            # One map after the other: those of all organs are large.
+            without = winners(atlas.decide(fixed, grid, placed)[0])
+            student = winners(torch.sigmoid(resample(odds, grid, padding="border").as_tensor()).numpy())
             for way, value in enumerate(atlas.values):
-                found = masks[0] == way, masks[1] == way
+                found = student == way, without == way
                 dice[value] = strict_dice(*found) if found[1].any() else 0.0
-            return both, unseen
+            return atlas.decide(fixed, grid, placed, odds)
 
         result = atlas.segment(image, decide)
         result.meta |= {"agreement": dice, "confidence": confidence}

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from monai.data import MetaTensor
 from monai.transforms import CropForeground
 from skimage.exposure import match_histograms
 
-from monai_fss.data import DOUBT
+from monai_fss.data import DOUBT, InputWarning
 from monai_fss.inferers.atlas import Atlas, Placed
 from monai_fss.inferers.labelled import seen
+from monai_fss.inferers.scans import scan_name
 from monai_fss.inferers.two_stage.priors import packed_atlases
-from monai_fss.registration.body import BODY, body_grid
+from monai_fss.registration.body import BODY, RegistrationError, body_grid
 from monai_fss.registration.grid import Grid, default_spacing
 from monai_fss.registration.refinement import winners
 from monai_fss.registration.resample import inside, resample
@@ -51,7 +53,7 @@ class Teacher:
 
         Returns:
             see :func:`monai_fss.data.save_taught_scan`, on the atlas's grid around the body; None where the labelled
-            scan cannot be registered, which is warned of.
+            scan cannot be registered, in one of the two ways, which is warned of.
         """
         placed, _ = self.atlas.placed(query)
         if not placed:
@@ -59,11 +61,16 @@ class Teacher:
         grid = self.atlas.grid(query)
         image = resample(query, grid)
         fixed = image.as_tensor()[0].numpy()
-        opinions = [self.atlas.decide(fixed, grid, placed, evidence)[0]]
+        places = [placed]
         if self.second is not None:
-            field = self.atlas.field(query, placed[0][0].image, self.second)
-            opinions.append(self.atlas.decide(fixed, grid, [(placed[0][0], field)], evidence)[0])
-        label = agreed_label(opinions, self.atlas.values)
+            scan = placed[0][0]
+            try:
+                places.append([(scan, self.atlas.field(query, scan.image, self.second))])
+            except RegistrationError as error:
+                text = f"{scan_name(query)}: is not learnt from, as the second registration fails: {error}"
+                warnings.warn(text, InputWarning, stacklevel=2)
+                return None
+        label = agreed_label((self.atlas.decide(fixed, grid, one, evidence)[0] for one in places), self.atlas.values)
         dressed, own = dressed_as(fixed, grid, placed[0], self.atlas.values)
         made = {"label": label, "synthesised_image": dressed, "synthesised_label": own}
         affine = torch.from_numpy(grid.affine)
@@ -100,7 +107,7 @@ def _names(values: Sequence[int]) -> np.ndarray:
     return np.array([*values, 0], np.int32)
 
 
-def agreed_label(opinions: Sequence[np.ndarray], values: Sequence[int]) -> np.ndarray:
+def agreed_label(opinions: Iterable[np.ndarray], values: Sequence[int]) -> np.ndarray:
     """
     Label map (h, w, d), int32, of probabilities (W, h, w, d): :data:`DOUBT` where opinions differ.
 

@@ -49,7 +49,7 @@ def test_the_first_label_is_learnt_from_and_others_validate(folder: Path) -> Non
         ({"support": "case_09"}, "support case_09: is not among the scans case_01, case_02, case_03"),
         ({"support": "case_01"}, "labels/case_01.nii.gz: does not exist. Label one scan in all its slices"),
         ({"support": "case_02", "labels": [4, 5]}, "case_02.nii.gz: shows none of 4, 5, but 1. Name labels"),
-        ({"cases": ["case_02"]}, "has case_02 alone, and transformations are learnt from others. Add scans"),
+        ({"cases": ["case_02"]}, "has case_02 alone, and it learns from others too. Add scans"),
     ],
 )
 def test_what_cannot_be_is_refused_in_words(

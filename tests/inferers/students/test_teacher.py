@@ -12,11 +12,12 @@ import torch
 from known_atlas import Known
 from monai.data import MetaTensor
 
-from monai_fss.data import DOUBT, ReadTaughtScan, ScanError, save_taught_scan, taught_items
+from monai_fss.data import DOUBT, InputWarning, ReadTaughtScan, ScanError, save_taught_scan, taught_items
 from monai_fss.inferers import Atlas, Teacher, remembered_scan
 from monai_fss.inferers.students.teacher import agreed_label, dressed_as
 from monai_fss.inferers.two_stage.priors import unpacked_atlases
 from monai_fss.registration import DisplacementField, Grid
+from monai_fss.registration.body import RegistrationError
 
 SHAPE = (20, 16, 12)
 AFFINE = torch.diag(torch.tensor([5.0, 5.0, 5.0, 1.0], dtype=torch.float64))
@@ -72,6 +73,21 @@ def test_a_second_registration_leaves_out_what_it_puts_elsewhere() -> None:
     assert taught is not None
     label = taught["label"].as_tensor()
     assert (label == 4).sum() == 100 and (label == DOUBT).sum() == 50, "a slice of 25 on each side"
+
+
+def test_a_scan_of_which_one_registration_fails_is_left_out() -> None:
+    class Failing(Known):
+        """A second registration fails."""
+
+        def field(self, fixed: MetaTensor, moving: MetaTensor, settings: Any = None) -> DisplacementField:
+            """10 mm, or none."""
+            if settings is not None:
+                raise RegistrationError("nothing in common")
+            return super().field(fixed, moving)
+
+    teacher = Teacher(Failing([scan()], spacing=[5, 5, 5], sides=False), {"preset": "fast"})
+    with pytest.warns(InputWarning, match="second registration fails: nothing in common"):
+        assert teacher(scan(2)["image"]) is None
 
 
 def test_beyond_the_labelled_scan_nothing_is_taught() -> None:
