@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PATHS := monai_fss tests bundles examples
 
-.PHONY: demo test fast lint label clean
+.PHONY: demo test long fast lint label clean
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,7 +26,11 @@ lint: $(STAMP)
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: lint
-	$(TESTS)
+	$(TESTS) -m "not long"
+
+# What `make test` shows with one example, with all: ONNX of every network.
+long: $(STAMP)
+	$(TESTS) -m long
 
 # While you work: without the tests that train, register, or start interpreters, and without real scans.
 fast: lint

@@ -16,6 +16,7 @@ from torch import nn
 from monai_fss.apps.errors import UsageError, cause_of
 from monai_fss.apps.messages import without_libraries
 from monai_fss.data import atomic_path
+from monai_fss.networks.nets import FewShotNet
 
 __all__ = ["TOLERANCE", "check_sizes", "write_onnx", "write_torchscript"]
 
@@ -65,10 +66,12 @@ def write_torchscript(
         the largest difference between logits of the file and the network's own, see :data:`TOLERANCE`.
 
     Raises:
-        UsageError: it cannot be compiled, or gives other logits; nothing is written.
+        UsageError: a few-shot network has not been shown a labelled scan; it cannot be compiled, or gives other logits;
+            nothing is written.
     """
     from monai.data import save_net_with_metadata
 
+    _check_conditioned("ts", network)
     with without_libraries():
         try:
             scripted = torch.jit.script(network)
@@ -101,8 +104,10 @@ def write_onnx(
         the largest difference between the logits that onnxruntime gives and the network's own.
 
     Raises:
-        UsageError: a package is missing; it cannot be exported, or gives other logits; nothing is written.
+        UsageError: a package is missing; a few-shot network has not been shown a labelled scan; it cannot be exported,
+            or gives other logits; nothing is written.
     """
+    _check_conditioned("onnx", network)
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  (torch.onnx needs it)
@@ -136,6 +141,15 @@ def write_onnx(
             return torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
 
         return _difference("onnx", network, run, channels, sizes)
+
+
+def _check_conditioned(form: str, network: nn.Module) -> None:
+    """A network that knows no organ finds background alone, without a word."""
+    if isinstance(network, FewShotNet) and not network.is_conditioned:
+        raise UsageError(
+            f"--format {form}: this {type(network).__name__} has not been shown a labelled scan, and knows no organ. "
+            "Call its condition(image, label) first, or give --support-image and --support-label."
+        )
 
 
 class _ImageAlone(nn.Module):

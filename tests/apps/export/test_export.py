@@ -21,7 +21,7 @@ from monai.data import MetaTensor
 from monai_fss.apps.cli import main
 from monai_fss.apps.errors import UsageError
 from monai_fss.apps.export.command import check_format
-from monai_fss.apps.export.networks import check_sizes, write_torchscript
+from monai_fss.apps.export.networks import check_sizes, write_onnx, write_torchscript
 from monai_fss.apps.methods.method import Method
 from monai_fss.data import LoadScan
 from monai_fss.networks.nets import ADNet, build_encoder
@@ -147,6 +147,15 @@ def test_what_cannot_be_exported_is_refused_with_its_reason(
             check_format(Method("organnet"), form)
     assert main(["export", *model, *support, "--format", "ts", "--output", str(tmp_path)]) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def test_a_network_that_has_been_shown_nothing_is_not_exported(tmp_path: Path) -> None:
+    network = ADNet(build_encoder("compact", in_channels=1)).eval()
+    with pytest.raises(UsageError, match="--format ts: this ADNet has not been shown a labelled scan"):
+        write_torchscript(tmp_path / "a.ts", network, 1, ["32*n", "32*n"], {"version": "0"}, {})
+    with pytest.raises(UsageError, match="--format onnx: this ADNet has not been shown a labelled scan"):
+        write_onnx(tmp_path / "a.onnx", network, 1, ["32*n", "32*n"], {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_gives_other_logits_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,9 @@ NETWORKS: dict[str, tuple[Callable[[nn.Module], nn.Module], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "panet" else pytest.mark.long) for name in NETWORKS]
+)
 def test_onnxruntime_gives_the_same_logits(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     make, encoder = NETWORKS[name]
