@@ -91,7 +91,13 @@ if TYPE_CHECKING:
     from monai_fss.data.files.organ_maps import organ_items, read_organ_maps, save_organ_maps
     from monai_fss.data.files.propagation_file import load_propagation, read_propagation, save_propagation
     from monai_fss.data.files.start import start_from
-    from monai_fss.data.files.taught_scans import DOUBT, ReadTaughtScan, save_taught_scan, taught_items
+    from monai_fss.data.files.taught_scans import (
+        DOUBT,
+        ReadTaughtScan,
+        read_taught_scan,
+        save_taught_scan,
+        taught_items,
+    )
     from monai_fss.data.files.writer import AtomicNibabelWriter, CaseLayout, write_probabilities
     from monai_fss.data.noisy_labels import LoadNoisyLabel, NoisyLabels
     from monai_fss.data.prepare import PrepareSlices, PrepareVolumes
@@ -208,6 +214,7 @@ __all__ = [
     "read_organ_maps",
     "read_propagation",
     "read_scan",
+    "read_taught_scan",
     "reading_once",
     "remove_stale",
     "restore",
@@ -261,7 +268,7 @@ _BY_MODULE = {
     "files.organ_maps": "organ_items read_organ_maps save_organ_maps",
     "files.propagation_file": "load_propagation read_propagation save_propagation",
     "files.start": "start_from",
-    "files.taught_scans": "DOUBT ReadTaughtScan save_taught_scan taught_items",
+    "files.taught_scans": "DOUBT ReadTaughtScan read_taught_scan save_taught_scan taught_items",
     "files.writer": "AtomicNibabelWriter CaseLayout write_probabilities",
     "noisy_labels": "LoadNoisyLabel NoisyLabels",
     "prepare": "PrepareSlices PrepareVolumes",

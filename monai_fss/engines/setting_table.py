@@ -220,6 +220,7 @@ _ONE_SHOT: dict[str, Range] = {
     "grid_size": _three(COUNT),
     "halved": SWITCH,
     "image_cycle": NOT_NEGATIVE,
+    "intermediates": COUNT_OR_NONE,
     "pseudo": SWITCH,
     "pseudo_labels": NOT_NEGATIVE,
     "random_flows": NOT_NEGATIVE,

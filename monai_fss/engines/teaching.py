@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import torch
 from monai.data import MetaTensor
 from tqdm.auto import tqdm
 
-from monai_fss.data import ScanError, save_taught_scan
+from monai_fss.data import ScanError, read_taught_scan, save_taught_scan
 from monai_fss.inferers.labelled import seen
 from monai_fss.inferers.prior import log_odds
+from monai_fss.inferers.students.intermediates import Intermediates, most_alike
 from monai_fss.inferers.students.teacher import Teacher
 
 __all__ = ["StudentOdds", "Teaching"]
@@ -30,6 +31,7 @@ class Teaching:
         prepare: from an item to ``image`` (1, H, W, D), 0..1, on the scan's own grid.
         output_dir: of ``<case>.pt``, see :func:`monai_fss.data.save_taught_scan`.
         student: gives log-odds of an item for the atlas's refinement, see :class:`StudentOdds`. Default: there is none.
+        intermediates: by which large organs are taught, once all scans have a mask. Default: there are none.
     """
 
     def __init__(
@@ -40,9 +42,10 @@ class Teaching:
         prepare: Callable,
         output_dir: str | Path,
         student: Callable[[Mapping[str, Any]], MetaTensor] | None = None,
+        intermediates: Intermediates | None = None,
     ) -> None:
         self.teacher, self.items, self.support, self.prepare = teacher, list(items), support, prepare
-        self.folder, self.student = Path(output_dir), student
+        self.folder, self.student, self.intermediates = Path(output_dir), student, intermediates
 
     def run(self) -> None:
         """Teach by all scans.
@@ -53,23 +56,59 @@ class Teaching:
         Warns:
             InputWarning: it cannot be registered to one, which is left out.
         """
-        for item in tqdm(self.items, desc="teaching", unit="scan", disable=None):
-            path = self._path(str(item["case"]))
+        first = self.folder if self.intermediates is None else self.folder / "direct"
+        for item in self._shown("teaching"):
+            path = _file(first, item)
             if path.is_file():
                 continue
             evidence = None if self.student is None else self.student(item)
-            taught = self.teacher(seen(self.prepare(dict(item))["image"]), evidence)
+            taught = self.teacher(self._image(item), evidence)
             if taught is not None:
                 save_taught_scan(path, taught)
-        if not any(self._path(str(item["case"])).is_file() for item in self.items):
+        found = [item for item in self.items if _file(first, item).is_file()]
+        if not found:
             raise ScanError(
                 f"{self.support}: could be registered to none of the {len(self.items)} scans, so there is nothing to "
                 "learn. Give scans of the same body region."
             )
-        save_taught_scan(self._path(self.support), self.teacher.own())
+        if self.intermediates is not None:
+            self._again(found, first, self.intermediates)
+        save_taught_scan(_file(self.folder, {"case": self.support}), self.teacher.own())
 
-    def _path(self, case: str) -> Path:
-        return self.folder / f"{case}.pt"
+    def _again(self, items: Sequence[Mapping[str, Any]], first: Path, intermediates: Intermediates) -> None:
+        """Teach by way of the folder's other scans."""
+        if all(_file(self.folder, item).is_file() for item in items):
+            return
+        named = {str(item["case"]): item for item in items}
+        alike = most_alike(
+            {case: intermediates.thumbnail(self._image(item)) for case, item in named.items()}, intermediates.count
+        )
+        for item in self._shown("teaching again", items):
+            path, case = _file(self.folder, item), str(item["case"])
+            if path.is_file():
+                continue
+            others = [
+                {
+                    "image": self._image(named[one]),
+                    "label": read_taught_scan(_file(first, named[one]), ["mask"])["mask"],
+                }
+                for one in alike[case]
+            ]
+            taught = read_taught_scan(_file(first, item))
+            save_taught_scan(path, self.teacher.again(self._image(item), taught, intermediates, others))
+
+    def _image(self, item: Mapping[str, Any]) -> MetaTensor:
+        return seen(self.prepare(dict(item))["image"])
+
+    def _shown(self, what: str, items: Sequence[Mapping[str, Any]] | None = None) -> Iterable[Mapping[str, Any]]:
+        shown: Iterable[Mapping[str, Any]] = tqdm(
+            self.items if items is None else items, desc=what, unit="scan", disable=None
+        )
+        return shown
+
+
+def _file(folder: Path, item: Mapping[str, Any]) -> Path:
+    return folder / f"{item['case']}.pt"
 
 
 class StudentOdds:

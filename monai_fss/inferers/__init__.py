@@ -17,6 +17,7 @@ from monai_fss.inferers.points.mask_similarity import MaskSimilarity, mask_landm
 from monai_fss.inferers.points.point_matching import MATCH_LEVELS, MatchLevel, PointMatcher
 from monai_fss.inferers.points.points import LocatedPoints, SupportPoints, box_of
 from monai_fss.inferers.points.propagation import ScribblePropagation, scribble_points
+from monai_fss.inferers.students.intermediates import Intermediates
 from monai_fss.inferers.students.student import StudentAgreement, StudentInferer
 from monai_fss.inferers.students.teacher import Teacher, remembered_scan
 from monai_fss.inferers.two_stage.crops import OrganCrops
@@ -47,6 +48,7 @@ __all__ = [
     "Explanation",
     "FewShotInferer",
     "FewShotVolumeInferer",
+    "Intermediates",
     "LabelTransferInferer",
     "LocatedInferer",
     "LocatedPoints",

@@ -13,10 +13,12 @@ from typing import Any
 from monai_fss.apps.arguments import add_bundle_arguments, label_values, support_slices
 from monai_fss.apps.cluster.dask_run import check_address
 from monai_fss.apps.errors import UsageError
+from monai_fss.apps.methods.bundles import config_keys
 from monai_fss.apps.methods.method import PRIORS, Method
 from monai_fss.apps.methods.settings import device_setting, parse_settings
-from monai_fss.apps.parts.part import add_part_arguments, given_part
+from monai_fss.apps.parts.part import Part, add_part_arguments, given_part
 from monai_fss.apps.segment.formats import FORMATS
+from monai_fss.apps.segment.learn import BUNDLE, learn
 from monai_fss.apps.segment.options import cache_setting, check_support_options, prior_setting, prnet_setting
 from monai_fss.apps.segment.pipeline import Segmented, segment
 from monai_fss.data import read_model
@@ -45,6 +47,13 @@ RESERVED = {
     "overlays": "--no-overlays",
     "device": "--device",
 }
+LEARN_RESERVED = RESERVED | {
+    "cases": "--images",
+    "support": "--support-image",
+    "resume": "--learn",
+    "val_queries": "--learn",
+}
+"""Those of a training that ``--learn`` says."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prnet",
         help="propagation.pt or model.pt of PRNet: add a column with the feature similarity of masks and label",
+    )
+    parser.add_argument(
+        "--learn",
+        action="store_true",
+        help="learn from the labelled scan and the folder of --images first (bundle self_training), then segment it: "
+        "some minutes for each scan; an interrupted one goes on",
     )
     parser.add_argument("--images", required=True, help="folder of scans to segment, or one scan")
     parser.add_argument("--output", required=True, help="output folder for the masks")
@@ -103,6 +118,8 @@ def run(args: argparse.Namespace) -> int:
     labels, part = label_values(args.labels), given_part(args)
     if args.dask:
         check_address(args.dask)
+    if args.learn:
+        return _learn(args, labels, part)
     method = chosen_method(args.bundle, args.model)
     settings = {**method.values, **parse_settings(args.set, [method.inference_file], method.reserve(RESERVED))}
     check_support_options(method, args.support_image, args.support_label, args.support_slices)
@@ -133,6 +150,49 @@ def run(args: argparse.Namespace) -> int:
         )
     elif method.needs_support and not args.no_quality and len(done.cases) > 1:
         print(f"Which mask to correct first: monai-fss suggest {args.output}; then: monai-fss correct {args.output}")
+    return _report_failed(done, args.debug)
+
+
+def _learn(args: argparse.Namespace, labels: list[int] | None, part: Part) -> int:
+    """Learn from the folder, then segment it by the model."""
+    named = None if args.bundle is None else Method.parse(args.bundle, RESERVED, inference=True)
+    if args.model or args.prnet or args.dask or not part.whole or (named and named.bundle != BUNDLE):
+        raise UsageError(
+            f"--learn: trains a model of {BUNDLE} in this process, and segments by it. Leave --model, --prnet, --dask, "
+            "--num-parts and other bundles out; or train first (monai-fss train --bundle self_training)."
+        )
+    method = Method(BUNDLE)
+    files = [*method.files, method.inference_file]
+    given = {**(named.values if named else {}), **parse_settings(args.set, files, method.reserve(LEARN_RESERVED))}
+    taught = config_keys(method.files)
+    model = learn(
+        args.support_image,
+        args.support_label,
+        args.images,
+        args.output,
+        labels,
+        {key: value for key, value in given.items() if key in taught},
+        args.device,
+    )
+    settings = {key: value for key, value in given.items() if key not in taught}
+    settings |= {"probabilities": args.probabilities} | prior_setting(method, args.prior)
+    settings |= {"quality": not args.no_quality, "overlays": not args.no_overlays}
+    settings |= device_setting(args.device) | cache_setting(method, args.cache_size)
+    done = segment(
+        method,
+        model,
+        [],
+        [],
+        args.images,
+        args.output,
+        labels=labels,
+        overwrite=args.overwrite,
+        settings=settings,
+        mask_format=args.format,
+        bids=args.bids,
+    )
+    print(f"{len(done.cases)} scan(s) segmented, see {args.output}; of others: monai-fss segment --model {model}")
+    _report_empty(Path(args.output) / done.table, set(done.cases))
     return _report_failed(done, args.debug)
 
 

@@ -16,11 +16,12 @@ from monai.transforms import Transform
 from monai_fss.data.files.atomic import atomic_path
 from monai_fss.data.problems import ScanError
 
-__all__ = ["DOUBT", "ReadTaughtScan", "save_taught_scan", "taught_items"]
+__all__ = ["DOUBT", "ReadTaughtScan", "read_taught_scan", "save_taught_scan", "taught_items"]
 
 DOUBT = -1
 """Label value of voxels of which nothing is taught, that of :class:`monai_fss.losses.KnownVoxelsLoss`."""
 OWN, SYNTHESISED = "image", "synthesised_image"
+OPINIONS = ("mask", "second")
 _LABEL = {OWN: "label", SYNTHESISED: "synthesised_label"}
 
 
@@ -30,13 +31,17 @@ def save_taught_scan(path: str | Path, scan: Mapping[str, MetaTensor]) -> None:
     Args:
         path: the file.
         scan: ``image`` and ``label``, and where there are, ``synthesised_image`` and ``synthesised_label``; each
-            (1, h, w, d) on one grid, images 0..1, labels with :data:`DOUBT`.
+            (1, h, w, d) on one grid, images 0..1, labels with :data:`DOUBT`; ``mask`` and
+            ``second``, the label by each of two registrations.
     """
     content: dict[str, Any] = {"affine": torch.as_tensor(scan[OWN].affine).double()}
     for image, label in _LABEL.items():
         if image in scan:
             content[image] = scan[image].as_tensor().cpu().half()
             content[label] = scan[label].as_tensor().cpu().to(torch.int32)
+    for key in OPINIONS:
+        if key in scan:
+            content[key] = scan[key].as_tensor().cpu().to(torch.int32)
     with atomic_path(path) as unfinished:
         torch.save(content, unfinished)
 
@@ -78,12 +83,30 @@ class ReadTaughtScan(Transform):
         Raises:
             ScanError: the file is missing or damaged.
         """
-        path, kind = data["taught"], data["image"]
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            affine, image, label = content["affine"], content[kind].float(), content[_LABEL[kind]]
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-            raise ScanError(
-                f"{path}: is missing or damaged ({error}). Remove it, and train again: it is made anew."
-            ) from error
-        return {"image": MetaTensor(image, affine=affine), "label": MetaTensor(label, affine=affine)}
+        kind = data["image"]
+        content = read_taught_scan(data["taught"], [kind, _LABEL[kind]])
+        return {"image": content[kind], "label": content[_LABEL[kind]]}
+
+
+def read_taught_scan(path: str | Path, keys: Sequence[str] | None = None) -> dict[str, MetaTensor]:
+    """What :func:`save_taught_scan` has written, images as float32.
+
+    Args:
+        path: the file.
+        keys: what is wanted of it. Default: all.
+
+    Raises:
+        ScanError: the file is missing or damaged.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        affine = content.pop("affine")
+        wanted = {key: content[key] for key in (content if keys is None else keys)}
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise ScanError(
+            f"{path}: is missing or damaged ({error}). Remove it, and train again: it is made anew."
+        ) from error
+    return {
+        key: MetaTensor(value.float() if value.is_floating_point() else value, affine=affine)
+        for key, value in wanted.items()
+    }

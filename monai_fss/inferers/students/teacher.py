@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from monai_fss.data import DOUBT, InputWarning
 from monai_fss.inferers.atlas import Atlas, Placed
 from monai_fss.inferers.labelled import seen
 from monai_fss.inferers.scans import scan_name
+from monai_fss.inferers.students.intermediates import Intermediates
 from monai_fss.inferers.two_stage.priors import packed_atlases
 from monai_fss.registration.body import BODY, RegistrationError, body_grid
 from monai_fss.registration.grid import Grid, default_spacing
@@ -70,11 +71,46 @@ class Teacher:
                 text = f"{scan_name(query)}: is not learnt from, as the second registration fails: {error}"
                 warnings.warn(text, InputWarning, stacklevel=2)
                 return None
-        label = agreed_label((self.atlas.decide(fixed, grid, one, evidence)[0] for one in places), self.atlas.values)
+        names = _names(self.atlas.values)
+        maps = [names[winners(self.atlas.decide(fixed, grid, one, evidence)[0])] for one in places]
         dressed, own = dressed_as(fixed, grid, placed[0], self.atlas.values)
-        made = {"label": label, "synthesised_image": dressed, "synthesised_label": own}
+        made = {
+            "label": agreed_label(maps),
+            "mask": maps[0],
+            "second": maps[-1],
+            "synthesised_image": dressed,
+            "synthesised_label": own,
+        }
         affine = torch.from_numpy(grid.affine)
         return {"image": image, **{k: MetaTensor(torch.from_numpy(v)[None], affine=affine) for k, v in made.items()}}
+
+    def again(
+        self,
+        query: MetaTensor,
+        taught: Mapping[str, MetaTensor],
+        intermediates: Intermediates,
+        others: Sequence[Mapping[str, MetaTensor]],
+    ) -> dict[str, MetaTensor]:
+        """
+        Teach by a scan once more, when others of the folder have masks.
+
+        Args:
+            query: (1, H, W, D), scaled to 0..1.
+            taught: what a call gave of it.
+            intermediates: the way.
+            others: see :class:`Intermediates`.
+
+        Returns:
+            the same with another ``label``: large organs by way of the others, and without doubt, since these have
+            voted; the rest as it was.
+        """
+        probabilities = intermediates(query, self.atlas.placed(query)[0], others)
+        label = _names(self.atlas.values)[winners(probabilities)]
+        small = [value for value, large in zip(self.atlas.values, intermediates.large, strict=True) if not large]
+        first, second = (taught[key].as_tensor()[0].numpy() for key in ("mask", "second"))
+        doubt = (first != second) & (np.isin(first, small) | np.isin(second, small))
+        label = np.where(doubt, np.int32(DOUBT), label)
+        return {**taught, "label": MetaTensor(torch.from_numpy(label)[None], affine=taught["label"].affine)}
 
     def own(self) -> dict[str, MetaTensor]:
         """The labelled scan itself, as a scan that is taught by, with its exact label."""
@@ -107,13 +143,12 @@ def _names(values: Sequence[int]) -> np.ndarray:
     return np.array([*values, 0], np.int32)
 
 
-def agreed_label(opinions: Iterable[np.ndarray], values: Sequence[int]) -> np.ndarray:
+def agreed_label(maps: Sequence[np.ndarray]) -> np.ndarray:
     """
-    Label map (h, w, d), int32, of probabilities (W, h, w, d): :data:`DOUBT` where opinions differ.
+    One label map of several (h, w, d), int32: :data:`DOUBT` where they differ.
 
     An organ on which they do not agree at all is in doubt wherever one of them sees it.
     """
-    maps = [_names(values)[winners(opinion)] for opinion in opinions]
     same = np.all([one == maps[0] for one in maps], axis=0)
     return np.where(same, maps[0], np.int32(DOUBT))
 

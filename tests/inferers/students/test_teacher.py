@@ -51,11 +51,9 @@ def test_a_scan_is_taught_by_its_mask_and_by_the_labelled_scan_dressed_as_it() -
 
 
 def test_nothing_is_taught_where_opinions_differ() -> None:
-    one, two = np.zeros((2, 4, 1, 1)), np.zeros((2, 4, 1, 1))
-    one[0, 0], one[0, 1], one[1, 2] = 0.9, 0.9, 0.8
-    two[0, 0], two[1, 1], two[1, 2] = 0.6, 0.9, 0.2
-    assert agreed_label([one], [3, 7])[:, 0, 0].tolist() == [3, 3, 7, 0]
-    assert agreed_label([one, two], [3, 7])[:, 0, 0].tolist() == [3, DOUBT, DOUBT, 0]
+    one, two = np.array([3, 3, 7, 0, 0], np.int32), np.array([3, 7, 0, 0, 3], np.int32)
+    assert agreed_label([one]).tolist() == one.tolist()
+    assert agreed_label([one, two]).tolist() == [3, DOUBT, DOUBT, 0, DOUBT]
 
 
 def test_a_second_registration_leaves_out_what_it_puts_elsewhere() -> None:
@@ -73,6 +71,8 @@ def test_a_second_registration_leaves_out_what_it_puts_elsewhere() -> None:
     assert taught is not None
     label = taught["label"].as_tensor()
     assert (label == 4).sum() == 100 and (label == DOUBT).sum() == 50, "a slice of 25 on each side"
+    mask, second = taught["mask"].as_tensor() == 4, taught["second"].as_tensor() == 4
+    assert torch.equal(mask.roll(-1, 1), second) and torch.equal(mask & second, label == 4)
 
 
 def test_a_scan_of_which_one_registration_fails_is_left_out() -> None:
