@@ -72,16 +72,21 @@ class Name:
 
     Args:
         names: those that there are.
+        begins: of further names, which somebody else knows. Default: there are none.
     """
 
     names: tuple[str, ...]
+    begins: str = ""
 
     def fits(self, value: Any) -> bool:
         """Whether a value is one of these."""
-        return isinstance(value, str) and value in self.names
+        if not isinstance(value, str):
+            return False
+        return value in self.names or bool(self.begins and value.startswith(self.begins) and value != self.begins)
 
     def __str__(self) -> str:
-        return f"one of {', '.join(self.names)}" if len(self.names) > 1 else self.names[0]
+        known = [*self.names, *([f"{self.begins}NAME"] if self.begins else [])]
+        return f"one of {', '.join(known)}" if len(known) > 1 else known[0]
 
 
 @dataclass(frozen=True)

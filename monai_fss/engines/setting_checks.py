@@ -10,7 +10,7 @@ from typing import Any
 
 from monai_fss.engines.ranges import Listed, Name, Range
 from monai_fss.engines.setting_table import OF_ONE_SIZE, OF_VOLUMES, PIXELS, SETTINGS
-from monai_fss.networks.nets.factory import ENCODERS, SMALLEST
+from monai_fss.networks.nets.factory import ENCODERS, SMALLEST, TIMM
 
 __all__ = [
     "check_settings",
@@ -36,7 +36,8 @@ def range_of(key: str, default: Any = None, known: Collection[str] = ()) -> Rang
         the range; None where anything is taken.
     """
     if key == "encoder" and default in ENCODERS:  # of slices or of volumes, as the bundle's network is
-        return Name(tuple(name for name, dims in ENCODERS.items() if dims == ENCODERS[default]))
+        of_kind = ENCODERS[default]
+        return Name(tuple(name for name, dims in ENCODERS.items() if dims == of_kind), TIMM if of_kind == 2 else "")
     volumes = "roi_size" in known and not OF_ONE_SIZE & {*known}
     found = (OF_VOLUMES if volumes and key in OF_VOLUMES else SETTINGS).get(key)
     if key == "size" and isinstance(default, list):
@@ -144,7 +145,7 @@ def _size_problems(values: Mapping[str, Any]) -> list[str]:
     size, encoder = values.get("size"), values.get("encoder")
     if not isinstance(size, (list, tuple)) or encoder not in ENCODERS or not SETTINGS["size"].fits(size):
         return []
-    dims, least = ENCODERS[encoder], SMALLEST[encoder]
+    dims, least = ENCODERS[encoder], SMALLEST.get(encoder, 32)
     if len(size) != dims:
         return [f"size={_typed(size)}: has {len(size)} entries, and encoder={encoder} takes {dims}. Give {dims}."]
     if min(size[:2]) < least:

@@ -10,7 +10,7 @@ from monai_fss.inferers.anchors.registered import ANCHOR_MASKS
 from monai_fss.inferers.atlas import FUSIONS
 from monai_fss.inferers.ep1 import EP1_RULES
 from monai_fss.inferers.one_shot.aligned import FLOWS
-from monai_fss.networks.nets.factory import ENCODERS
+from monai_fss.networks.nets.factory import ENCODERS, TIMM
 from monai_fss.networks.nets.organnet import SHARINGS
 from monai_fss.networks.nets.residual_fcn import NORMS
 from monai_fss.registration.register import PRESETS
@@ -107,7 +107,7 @@ _NETWORKS: dict[str, Range] = {
     "correlation_radius": COUNT,
     "decoder_channels": COUNT,
     "dropout": Number(least=0, below=1),
-    "encoder": Name(tuple(ENCODERS)),
+    "encoder": Name(tuple(ENCODERS), TIMM),
     "global_weight": NOT_NEGATIVE,
     "history_dropout": SHARE,
     "kappa": POSITIVE,

@@ -17,9 +17,10 @@ import torch
 
 from monai_fss.digests import sha256_of
 from monai_fss.networks.nets.dilated_resnet import DilatedResNet
+from monai_fss.networks.nets.efficientnet_lite import EfficientNetLite0
 from monai_fss.networks.nets.resnext3d import ResNeXt3D
 
-__all__ = ["COCO_RESNET101", "load_pretrained"]
+__all__ = ["COCO_RESNET101", "load_body", "load_pretrained"]
 
 Encoder = TypeVar("Encoder", DilatedResNet, ResNeXt3D)
 COCO_RESNET101 = "https://download.pytorch.org/models/deeplabv3_resnet101_coco-586e9e4e.pth"
@@ -69,6 +70,25 @@ def load_pretrained(encoder: Encoder, source: str | Path = COCO_RESNET101, sha25
     _check_fit(path, encoder, own, state)
     encoder.load_state_dict(state, strict=False)
     return encoder
+
+
+def load_body(body: EfficientNetLite0, path: Path) -> None:
+    """Load a public checkpoint into a network that is a part of the public one; its further tensors are left out.
+
+    Args:
+        body: the network to fill.
+        path: file of a plain state dict, see :func:`load_pretrained`.
+
+    Raises:
+        FileNotFoundError, ValueError: as of :func:`load_pretrained`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file. {body.remedy}")
+    _check_hash(path, None)
+    own, state = body.state_dict(), _read(path)
+    state = {name: tensor for name, tensor in state.items() if name in own}
+    _check_fit(path, body, own, state)
+    body.load_state_dict(state, strict=False)
 
 
 def _fetch(url: str) -> Path:
@@ -136,7 +156,7 @@ def _fit_colours(weight: torch.Tensor, channels: int) -> torch.Tensor:
 
 def _check_fit(
     path: Path,
-    encoder: DilatedResNet | ResNeXt3D,
+    encoder: DilatedResNet | EfficientNetLite0 | ResNeXt3D,
     own: Mapping[str, torch.Tensor],
     given: Mapping[str, torch.Tensor],
 ) -> None:
