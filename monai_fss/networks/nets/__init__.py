@@ -12,8 +12,10 @@ from .compact_encoder_3d import CompactEncoder3D
 from .crapnet import CRAPNet
 from .data_aug import DataAugNet, Transformations
 from .dilated_resnet import DilatedResNet
+from .efficientnet_lite import EfficientNetLite0
 from .factory import ENCODERS, build_encoder
 from .few_shot import FewShotNet
+from .frozen_encoder import FrozenEncoder
 from .located_segmenter import LocatedSegmenter
 from .lt_net import Cycle, LTNet
 from .mask_paste import MaskPaste
@@ -45,7 +47,9 @@ __all__ = [
     "DataAugNet",
     "DilatedResNet",
     "ENCODERS",
+    "EfficientNetLite0",
     "FewShotNet",
+    "FrozenEncoder",
     "LTNet",
     "LocatedSegmenter",
     "MaskPaste",
