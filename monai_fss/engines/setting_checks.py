@@ -145,7 +145,7 @@ def _size_problems(values: Mapping[str, Any]) -> list[str]:
     size, encoder = values.get("size"), values.get("encoder")
     if not isinstance(size, (list, tuple)) or encoder not in ENCODERS or not SETTINGS["size"].fits(size):
         return []
-    dims, least = ENCODERS[encoder], SMALLEST.get(encoder, 32)
+    dims, least = ENCODERS[encoder], SMALLEST[encoder]
     if len(size) != dims:
         return [f"size={_typed(size)}: has {len(size)} entries, and encoder={encoder} takes {dims}. Give {dims}."]
     if min(size[:2]) < least:

@@ -43,7 +43,10 @@ def test_the_settings_of_a_bundle_are_listed_with_what_they_may_be(capsys: pytes
     assert (
         "  pixdim=2.5\n      a number above 0 and of at most 1000; mm, in plane; slices keep their distance\n" in text
     )
-    assert "  encoder=compact\n      one of compact, resnet18, resnet50, resnet101\n" in text
+    assert (
+        "  encoder=compact\n      one of compact, resnet18, resnet50, resnet101, efficientnet_lite0, timm/NAME\n"
+        in text
+    )
     assert "  elastic::rotate=0.0873\n      a number; 5 degrees\n" in text
     assert "output_dir" not in text, "it has an option of its own"
     assert main(["info", "--bundle", "atlas", "--json"]) == 0

@@ -90,8 +90,16 @@ def test_every_bundle_has_its_settings_checked_by_monai_too(bundle: str, file: s
         ("adnet", {"pixdim": 0}, "pixdim=0: is not a number above 0 and of at most 1000. The bundle has 2.5."),
         ("adnet", {"size": [32]}, "size=[32]: is not a list of 2 in brackets"),
         ("adnet_3d", {"size": [64, 64]}, "size=[64,64]: is not a list of 3 in brackets"),
-        ("adnet", {"encoder": "resnet"}, "is not one of compact, resnet18, resnet50, resnet101. The bundle has"),
-        ("adnet", {"encoder": "compact_3d"}, "is not one of compact, resnet18, resnet50, resnet101. The bundle has"),
+        (
+            "adnet",
+            {"encoder": "resnet"},
+            "is not one of compact, resnet18, resnet50, resnet101, efficientnet_lite0, timm/NAME. The bundle has",
+        ),
+        (
+            "adnet",
+            {"encoder": "compact_3d"},
+            "is not one of compact, resnet18, resnet50, resnet101, efficientnet_lite0, timm/NAME. The bundle has",
+        ),
         ("adnet", {"seed": -1}, "seed=-1: is not a whole number from 0 to 4294967295"),
         ("adnet", {"seed": True}, "seed=true: is not a whole number"),
         ("adnet", {"num_workers": -1}, "num_workers=-1: is not"),

@@ -28,8 +28,8 @@ ENCODERS = {
     "compact_3d": 3,
     "resnext101_3d": 3,
 }
-# Fewest pixels along a side of an image that each trains on; 32 for the others.
-SMALLEST = {"resnet18": 16, "resnet50": 16, "resnet101": 16, "resnext101_3d": 16}
+# Fewest pixels along a side of an image that each trains on.
+SMALLEST = {name: 16 if name.startswith("resne") else 32 for name in ENCODERS}
 
 
 def build_encoder(
