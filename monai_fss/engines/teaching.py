@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from monai.data import MetaTensor
 from tqdm.auto import tqdm
 
 from monai_fss.data import ScanError, read_taught_scan, save_taught_scan
-from monai_fss.inferers.labelled import seen
+from monai_fss.inferers.labelled import LabelledScan, seen
 from monai_fss.inferers.prior import log_odds
 from monai_fss.inferers.students.intermediates import Intermediates, most_alike
+from monai_fss.inferers.students.student import trusted
 from monai_fss.inferers.students.teacher import Teacher
+from monai_fss.inferers.windows import WindowInferer
 
 __all__ = ["StudentOdds", "Teaching"]
 
@@ -112,20 +115,41 @@ def _file(folder: Path, item: Mapping[str, Any]) -> Path:
 
 
 class StudentOdds:
-    """Log-odds of a student for the refinement of the atlas that has taught it.
+    """Log-odds of a student for the refinement of the atlas that has taught it, as far as it is believed
+    (:func:`monai_fss.inferers.students.student.trusted`).
 
     Args:
         network: of the student, in use.
         inferer: a :class:`monai_fss.inferers.WindowInferer`.
         prepare: from an item to ``image`` (1, H, W, D) on the student's grid.
+        labelled: item of the labelled scan.
+        scan: that scan, as the atlas has it.
         device: of the network.
     """
 
-    def __init__(self, network: Any, inferer: Callable, prepare: Callable, device: Any = "cpu") -> None:
+    def __init__(
+        self,
+        network: Any,
+        inferer: WindowInferer,
+        prepare: Callable,
+        labelled: Mapping[str, Any],
+        scan: LabelledScan,
+        device: Any = "cpu",
+    ) -> None:
         self.network, self.inferer, self.prepare, self.device = network.eval(), inferer, prepare, device
+        self.labelled, self.scan = labelled, scan
 
     def __call__(self, item: Mapping[str, Any]) -> MetaTensor:
         """(W, H, W, D) on the student's grid."""
+        odds = self._odds(item)
+        return MetaTensor(odds.as_tensor() * self.trust, affine=odds.affine)
+
+    @cached_property
+    def trust(self) -> torch.Tensor:
+        """(W, 1, 1, 1), 0 to 1."""
+        return trusted(self._odds(self.labelled), self.scan, self.inferer.values)
+
+    def _odds(self, item: Mapping[str, Any]) -> MetaTensor:
         image = self.prepare(dict(item))["image"]
         shown = MetaTensor(image.as_tensor()[None].to(self.device), affine=image.affine)
         logits = torch.as_tensor(self.inferer(shown, self.network))[0]

@@ -13,6 +13,7 @@ from known_atlas import Known
 from monai.data import MetaTensor
 
 from monai_fss.inferers import Atlas, AtlasInferer, StudentAgreement, StudentInferer, found_in, remembered_scan
+from monai_fss.inferers.labelled import LabelledScan
 from monai_fss.inferers.students import student
 from monai_fss.networks.nets import Remembering
 
@@ -81,9 +82,9 @@ def test_without_weight_the_atlas_answers(inferer: Any) -> None:
 
 
 def test_together_they_meet_between_and_their_agreement_is_the_quality(inferer: Any) -> None:
-    """The student is two voxels late: 50 of 125 voxels differ, Dice 0.6."""
+    """The student is two voxels late: 50 of 125 voxels differ, Dice 0.6; it is believed by a third (below)."""
     query = scan(2)["image"][None]
-    logits = inferer(weight=4.0)(query, net(late=2))
+    logits = inferer(weight=12.0)(query, net(late=2))
     assert mask(logits)[1] > 9 * 5 + 2
     score = StudentAgreement([4, 7])
     assert score({"pred": logits}) == {4: pytest.approx(0.6), 7: 0.0}
@@ -91,11 +92,28 @@ def test_together_they_meet_between_and_their_agreement_is_the_quality(inferer: 
     assert score({"pred": inferer(prior=False)(query, net())})[4] > 0.97, "the student's confidence"
 
 
+def test_what_a_student_has_not_learnt_is_the_atlass(inferer: Any) -> None:
+    """Three voxels late, Dice 0.4 of the labelled scan: whatever its weight, it is not asked."""
+    query = scan(2)["image"][None]
+    logits = inferer(weight=100.0)(query, net(late=3))
+    assert torch.equal(logits.as_tensor(), inferer(weight=0.0)(query, net()).as_tensor())
+
+
+@pytest.mark.parametrize(("late", "trust"), [(0, 1.0), (1, 1.0), (2, 1 / 3), (3, 0.0), (5, 0.0)])
+def test_it_is_believed_by_its_dice_of_the_labelled_scan(late: int, trust: float) -> None:
+    """0.8 of the voxels are its own for each voxel that it is late: 1, 0.8, 0.6, 0.4, 0."""
+    labelled = LabelledScan.of(scan())
+    image = scan()["image"].as_tensor().roll(late, 1)
+    odds = MetaTensor(20 * (image - 0.6), affine=AFFINE)
+    assert student.trusted(odds, labelled, [4]).flatten().tolist() == [pytest.approx(trust)]
+
+
 def test_the_atlas_is_made_once_for_a_network(inferer: Any) -> None:
     one, network = inferer(), net()
     query = scan(2)["image"][None]
     one(query, network)
     atlas = one._known[1]
+    assert one._known[2].flatten().tolist() == [1.0]
     one(query, network)
     assert one._known[1] is atlas and isinstance(atlas, Atlas)
     one(query, net())
