@@ -17,6 +17,7 @@ from monai_fss.apps.methods.bundles import config_keys
 from monai_fss.apps.methods.method import PRIORS, Method
 from monai_fss.apps.methods.settings import device_setting, parse_settings
 from monai_fss.apps.parts.part import Part, add_part_arguments, given_part
+from monai_fss.apps.segment.folder import REPORT, check_history, read_report
 from monai_fss.apps.segment.formats import FORMATS
 from monai_fss.apps.segment.learn import BUNDLE, learn
 from monai_fss.apps.segment.options import cache_setting, check_support_options, prior_setting, prnet_setting
@@ -161,6 +162,10 @@ def _learn(args: argparse.Namespace, labels: list[int] | None, part: Part) -> in
             f"--learn: trains a model of {BUNDLE} in this process, and segments by it. Leave --model, --prnet, --dask, "
             "--num-parts and other bundles out; or train first (monai-fss train --bundle self_training)."
         )
+    before = (read_report(Path(args.output) / REPORT).get("inputs") or {}).get("bundle", BUNDLE)
+    if before != BUNDLE and not args.overwrite:  # said now, and not after the training
+        raise UsageError(f"{args.output}: holds masks of {before}. Give another --output, or --overwrite.")
+    check_history(Path(args.output), args.overwrite)
     method = Method(BUNDLE)
     files = [*method.files, method.inference_file]
     given = {**(named.values if named else {}), **parse_settings(args.set, files, method.reserve(LEARN_RESERVED))}

@@ -24,6 +24,8 @@ BUNDLE = "self_training"
 """The method that learns from a folder."""
 CACHE = "cache"
 """Sub-folder of the results where stages and registrations are kept, that of ``segment`` itself."""
+LINKS = ".data-"
+"""Begins the name of a folder of links to the scans, while it is learnt from them."""
 
 
 def learn(
@@ -71,8 +73,10 @@ def learn(
         raise ScanError(f"{images}: holds no scan besides the labelled one that can be learnt from. Leave --learn out.")
     root = Path(output).absolute()
     root.mkdir(parents=True, exist_ok=True)
+    for left in root.glob(f"{LINKS}*"):  # of a run that was killed; what it links to stays
+        shutil.rmtree(left, ignore_errors=True)
     bundle = Method(BUNDLE).folder
-    with TemporaryDirectory(dir=root, prefix=".data-") as data:
+    with TemporaryDirectory(dir=root, prefix=LINKS) as data:
         support = _collect(Path(data), own_image, own_label, others, Path(images).absolute().name)
         given = {**window, "labels": None if labels is None else list(labels), **(settings or {})}
         given |= {"dataset_dir": data, "cases": sorted([support, *others]), "support": support}

@@ -45,6 +45,10 @@ def test_the_folder_is_learnt_from_and_segmented(
 ) -> None:
     """The labelled scan is one of the folder; a broken scan stops neither; what is done is not done again."""
     images = tmp_path / "scans"
+    (tmp_path / "out" / ".data-killed" / "images").mkdir(parents=True)
+    (tmp_path / "out" / ".data-killed" / "images" / "case_01.nii.gz").symlink_to(
+        phantom_set / "images" / "case_01.nii.gz"
+    )
     shutil.copytree(phantom_set / "images", images)
     (images / "broken.nii.gz").write_bytes((images / "case_02.nii.gz").read_bytes()[:2000])
     command = words(images, images / "case_01.nii.gz")
@@ -108,6 +112,16 @@ def test_what_does_not_go_with_it_is_refused(
 ) -> None:
     assert main([*words(phantom_set / "images"), *more]) == 2
     assert text in capsys.readouterr().err and not (tmp_path / "out" / "cache").exists()
+
+
+def test_masks_of_another_method_are_not_replaced(
+    words: Callable[..., list[str]], phantom_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.json").write_text(json.dumps({"inputs": {"bundle": "atlas"}}))
+    assert main(words(phantom_set / "images")) == 2
+    assert "holds masks of atlas. Give another --output, or --overwrite" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "cache").exists()
 
 
 def test_one_labelled_scan_and_others_are_needed(
