@@ -27,7 +27,7 @@ from monai_fss.transforms import smooth_spacing
 
 __all__ = ["StudentAgreement", "StudentInferer", "trusted"]
 
-UNLEARNT, LEARNT = 0.5, 0.8
+UNLEARNT, LEARNT = 0.7, 0.8
 """Dice of a student's mask of the labelled scan, up to which it is not believed, and from which on it is."""
 
 
