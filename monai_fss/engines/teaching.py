@@ -34,7 +34,8 @@ class Teaching:
         prepare: from an item to ``image`` (1, H, W, D), 0..1, on the scan's own grid.
         output_dir: of ``<case>.pt``, see :func:`monai_fss.data.save_taught_scan`.
         student: gives log-odds of an item for the atlas's refinement, see :class:`StudentOdds`. Default: there is none.
-        intermediates: by which large organs are taught, once all scans have a mask. Default: there are none.
+        intermediates: by which large organs are taught, once all scans have a mask, see
+            :class:`monai_fss.inferers.Intermediates`. Default: there are none.
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class Teaching:
         intermediates: Intermediates | None = None,
     ) -> None:
         self.teacher, self.items, self.support, self.prepare = teacher, list(items), support, prepare
-        self.folder, self.student, self.intermediates = Path(output_dir), student, intermediates
+        self.folder, self.student = Path(output_dir), student
+        self.intermediates = intermediates if intermediates and any(intermediates.large) else None
 
     def run(self) -> None:
         """Teach by all scans.

@@ -147,11 +147,16 @@ def test_a_backbone_of_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     timm = stand_in([2, 4, 8, 16, 32])
     monkeypatch.setitem(sys.modules, "timm", timm)
     encoder = build_encoder("timm/little", pretrained="imagenet", positions=[0.5, 0.5])
-    assert timm.asked == {"pretrained": True, "features_only": True, "pretrained_cfg_overlay": None}  # type: ignore[attr-defined]
+    assert timm.asked == {"pretrained": True, "features_only": True}  # type: ignore[attr-defined]
     with torch.no_grad():
         assert encoder(torch.rand(1, 3, 32, 48)).shape == (1, 8 + 16 + 32 + 4, 8, 12)
-    build_encoder("timm/little", pretrained="mine.pth")
-    assert timm.asked["pretrained_cfg_overlay"] == {"file": "mine.pth"}  # type: ignore[attr-defined]
+    timm.asked = None  # type: ignore[attr-defined]
+    for name in ("hf-hub:somebody/theirs", "local-dir:/home", "a/b", "..", "little.x.y"):
+        with pytest.raises(ValueError, match="is no name of timm's"):
+            build_encoder(f"timm/{name}")
+    with pytest.raises(ValueError, match="pretrained=mine.pth: timm brings its own weights"):
+        build_encoder("timm/little", pretrained="mine.pth")
+    assert timm.asked is None  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="encoder=timm/large: timm makes no such backbone"):
         build_encoder("timm/large")
     monkeypatch.setitem(sys.modules, "timm", stand_in([14]))

@@ -124,10 +124,7 @@ def run(args: argparse.Namespace) -> int:
     method = chosen_method(args.bundle, args.model)
     settings = {**method.values, **parse_settings(args.set, [method.inference_file], method.reserve(RESERVED))}
     check_support_options(method, args.support_image, args.support_label, args.support_slices)
-    settings |= _slices(method, args.support_slices) | {"probabilities": args.probabilities}
-    settings |= prior_setting(method, args.prior) | prnet_setting(method, args.prnet)
-    settings |= {"quality": not args.no_quality, "overlays": not args.no_overlays}
-    settings |= device_setting(args.device) | cache_setting(method, args.cache_size)
+    settings |= _slices(method, args.support_slices) | prnet_setting(method, args.prnet) | _asked(method, args)
     done = segment(
         method,
         args.model,
@@ -180,9 +177,7 @@ def _learn(args: argparse.Namespace, labels: list[int] | None, part: Part) -> in
         args.device,
     )
     settings = {key: value for key, value in given.items() if key not in taught}
-    settings |= {"probabilities": args.probabilities} | prior_setting(method, args.prior)
-    settings |= {"quality": not args.no_quality, "overlays": not args.no_overlays}
-    settings |= device_setting(args.device) | cache_setting(method, args.cache_size)
+    settings |= _asked(method, args)
     done = segment(
         method,
         model,
@@ -199,6 +194,13 @@ def _learn(args: argparse.Namespace, labels: list[int] | None, part: Part) -> in
     print(f"{len(done.cases)} scan(s) segmented, see {args.output}; of others: monai-fss segment --model {model}")
     _report_empty(Path(args.output) / done.table, set(done.cases))
     return _report_failed(done, args.debug)
+
+
+def _asked(method: Method, args: argparse.Namespace) -> dict[str, Any]:
+    """Settings of the options that say what is written, and how."""
+    wanted = {"probabilities": args.probabilities, "quality": not args.no_quality, "overlays": not args.no_overlays}
+    prior, cache = prior_setting(method, args.prior), cache_setting(method, args.cache_size)
+    return wanted | prior | cache | device_setting(args.device)
 
 
 def _report_empty(table: Path, cases: set[str]) -> None:

@@ -46,8 +46,8 @@ def build_encoder(
             "resnet101" (dilated, output stride 8), "efficientnet_lite0" (stride 4) or "timm/NAME", any backbone of timm
             with maps of strides 4, 8 and 16; for volumes "compact_3d" (2.7 M) or "resnext101_3d".
         in_channels: channels of the image, coordinates not counted.
-        pretrained: path or URL of a public checkpoint for the body of a ResNet or ResNeXt; "imagenet" or a file for
-            the body of "efficientnet_lite0" or timm's, which is frozen then. Default: random weights.
+        pretrained: path or URL of a public checkpoint for the body of a ResNet or ResNeXt; "imagenet" for the
+            body of "efficientnet_lite0" (or a file) and timm's, which is frozen then. Default: random weights.
         positions: weights of the coordinate channels that follow the image's, see :class:`PositionedEncoder`.
             Default: none.
         checkpointing: less memory in training, of "resnext101_3d" alone, see :class:`ResNeXt3D`.

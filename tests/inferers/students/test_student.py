@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from known_atlas import Known
+from known_atlas import AFFINE, SHAPE, Known
+from known_atlas import shifted_scan as scan
 from monai.data import MetaTensor
 
 from monai_fss.inferers import Atlas, AtlasInferer, StudentAgreement, StudentInferer, found_in, remembered_scan
@@ -17,18 +18,8 @@ from monai_fss.inferers.labelled import LabelledScan
 from monai_fss.inferers.students import student
 from monai_fss.networks.nets import Remembering
 
-SHAPE = (20, 16, 12)
-AFFINE = torch.diag(torch.tensor([5.0, 5.0, 5.0, 1.0], dtype=torch.float64))
 BOX = (slice(7, 12), slice(5, 10), slice(3, 8))
 """Of the organ in the query: 10 mm further along the first axis than in the labelled scan."""
-
-
-def scan(shift: int = 0) -> dict[str, MetaTensor]:
-    image, label = np.zeros((1, *SHAPE), np.float32), np.zeros((1, *SHAPE), np.int16)
-    image[0, 2:18, 2:14, 1:11] = 0.4
-    box = (0, slice(5 + shift, 10 + shift), *BOX[1:])
-    image[box], label[box] = 0.8, 4
-    return {"image": MetaTensor(image, affine=AFFINE), "label": MetaTensor(label, affine=AFFINE)}
 
 
 class Sees(Remembering):

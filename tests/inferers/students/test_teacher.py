@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from known_atlas import Known
+from known_atlas import shifted_scan as scan
 from monai.data import MetaTensor
 
 from monai_fss.data import DOUBT, InputWarning, ReadTaughtScan, ScanError, save_taught_scan, taught_items
@@ -18,18 +19,6 @@ from monai_fss.inferers.students.teacher import agreed_label, dressed_as
 from monai_fss.inferers.two_stage.priors import unpacked_atlases
 from monai_fss.registration import DisplacementField, Grid
 from monai_fss.registration.body import RegistrationError
-
-SHAPE = (20, 16, 12)
-AFFINE = torch.diag(torch.tensor([5.0, 5.0, 5.0, 1.0], dtype=torch.float64))
-
-
-def scan(shift: int = 0, brightness: float = 1.0) -> dict[str, MetaTensor]:
-    """A body of 5 mm voxels with an organ of value 4, further along the first axis by ``shift`` voxels."""
-    image, label = np.zeros((1, *SHAPE), np.float32), np.zeros((1, *SHAPE), np.int16)
-    image[0, 2:18, 2:14, 1:11] = 0.4
-    box = (0, slice(5 + shift, 10 + shift), slice(5, 10), slice(3, 8))
-    image[box], label[box] = 0.8, 4
-    return {"image": MetaTensor(image * brightness, affine=AFFINE), "label": MetaTensor(label, affine=AFFINE)}
 
 
 def known(**more: Any) -> Known:
