@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_fss.apps.correct.advice import advice_text, alike_to, expected_order
+from monai_fss.apps.correct.checked import checked_masks, write_interval
 from monai_fss.apps.correct.edited import check_edited, given_labels
 from monai_fss.apps.correct.folder import SegmentedFolder
 from monai_fss.apps.correct.history import LABELS, History
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     if opened is None:
         entry = _begin(folder, history, entry, given, truths)
     entry["failed"] = segment_again(folder, history, entry, resumed=opened is not None)
+    entry["checked"] = checked_masks(folder, history, entry["labels"])
     decide(folder, history, entry, args.replace == ALWAYS)
     _finish(folder, history, entry, truths)
     return _end(folder, history, entry, truths)
@@ -212,6 +214,7 @@ def _end(folder: SegmentedFolder, history: History, entry: Mapping[str, Any], tr
     )
     now = SegmentedFolder.read(folder.output, folder.images)
     labelled = history.labels
+    print(write_interval(now, history))
     if all(rated is not None for case, rated in now.quality().items() if case not in labelled):
         print(_advice(now, labelled, truths))
     failed = entry.get("failed", {})

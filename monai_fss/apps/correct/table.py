@@ -12,11 +12,11 @@ from typing import Any
 
 from monai_fss.apps.correct.folder import SegmentedFolder
 from monai_fss.apps.correct.history import History
-from monai_fss.data import write_text_atomic
+from monai_fss.data import ScanError, write_text_atomic
 from monai_fss.handlers.segment_report import read_quality
 from monai_fss.results.markdown import markdown_table
 
-__all__ = ["COLUMNS", "TABLE", "round_text", "write_table"]
+__all__ = ["COLUMNS", "TABLE", "last_changes", "round_text", "write_table"]
 
 TABLE = "correct.csv"
 COLUMNS = (
@@ -54,6 +54,32 @@ def write_table(run: SegmentedFolder, history: History, entry: Mapping[str, Any]
     writer.writerows(rows)
     write_text_atomic(file, text.getvalue())
     return file
+
+
+def last_changes(folder: Path) -> dict[tuple[str, int], dict[str, str]]:
+    """
+    What the last round that did something about a mask did, from ``correct.csv``.
+
+    Args:
+        folder: of masks.
+
+    Returns:
+        case and label value to a row of the table; empty where nothing was corrected.
+
+    Raises:
+        ScanError: the table is damaged.
+    """
+    file = folder / TABLE
+    if not file.exists():
+        return {}
+    with file.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    try:
+        return {(row["case"], int(row["label"])): row for row in sorted(rows, key=lambda row: int(row["round"]))}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ScanError(
+            f"{file}: is damaged ({error}). Remove it; the next correction writes its own rounds."
+        ) from error
 
 
 def round_text(entry: Mapping[str, Any]) -> str:

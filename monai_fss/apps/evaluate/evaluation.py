@@ -50,6 +50,8 @@ class Evaluation:
         transductive: train on the images of the queries too, never on their labels. Default: they are not seen before.
         tolerances: of the normalised surface Dice, organ to mm, see :func:`monai_fss.metrics.tolerance_mm`. Default:
             FLARE's.
+        cache_dir: folder of prepared scans and of the stages of trainings, each named by what it depends on. Default:
+            ``cache`` below that of the models.
     """
 
     method: Method
@@ -78,6 +80,7 @@ class Evaluation:
     anchor_rule: str = "split"
     tolerances: dict[str, float] = field(default_factory=dict)
     transductive: bool = False
+    cache_dir: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", {**self.settings, **self.method.values})

@@ -46,7 +46,7 @@ def fold_model(
         fold: its training cases.
         number: of the fold.
         repetition: number of the run; its seed is the evaluation's plus this.
-        models: folder of the models; preprocessed scans are cached in ``cache`` below it.
+        models: folder of the models; prepared scans are cached in ``cache`` below it, or where the evaluation says.
         left_out: label values whose slices training does not see (setting 2), or whose labels (by labelled organs),
             each shown by a training case. Default: none; the training is one of setting 1, and found again by it.
 
@@ -128,4 +128,4 @@ def _settings(
         settings |= {"labels": list(evaluation.labels)} if evaluation.labels else {}
     if left_out:
         settings |= {"setting": evaluation.setting, "test_classes": list(left_out)}
-    return settings | {"cache_dir": str((models / "cache").absolute())}
+    return settings | {"cache_dir": str(Path(evaluation.cache_dir or models / "cache").absolute())}

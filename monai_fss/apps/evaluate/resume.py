@@ -34,7 +34,7 @@ __all__ = [
 ASKED = "evaluation.json"
 _OF_EACH = {"bundle", "recipe", "settings", "support_slices"}  # in which the evaluations of one table may differ
 _PLACE = "data"  # of the data set; what it holds is compared by its contents
-_NOT_ASKED = {"command", "device", "data", "method", "spread"}  # the place of the data is in the content
+_NOT_ASKED = {"cache_dir", "command", "device", "data", "method", "spread"}  # the place of the data is in the content
 _BEFORE = {
     "ep1_rule": "shown",
     "anchor_rule": "split",

@@ -46,10 +46,11 @@ def evaluate_many(
     """Evaluate methods one after another, and write one table and one picture of all.
 
     Each has a folder of its own below ``output`` and ``models``, such as ``adnet`` or ``crapnet-blocks=7``;
-    registrations are kept in one for all, and baselines are measured of the first method and of the first that is
-    trained. After an interruption the same call goes on: a method that is done is not evaluated again, and a training
-    that was cut short is resumed. So a table grows by the same call with one more method: the files of all are made
-    anew from those of each. Methods that are in the table must be asked for again.
+    registrations are kept in one for all, as are prepared scans and those stages of trainings that are the same for
+    several methods (such as a coarse network, where they differ in the fine one). Baselines are measured of the first
+    method and of the first that is trained. After an interruption the same call goes on: a method that is done is not
+    evaluated again, and a training that was cut short is resumed. So a table grows by the same call with one more
+    method: the files of all are made anew from those of each. Methods that are in the table must be asked for again.
 
     Args:
         evaluations: that differ in the method and settings alone.
@@ -130,7 +131,8 @@ def _part(
     name = method_folder(evaluation.name)
     own = output / name
     write_asked(own, asked, False, contents)
-    results = evaluate(evaluation, own, models / name, True, asked["budget"], models / REGISTRATIONS)
+    sharing = replace(evaluation, cache_dir=str(models / "cache"))
+    results = evaluate(sharing, own, models / name, True, asked["budget"], models / REGISTRATIONS)
     assert results is not None  # of all parts
     write_asked(own, asked, True, contents)
     return results

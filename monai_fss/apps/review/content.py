@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from monai_fss.apps.correct.checked import read_radius
+from monai_fss.apps.correct.table import last_changes
 from monai_fss.apps.review.folder import Row, Run
-from monai_fss.metrics import FAR, robust_z
+from monai_fss.apps.segment.folder import HISTORY
+from monai_fss.metrics import FAR, conformal_interval, robust_z
 from monai_fss.visualize import LETTERS, PIXELS, label_styles
 
 __all__ = ["SCHEMA", "page_content"]
@@ -43,6 +46,7 @@ def page_content(
     """
     cases = {case: number for number, case in enumerate(run.cases)}
     items = [_item(row, cases[row.case], facts[row.case], support.get(row.label, {})) for row in run.rows]
+    _add_corrections(run, items)
     _score_volumes(items)
     items.sort(key=_badness)
     styles = label_styles(list(run.names), run.names)
@@ -98,6 +102,33 @@ def _item(row: Row, case: int, facts: Mapping[str, Any], support: Mapping[str, A
         "mask": organ.get("mask"),
         "mm": organ.get("mm"),
         "slices": organ.get("slices"),
+    }
+
+
+def _add_corrections(run: Run, items: list[dict[str, Any]]) -> None:
+    """Give each item what the last round of corrections did about it, and the interval of its Dice score."""
+    changes, known = last_changes(run.folder), read_radius(run.folder)
+    names = run.cases
+    for item in items:
+        row = changes.get((names[item["case"]], item["label"]))
+        item["before"] = None if row is None else _before(run.folder, row)
+        item["dice"] = None
+        if known is not None and item["quality"] is not None:
+            ends = [round(end, 2) for end in conformal_interval(item["quality"], known["radius"])]
+            item["dice"] = [*ends, round(100 * known["coverage"]), known["masks"]]
+
+
+def _before(folder: Path, row: Mapping[str, str]) -> dict[str, Any]:
+    """A row of correct.csv: what became of the mask, quality and volume before, and the picture of then."""
+    number = int(row["round"])
+    kept = f"{number:03d}"
+    picture = folder / HISTORY / kept / "overlays" / f"{row['case']}.png"
+    return {
+        "round": number,
+        "mask": row["mask"],
+        "quality": [float(text) if text else None for text in (row["quality_before"], row["quality_new"])],
+        "volume": float(row["volume_before_ml"]) if row["volume_before_ml"] else None,
+        "overlay": f"../{HISTORY}/{kept}/overlays/{_quoted(picture.name)}" if picture.is_file() else None,
     }
 
 

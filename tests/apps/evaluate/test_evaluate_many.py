@@ -73,6 +73,7 @@ def test_one_table_has_all_methods_and_baselines_by_their_names(table: Path) -> 
         assert own == [entry for entry in results.entries if entry.method == name]
         note = json.loads((table / "models" / name / "fold0_run0" / "run.json").read_text(encoding="utf-8"))
         assert note["bundle"] == name and note["steps"] == 2
+        assert Path(note["settings"]["cache_dir"]) == table / "models" / "cache"  # stages that are the same are found
     assert (table / "dice.png").read_bytes()[:4] == b"\x89PNG"
     text = (table / "results.md").read_text(encoding="utf-8")
     assert "## Mean Dice (%) against adnet" in text and "## Training" in text

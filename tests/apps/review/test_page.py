@@ -16,6 +16,8 @@ from browser import browser, missing
 from review_scene import NAMES, write_report, write_scans
 
 from monai_fss.apps.cli import main
+from monai_fss.apps.correct.table import COLUMNS
+from monai_fss.data import write_json
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
 
@@ -218,3 +220,23 @@ def test_verdicts_outlive_the_page_and_are_read_back(
     other.write_text(json.dumps({**json.loads(review.read_text()), "run": "another"}))
     driver.find_element("id", "file").send_keys(str(other))
     wait(lambda: "other.json: is of another run (another)" in text(driver, "#status"))
+
+
+def test_a_round_of_corrections_is_shown_before_and_after(started: Any, root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    write_json(copy / "out" / "interval.json", {"coverage": 0.9, "masks": 12, "radius": 0.15})
+    cells = ["2", "case_02", "replaced", CODE, "1", "liver", "12.34", "15.00", "0.1500", "0.2000"]
+    (copy / "out" / "correct.csv").write_text(",".join(COLUMNS) + "\n" + ",".join(cells) + "\n")
+    old = copy / "out" / "history" / "002" / "overlays" / "case_02.png"
+    old.parent.mkdir(parents=True)
+    shutil.copy(next((copy / "out" / "review" / "images").rglob("*.jpg")), old)
+    assert main(["review", str(copy / "out")]) == 0
+    started.get((copy / "out" / "review" / "index.html").as_uri())
+    assert titles(started)[1] == title("case_02", 1)
+    shown = text(started, "#rows > li:nth-child(2) dl")
+    assert "Dice, 90 %\n0.05 to 0.35, by 12 corrected masks" in shown
+    assert "Round 2\nreplaced; quality 0.15 before, 0.20 of the new mask; 12.3 ml before" in shown
+    assert "Round" not in text(started, "#rows > li:nth-child(1) dl")
+    link = started.find_element("link text", "all slices before round 2")
+    assert link.get_attribute("href") == old.as_uri()

@@ -43,9 +43,20 @@ function number(value, digits) {
   return value === null ? "not measured" : value.toFixed(digits);
 }
 
+// What the last round of corrections did about a mask.
+function changed(item) {
+  const old = item.before;
+  const parts = [old.mask];
+  if (old.quality[0] !== null) parts.push(`quality ${number(old.quality[0], 2)} before, ${number(old.quality[1], 2)} of the new mask`);
+  if (old.volume !== null) parts.push(`${number(old.volume, 1)} ml before`);
+  return parts.join("; ");
+}
+
 // Name, text, and whether it is unusual.
 function measures(item) {
   const lines = [["Quality", number(item.quality, 2), false]];
+  if (item.dice !== null) lines.push([`Dice, ${item.dice[2]} %`, `${number(item.dice[0], 2)} to ${number(item.dice[1], 2)}, by ${item.dice[3]} corrected masks`, false]);
+  if (item.before !== null) lines.push([`Round ${item.before.round}`, changed(item), false]);
   lines.push(["Volume", item.volume === null ? "not measured" : `${item.volume.toFixed(1)} ml`, item.volume === 0]);
   if (item.ratio !== null) lines.push(["of the support's", `${Math.round(100 * item.ratio)} %`, item.ratio < 0.5 || item.ratio > 2]);
   if (item.z !== null) lines.push(["in this folder", `${item.z > 0 ? "+" : ""}${item.z.toFixed(1)} robust SD from the median`, Math.abs(item.z) >= content.far]);
@@ -78,6 +89,7 @@ function row(item, index) {
   }
   const overlay = content.cases[item.case].overlay;
   const more = overlay ? [element("a", { href: overlay, target: "_blank", rel: "noopener" }, "all slices")] : [];
+  if (item.before && item.before.overlay) more.push(" ", element("a", { href: item.before.overlay, target: "_blank", rel: "noopener" }, `all slices before round ${item.before.round}`));
   const side = element("div", {}, element("h2", { id: `title-${index}` }, swatch, titleOf(item)), list, buttons, ...more);
   const made = element("li", { tabindex: "-1", "aria-labelledby": `title-${index}`, "data-index": index }, picture(item), side);
   press(made, verdictOf(item));
