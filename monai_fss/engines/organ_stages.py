@@ -28,6 +28,7 @@ from monai_fss.data import (
     read_organ_maps,
     save_organ_maps,
 )
+from monai_fss.data.files.organ_maps import PARTS
 from monai_fss.engines.stages import DONE, run_stage
 from monai_fss.inferers.two_stage.coarse import CoarseStage
 from monai_fss.inferers.two_stage.priors import OrganPrior, chosen_atlases, packed_atlases, unpacked_atlases
@@ -44,8 +45,8 @@ class OrganStages:
     1. The labelled scans are divided into parts, every n-th scan in one, and for each part a coarse network is trained
        on the others: what the fine stages learn from is as uncertain as it will be in use. One scan alone has no
        others: its maps are of a network that has learnt from it, and the training says so.
-    2. Of each scan a file is kept (:func:`monai_fss.data.save_organ_maps`): the small organs' coarse maps, and their
-       regions, with a prior by other scans than itself.
+    2. Of each scan a file is kept (:func:`monai_fss.data.save_organ_maps`): the small organs' coarse maps, a prior by
+       other scans than itself, and their regions.
     3. For each small organ a fine network is trained in these regions.
 
     Every stage is a folder below ``root`` that is named by what it depends on, so that what is there and unchanged is
@@ -191,7 +192,13 @@ class OrganStages:
     def maps(self) -> Path:
         """Folder of what the fine stages learn from."""
         names = [folder.name for folder in self.folders["coarse"]]
-        own = {"prior": self.multi_atlas, "atlases": self.atlases, "organs": self.organs, **self.regions}
+        own = {
+            "prior": self.multi_atlas,
+            "content": list(PARTS),
+            "atlases": self.atlases,
+            "organs": self.organs,
+            **self.regions,
+        }
         words = json.dumps([names, own, [item["case"] for item in self.items]], sort_keys=True)
         return self.root / f"maps-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
 
@@ -231,7 +238,9 @@ class OrganStages:
             for way, organ in enumerate(self.organs)
         ]
         boxes = torch.from_numpy(np.stack([[roi.low, roi.high] for roi in rois]))
-        kept = {**scan, "maps": MetaTensor(maps, affine=torch.from_numpy(grid.affine))}
+        shown = {"maps": maps, "priors": torch.zeros_like(maps) if prior is None else prior}
+        affine = torch.from_numpy(grid.affine)
+        kept = {**scan, **{name: MetaTensor(own, affine=affine) for name, own in shown.items()}}
         save_organ_maps(path, kept, boxes, self.organs, [roi.text for roi in rois])
 
     def _prior(self, number: int, image: MetaTensor) -> torch.Tensor | None:

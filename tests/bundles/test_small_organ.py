@@ -43,11 +43,27 @@ def test_every_setting_of_a_stage_is_handed_on() -> None:
     assert set(handed) <= set(known) and all(handed[key] == f"@{key}" for key in set(handed) - fixed)
     assert handed["two_stage"] is handed["multi_atlas"] is handed["tensorboard"] is False
     renamed = {"steps": "fine_steps", "batch_size": "fine_batch_size"}
-    for key, value in own["fine_settings"].items():
+    handed = own["fine_settings"]
+    assert handed.pop("prior_context") == "@sees_prior" and fine["prior_context"] is own["prior_context"] is True
+    for key, value in handed.items():
         name = renamed.get(key, key)
         assert value == f"@{name}" and (key == "seed" or fine[key] == own[name])
     own.parse(True)
     assert set(own["checked"]) <= set(own.config)
+
+
+@pytest.mark.parametrize(
+    ("scans", "wanted", "sees"),
+    [(["case_01", "case_02"], True, True), (["case_01"], True, False), (None, False, False)],
+)
+def test_fine_networks_see_a_prior_where_a_scan_has_one_of_others(
+    scans: list[str] | None, wanted: bool, sees: bool, phantom_set: Path, small: Small, tmp_path: Path
+) -> None:
+    more = {"val_queries": 0, "prior_context": wanted, "multi_atlas": True, "cases": scans}
+    settings = {**small("small_organ"), **more, "dataset_dir": str(phantom_set), "output_dir": str(tmp_path)}
+    parser = parsed("train", **settings)
+    assert parser.get_parsed_content("settings")["prior_context"] is sees
+    assert parser.get_parsed_content("network_def").fine["4"].state_dict()["first.conv.weight"].shape[1] == 2 + sees
 
 
 @pytest.mark.parametrize(("weighted", "first"), [(True, "rare"), (False, "shares")])

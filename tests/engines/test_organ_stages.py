@@ -97,6 +97,7 @@ def test_maps_are_of_a_network_and_a_prior_that_have_not_seen_the_scan(recorded:
     kept = read_organ_maps(made.maps / "case_2.pt")
     assert kept["organs"] == [7] and kept["maps"].shape == (1, SIZE, SIZE, SIZE) and len(kept["notes"]) == 1
     assert torch.equal(kept["label"], scan({"number": 2})["label"]) and kept["boxes"].shape == (1, 2, 3)
+    assert kept["priors"].shape == kept["maps"].shape and not kept["priors"].any(), "no prior is 0"
 
 
 def test_what_is_there_is_not_made_again_and_what_it_depends_on_counts(recorded: Recorded, tmp_path: Path) -> None:
@@ -176,11 +177,16 @@ def test_a_fine_stage_learns_from_the_region_and_the_organ(
     maps = torch.zeros(1, SIZE, SIZE, SIZE)
     maps[0, 6] = 0.5
     own = scan({"number": 2})
+    kept = {name: MetaTensor(f * maps, affine=own["image"].affine) for name, f in (("maps", 1), ("priors", 1.5))}
     boxes = torch.tensor([[[3, 3, 3], [11, 5, 5]]])
-    save_organ_maps(tmp_path / "a.pt", {**own, "maps": MetaTensor(maps, affine=own["image"].affine)}, boxes, [7], [""])
+    save_organ_maps(tmp_path / "a.pt", {**own, **kept}, boxes, [7], [""])
     crop = OrganCrops(7, 8.0, selected)({"maps": str(tmp_path / "a.pt")})
     low = [min(a, b) for a, b in zip(low, [4, 2, 2], strict=True)]
     size = [b - a for a, b in zip(low, high, strict=True)]
     assert all(list(crop[key].shape) == [1, *size] for key in ("image", "context", "label"))
     assert int(crop["label"].sum()) == 4 and crop["context"][0, 6 - low[0]].mean() == 0.5
     assert crop["image"].affine[:3, 3].tolist() == [4.0 * value for value in low]
+    both = OrganCrops(7, 8.0, selected, ["maps", "priors"])({"maps": str(tmp_path / "a.pt")})["context"]
+    assert both.shape == (2, *size) and both[:, 6 - low[0]].mean((1, 2)).tolist() == [0.5, 0.75]
+    prior = OrganCrops(7, 8.0, selected, ["priors"])({"maps": str(tmp_path / "a.pt")})["context"]
+    assert torch.equal(prior, both[1:])

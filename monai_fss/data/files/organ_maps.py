@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""What fine stages learn from, a file for each scan: image, label, coarse maps and regions of the small organs."""
+"""What fine stages learn from, a file for each scan: image, label, and of the small organs maps, priors, regions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from monai_fss.data.problems import ScanError
 
 __all__ = ["organ_items", "read_organ_maps", "save_organ_maps"]
 
-PARTS = {"image": torch.float16, "label": torch.int32, "maps": torch.float16}
+PARTS = {"image": torch.float16, "label": torch.int32, "maps": torch.float16, "priors": torch.float16}
 
 
 def save_organ_maps(
@@ -27,8 +27,8 @@ def save_organ_maps(
 
     Args:
         path: the file.
-        scan: ``image`` and ``label`` (1, H, W, D), and ``maps`` (S, h, w, d), coarse probabilities of S organs, on any
-            grid.
+        scan: ``image`` and ``label`` (1, H, W, D), and on one grid ``maps`` and ``priors`` (S, h, w, d): of S organs
+            coarse probabilities, and those by registered scans, 0 where there are none.
         boxes: whole numbers (S, 2, 3), lower and upper corner of each organ's region in voxels of ``maps``.
         organs: label value of each.
         notes: by what each region was found.

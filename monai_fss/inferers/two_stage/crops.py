@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,14 +32,16 @@ class OrganCrops(Transform):
         margin: mm around the organ itself.
         selected: whether the selected region counts. Default: it does; the fixed-point baseline is trained on boxes of
             the organ alone.
+        context: which of the maps of the file are shown, such as ``["maps", "priors"]``. Default: the coarse one.
     """
 
-    def __init__(self, organ: int, margin: float, selected: bool = True) -> None:
+    def __init__(self, organ: int, margin: float, selected: bool = True, context: Sequence[str] = ("maps",)) -> None:
         self.organ, self.margin, self.selected = int(organ), float(margin), selected
+        self.context = list(context) or ["maps"]  # of what nobody asks for something is cut out all the same
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """``maps`` (a file of :func:`monai_fss.data.save_organ_maps`) -> ``image``, ``context`` (the coarse
-        probability) and ``label`` (1 where the organ is), each (1, h, w, d)."""
+        """``maps`` (a file of :func:`monai_fss.data.save_organ_maps`) -> ``image``, ``context`` (of what
+        is shown a channel each) and ``label`` (1 where the organ is), (C, h, w, d)."""
         kept = read_organ_maps(data["maps"])
         image, label = kept["image"], (kept["label"] == self.organ).float()
         whole, coarse = Grid.of(image), Grid.of(kept["maps"])
@@ -58,6 +60,7 @@ class OrganCrops(Transform):
         box = (slice(None), *Roi(low, high, "").slices)
         grid = whole.crop(low.tolist(), high.tolist())
         affine = torch.from_numpy(grid.affine)
-        context = on_grid(kept["maps"].as_tensor()[number : number + 1], coarse, grid)
+        shown = torch.stack([kept[name].as_tensor()[number] for name in self.context])
+        context = on_grid(shown, coarse, grid)
         cut = {"image": image.as_tensor()[box], "label": label.as_tensor()[box], "context": context}
         return {**data, **{key: MetaTensor(values.clone(), affine=affine) for key, values in cut.items()}}

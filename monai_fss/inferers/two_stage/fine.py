@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""The fine stage of one organ: its region alone, beside the coarse stage's map of it (auto-context)."""
+"""The fine stage of one organ: its region alone, beside the maps of it that the stages before made (auto-context)."""
 
 from __future__ import annotations
 
@@ -27,13 +27,11 @@ class FineStage:
 
     Args:
         roi_size: (H, W, D) of the windows, those of the training; smaller regions are padded with 0.
-        auto_context: the network's second channel is the coarse probability. Default: it is.
         overlap: of neighbouring windows. Default 0.5.
     """
 
-    def __init__(self, roi_size: Sequence[int], auto_context: bool = True, overlap: float = 0.5) -> None:
+    def __init__(self, roi_size: Sequence[int], overlap: float = 0.5) -> None:
         self.windows = SlidingWindowInferer(roi_size, sw_batch_size=1, overlap=overlap, mode="gaussian")
-        self.auto_context = auto_context
 
     @torch.no_grad()
     def __call__(self, image: MetaTensor, context: torch.Tensor, source: Grid, roi: Roi, network: Any) -> torch.Tensor:
@@ -41,15 +39,16 @@ class FineStage:
 
         Args:
             image: (1, H, W, D).
-            context: the organ's coarse probability (H', W', D').
+            context: what the network sees beside it, such as the organ's coarse probability, (C, H', W', D'); C may be
+                0.
             source: grid of that.
             roi: in voxels of the image.
-            network: (1, 1 or 2, h, w, d) -> logits (1, 2, h, w, d).
+            network: (1, 1 + C, h, w, d) -> logits (1, 2, h, w, d).
         """
         channels = [image.as_tensor()[(slice(None), *roi.slices)]]
-        if self.auto_context:
+        if len(context):
             own = Grid.of(image).crop(roi.low.tolist(), roi.high.tolist())
-            channels.append(on_grid(context[None], source, own).to(channels[0]))
+            channels.append(on_grid(context, source, own).to(channels[0]))
         logits = self.windows(torch.cat(channels)[None], network)
         return logits[0].float().softmax(0)[1]
 

@@ -43,7 +43,9 @@ class TwoStageInferer(Inferer):
         pixdim: mm of a voxel of the coarse stage. Default None: scans have it already.
         overlap: of neighbouring windows. Default 0.5.
         two_stage: Default true. False: the coarse stage alone; small organs by the product with the prior, if any.
-        auto_context, multi_atlas: whether the fine networks see the coarse map, and whether there is a prior.
+        auto_context, prior_context: whether the fine networks see the coarse map, and after it the prior, 0 where there
+            is none. Default: the coarse map alone.
+        multi_atlas: whether there is a prior. Default: there is.
         atlas_only: the prior alone, of all classes, is the answer. Default: it is not.
         fixed_point: regions are found by :func:`monai_fss.inferers.two_stage.fine.fixed_point`. Default: they are not.
         threshold: of probability or product, above which a voxel belongs to a region. Default 0.2: the coarse stage
@@ -63,6 +65,7 @@ class TwoStageInferer(Inferer):
         overlap: float = 0.5,
         two_stage: bool = True,
         auto_context: bool = True,
+        prior_context: bool = False,
         multi_atlas: bool = True,
         atlas_only: bool = False,
         fixed_point: bool = False,
@@ -72,7 +75,8 @@ class TwoStageInferer(Inferer):
         cache: Any = None,
     ) -> None:
         self.coarse = CoarseStage(roi_size, pixdim, overlap)
-        self.fine = FineStage(fine_size, auto_context, overlap)
+        self.fine = FineStage(fine_size, overlap)
+        self.auto_context, self.prior_context = auto_context, prior_context
         self.values, self.organs = [int(value) for value in values], [int(value) for value in organs]
         self.two_stage, self.multi_atlas, self.atlas_only = two_stage, multi_atlas, atlas_only
         self.fixed_point, self.threshold, self.margin = fixed_point, threshold, margin
@@ -122,8 +126,13 @@ class TwoStageInferer(Inferer):
         """Probability of an organ on the image's grid, and by what its region was found."""
         grid, whole, net = Grid.of(coarse), Grid.of(image), network.fine[str(organ)]
 
+        shown = [probability] if self.auto_context else []
+        if self.prior_context:
+            shown.append(torch.zeros_like(probability) if prior is None else prior.to(probability))
+        context = torch.stack(shown) if shown else probability[None][:0]
+
         def segment(region: Roi) -> torch.Tensor:
-            return self.fine(image, probability, grid, region, net)
+            return self.fine(image, context, grid, region, net)
 
         found = None
         if self.fixed_point:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monai_fss.registration import Grid
+from monai_fss.transforms import largest_component
 
 __all__ = ["SURE", "Roi", "box_on", "mean_box", "select_roi", "smallest_box"]
 
@@ -56,10 +57,12 @@ def select_roi(
     """Choose the region of an organ.
 
     It is the box around the voxels in which the coarse probability, with a prior its product with that, exceeds the
-    threshold, with a margin. Where there are none, it is the box of the prior by itself, and where that has none
-    either, the box that the organ usually fills. A prior that shows the organ nowhere is none: it lies outside what was
-    registered, or is too small for that grid. Where the coarse stage was sure (:data:`SURE`) and the product leaves
-    nothing of that, the region is the coarse stage's own. Of both the note says so.
+    threshold, with a margin; and with a prior around those in which this alone is above 1/2, too: a coarse stage that
+    has learnt little of an organ shows a small part of it, and the product less. Where there are none, it is the box of
+    the prior by itself, and where that has none either, the box that the organ usually fills. A prior that shows the
+    organ nowhere is none: it lies outside what was registered, or is too small for that grid. Where the coarse stage
+    was sure (:data:`SURE`) and the product leaves nothing of that, its largest piece is taken in. Of both the note
+    tells.
 
     Args:
         probability: of the coarse stage, (H, W, D).
@@ -74,19 +77,28 @@ def select_roi(
     """
     alone = None if prior is None else smallest_box(prior > threshold)
     note = "" if prior is None or alone is not None else "the prior shows nothing"
-    both = probability if prior is None or alone is None else probability * prior
-    found, source = smallest_box(both > threshold), "coarse map" if alone is None else "coarse map and prior"
-    sure = probability > SURE
-    if alone is not None and sure.any() and not (both[sure] > threshold).any():
+    if prior is None or alone is None:
         found, source = smallest_box(probability > threshold), "coarse map"
-        note = f"the prior has nothing where the coarse map is above {SURE}, and was not followed"
-    if found is None and alone is not None:
-        found, source = alone, "prior alone, since the coarse map shows nothing there"
+    else:
+        shown, sure = probability * prior > threshold, probability > SURE
+        source = "coarse map and prior" if shown.any() else "prior alone, since the coarse map shows nothing there"
+        counted = shown | (prior > 0.5)
+        if sure.any() and not shown[sure].any():
+            counted |= largest_component(sure)
+            source = "prior and coarse map"
+            note = f"the prior has nothing where the coarse map is above {SURE}, which was taken in"
+        found = _around(smallest_box(counted), alone if source.startswith("prior") else None)
     if found is None:
         found, source = _of_shares(usual, probability.shape), "usual place, since the coarse map shows nothing"
     reach = np.ceil(margin / np.asarray(spacing, dtype=float)).astype(int)
     low = np.maximum(found[0] - reach, 0)
     return Roi(low, np.minimum(found[1] + reach, probability.shape), source, note)
+
+
+def _around(*boxes: Box | None) -> Box | None:
+    """The box around several; None of none."""
+    known = [box for box in boxes if box is not None]
+    return (np.min([low for low, _ in known], 0), np.max([high for _, high in known], 0)) if known else None
 
 
 def smallest_box(mask: np.ndarray) -> Box | None:

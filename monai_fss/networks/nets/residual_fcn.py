@@ -32,7 +32,7 @@ class ResidualFCN(nn.Module):
     An image may have any size: a side of n becomes ceil(n / stride), as TensorFlow's "same" has it.
 
     Args:
-        in_channels: of the image. Default 1; a fine stage has 2, the image and the coarse stage's probability.
+        in_channels: of the image. Default 1; a fine stage has up to 3: the image, the coarse map and the prior.
         out_channels: classes, with the background.
         filters: channels of each scale. Default (16, 32, 64, 128), 1.3 million weights, for a laptop. The authors of
             the two-stage network have (16, 64, 128, 256, 512), 53.2 million in their convolutions.

@@ -55,9 +55,22 @@ def test_where_the_coarse_map_shows_nothing_the_prior_decides_and_then_the_usual
 def test_what_the_coarse_stage_was_sure_of_is_not_removed_without_a_word(elsewhere: float) -> None:
     probability = at(0.95, (10, 10, 10)) + at(elsewhere, (2, 2, 2))
     roi = chosen(probability, at(0.9, (2, 2, 2)))
-    assert roi.low.tolist() == ([8, 8, 6] if not elsewhere else [0, 0, 0]) and roi.high.tolist() == [13, 13, 15]
-    assert roi.source == "coarse map" and "was not followed" in roi.note and roi.note in roi.text
+    assert roi.low.tolist() == [0, 0, 0] and roi.high.tolist() == [13, 13, 15], "both places"
+    assert roi.source == "prior and coarse map" and "was taken in" in roi.note and roi.note in roi.text
     assert not chosen(at(0.85, (10, 10, 10)), at(0.9, (10, 10, 10))).note
+
+
+def test_of_what_the_coarse_stage_was_sure_of_elsewhere_the_largest_piece_counts() -> None:
+    sure = at(0.95, (10, 10, 10), (10, 10, 11), (17, 17, 17))
+    roi = chosen(sure, at(0.4, (8, 8, 8)))
+    assert (roi.low.tolist(), roi.high.tolist()) == ([6, 6, 4], [13, 13, 16]), "around both; not as far as 17"
+
+
+def test_a_small_part_in_the_coarse_map_does_not_take_the_rest_of_the_prior_away() -> None:
+    prior = at(0.9, (5, 5, 5), (10, 10, 10)) + at(0.4, (15, 15, 15))
+    roi = chosen(at(0.6, (10, 10, 10)), prior)
+    assert (roi.low.tolist(), roi.high.tolist()) == ([3, 3, 1], [13, 13, 15]), "0.4 alone is no place"
+    assert roi.text == "region by coarse map and prior"
 
 
 def test_boxes() -> None:

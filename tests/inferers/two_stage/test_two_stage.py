@@ -109,6 +109,32 @@ def test_auto_context_is_the_second_channel() -> None:
     assert np.array_equal(labels(result), expected())
 
 
+class Seen(nn.Module):
+    """An organ where a channel says so; the number of channels is remembered."""
+
+    def __init__(self, channel: int) -> None:
+        super().__init__()
+        self.weight, self.channel, self.channels = nn.Parameter(torch.ones(1)), channel, 0
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        self.channels = image.shape[1]
+        shown = image[:, self.channel : self.channel + 1]
+        return torch.cat([torch.zeros_like(shown), 20 * self.weight * (shown - 0.3)], 1)
+
+
+@pytest.mark.parametrize(("auto_context", "channel"), [(True, 2), (False, 1)])
+def test_the_prior_is_the_last_channel(auto_context: bool, channel: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    prior_at(monkeypatch, slice(13, 16))
+    network: Any = net(Seen(channel))
+    shown: dict[str, Any] = {"auto_context": auto_context, "prior_context": True}
+    found = labels(inferer(multi_atlas=True, **shown)(scan(), network))
+    cube = np.zeros((24, 24, 24), bool)
+    cube[13:16, 13:16, 13:16] = True
+    assert network.fine[str(SMALL)].channels == channel + 1 and np.array_equal(found == SMALL, cube)
+    monkeypatch.setattr(two_stage.TwoStageInferer, "prior", lambda self, network, coarse: {})
+    assert not (labels(inferer(multi_atlas=True, **shown)(scan(), net(Seen(channel)))) == SMALL).any(), "0 without one"
+
+
 @pytest.mark.parametrize("flip", [1.0, -1.0])
 def test_the_fine_stage_may_be_finer_than_the_coarse_one(flip: float) -> None:
     """The coarse stage sees voxels of 8 mm; the result is on the scan's own grid."""
@@ -134,7 +160,7 @@ def test_an_organ_that_nothing_finds_is_empty_with_quality_0() -> None:
 def test_a_prior_elsewhere_does_not_remove_what_the_coarse_stage_is_sure_of(monkeypatch: pytest.MonkeyPatch) -> None:
     prior_at(monkeypatch, slice(4, 8))
     result = inferer(multi_atlas=True)(scan(), net())
-    assert np.array_equal(labels(result), expected()) and "was not followed" in note(result)
+    assert np.array_equal(labels(result), expected()) and "was taken in" in note(result)
 
 
 def test_the_prior_chooses_among_places(monkeypatch: pytest.MonkeyPatch) -> None:
