@@ -24,7 +24,7 @@ from monai_fss.inferers.two_stage.crops import OrganCrops
 from monai_fss.inferers.two_stage.inferer import TwoStageInferer
 
 from .atlas import Atlas
-from .atlas_inferer import AtlasInferer, AtlasReverseAccuracy
+from .atlas_inferer import AtlasInferer, AtlasQuality, AtlasReverseAccuracy
 from .ep1 import EP1_RULES, EP1Inferer, QueryLabels, chunks, shown_slices
 from .few_shot import FewShotInferer, FewShotVolumeInferer, conditioned
 from .found import found_in, with_found
@@ -42,6 +42,7 @@ __all__ = [
     "AnchorPair",
     "Atlas",
     "AtlasInferer",
+    "AtlasQuality",
     "AtlasReverseAccuracy",
     "EP1Inferer",
     "EP1_RULES",

@@ -15,7 +15,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_fss.data import ContentCache, InputWarning
-from monai_fss.metrics import strict_dice
+from monai_fss.metrics import mask_signs, strict_dice
 from monai_fss.registration.body import RegistrationError, body_grid
 from monai_fss.registration.field import DisplacementField
 from monai_fss.registration.fusion import fuse, volume_preserving_vote
@@ -42,8 +42,6 @@ SIDE_BY_SIDE = 16
 """Organs that are carried back at once: the field is looked up once for all of them."""
 FUSIONS = ("pbaf", "soft", "majority", "local", "staple")
 Item = Mapping[str, Any]
-
-
 Placed = tuple[LabelledScan, DisplacementField]
 Decide = Callable[[np.ndarray, Grid, list[Placed]], tuple[np.ndarray, np.ndarray]]
 
@@ -119,8 +117,9 @@ class Atlas:
         Args:
             image: the query (C, H, W, D), channel 0 scaled to 0..1.
             evidence: further log-odds of each class (W, H', W', D'), such as a network's, on any grid of the world.
-            prefetch: whether :meth:`reverse_accuracy` will be asked too: its registration runs beside the other one,
-                where there is a cache that keeps it and the scan is not large.
+            prefetch: whether the quality will be asked for too: the registration of :meth:`reverse_accuracy` runs
+                beside the other one, where there is a cache that keeps it and the scan is not large; and
+                ``meta["signs"]`` has the :class:`monai_fss.metrics.MaskSigns` of each value that was found.
 
         Returns:
             probabilities (W, h, w, d) on the grid that the atlas works on, see :meth:`grid`; the affine says where it
@@ -154,12 +153,17 @@ class Atlas:
             result = MetaTensor(torch.zeros(len(self.values), 1, 1, 1), affine=query.affine)
             return self._left_out(result, dict.fromkeys(self.values, f"not registered: {'; '.join(failures)}"), image)
         grid = self.grid(query)
-        probabilities, unseen = decide(resample(query, grid).as_tensor()[0].numpy(), grid, placed)
+        fixed = resample(query, grid).as_tensor()[0].numpy()
+        probabilities, unseen = decide(fixed, grid, placed)
         missing = [value for value, own in zip(self.values, unseen, strict=True) if own]
         outside = {value: why_unseen(value, placed, grid) for value in missing}
         probabilities[unseen] = 0
         smooth = antialiased(torch.from_numpy(probabilities), grid, Grid.of(image))
         result = self._left_out(MetaTensor(smooth, affine=torch.from_numpy(grid.affine)), outside, image)
+        if prefetch:
+            shown = [resample(scan.image, grid, field).as_tensor()[0].numpy() for scan, field in placed]
+            signs = mask_signs(winners(probabilities), probabilities, fixed, shown, grid.spacing.tolist())
+            result.meta["signs"] = {self.values[way]: own for way, own in signs.items()}
         if self.sides and self._side_ratio(query, placed[0][0].image) < EXCHANGED:
             result.meta["doubt"] = SIDES
             warnings.warn(f"{scan_name(image)}: {SIDES}", InputWarning, stacklevel=3)

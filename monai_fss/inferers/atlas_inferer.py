@@ -12,15 +12,17 @@ import torch.nn.functional as F
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
+from monai_fss.metrics import MaskSigns, expected_dice
+
 from .atlas import Atlas
-from .found import with_found
+from .found import found_in, with_found
 from .scans import each_scan
 
-__all__ = ["AtlasInferer", "AtlasReverseAccuracy"]
+__all__ = ["AtlasInferer", "AtlasQuality", "AtlasReverseAccuracy"]
 
 LEAST = 1e-6
 """Probability of a class where there is none of it: logits stay finite."""
-FOUND_OUT = ("left_out", "doubt", "confidence", "agreement")
+FOUND_OUT = ("left_out", "doubt", "confidence", "agreement", "signs")
 """Of a result's meta data what travels with the answer."""
 
 
@@ -29,7 +31,8 @@ class AtlasInferer(Inferer):
 
     Args:
         atlas: the labelled scans.
-        prefetch: whether :class:`AtlasReverseAccuracy` will be asked too: its registration runs beside the other one.
+        prefetch: whether :class:`AtlasQuality` or :class:`AtlasReverseAccuracy` will be asked too: its registration
+            runs beside the other one.
     """
 
     def __init__(self, atlas: Atlas, prefetch: bool = False) -> None:
@@ -100,3 +103,23 @@ class AtlasReverseAccuracy:
     def __call__(self, output: Mapping[str, Any]) -> dict[int, float]:
         """Score one scan: ``image`` as preprocessed, and the label map ``pred`` (1, H, W, D), on any grid."""
         return self.atlas.reverse_accuracy(output["image"].cpu(), output["pred"].cpu())
+
+
+class AtlasQuality(AtlasReverseAccuracy):
+    """:func:`monai_fss.metrics.expected_dice` for what an inference evaluator puts out.
+
+    Args:
+        atlas: the labelled scans, the same that have made the result, with ``prefetch``.
+
+    Raises:
+        ValueError: the result says nothing of itself: it is not of an :class:`AtlasInferer` with ``prefetch``.
+    """
+
+    def __call__(self, output: Mapping[str, Any]) -> dict[int, float]:
+        """Score one scan: as :class:`AtlasReverseAccuracy`; 0 where nothing was found."""
+        found = found_in(output["pred"])
+        if "signs" not in found and not found.get("left_out"):
+            raise ValueError("pred: has no signs of its quality. Make it by AtlasInferer(atlas, prefetch=True).")
+        signs = {int(value): MaskSigns(*own) for value, own in found.get("signs", {}).items()}
+        back = super().__call__(output)
+        return {value: expected_dice(score, signs[value]) if value in signs else 0.0 for value, score in back.items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 from .baselines import affine_moved_mask, best_threshold_mask
 from .conformal import conformal_interval, conformal_radius, coverage_left_out
 from .dice import STATES, Score, mean_dice, score, strict_dice
+from .expected_dice import MaskSigns, expected_dice, mask_signs
 from .outliers import FAR, robust_z
 from .quality_ranking import Agreement, Auroc, RiskCoverage, auroc, risk_coverage, within_group_spearman
 from .selection import Choice, coverage, expected_gains, farthest_first, likeness, medoid, nearest_to_average
@@ -24,6 +25,7 @@ __all__ = [
     "Auroc",
     "Choice",
     "Interval",
+    "MaskSigns",
     "RiskCoverage",
     "Score",
     "Test",
@@ -35,11 +37,13 @@ __all__ = [
     "conformal_radius",
     "coverage",
     "coverage_left_out",
+    "expected_dice",
     "expected_gains",
     "farthest_first",
     "hd95",
     "holm",
     "likeness",
+    "mask_signs",
     "mean_dice",
     "mean_interval",
     "medoid",

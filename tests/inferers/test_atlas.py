@@ -16,7 +16,7 @@ from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch, list_da
 from monai.transforms import Compose, ScaleIntensityd
 
 from monai_fss.data import ContentCache, InputWarning, LoadScand
-from monai_fss.inferers import Atlas, AtlasInferer, AtlasReverseAccuracy, NativeLabeld, found_in
+from monai_fss.inferers import Atlas, AtlasInferer, AtlasQuality, AtlasReverseAccuracy, NativeLabeld, found_in
 from monai_fss.inferers.atlas import FUSIONS
 from monai_fss.registration import DisplacementField, Grid, RegistrationError, resample
 
@@ -122,6 +122,31 @@ def test_carried_back_by_a_registration_of_its_own(registrations: list[tuple[flo
     assert atlas.reverse_accuracy(query["image"], MetaTensor(swapped, affine=AFFINE)) == {1: 0.0, 3: 0.0}
     nothing = MetaTensor(torch.zeros(1, *SHAPE), affine=AFFINE)
     assert AtlasReverseAccuracy(atlas)({"image": query["image"], "pred": nothing}) == {1: 0.0, 3: 0.0}
+
+
+def test_the_quality_is_of_the_way_back_and_of_what_the_result_says_of_itself(
+    registrations: list[tuple[float, float]],
+) -> None:
+    """The support lies on the query but for noise: confidence and likeness by hand."""
+    support, query = scan(0), scan(0)
+    query["image"] = query["image"] + 0.02 * torch.rand(
+        query["image"].shape, generator=torch.Generator().manual_seed(0)
+    )
+    atlas = Atlas([support], spacing=SPACING)
+    logits = AtlasInferer(atlas, prefetch=True)(list_data_collate([query])["image"])
+    answer = decollate_batch(logits)[0]
+    signs = {int(value): own for value, own in found_in(answer)["signs"].items()}
+    assert signs.keys() == {1, 3}
+    pred = MetaTensor(query["label"].as_tensor(), affine=AFFINE, meta=answer.meta | {"affine": AFFINE})
+    quality = AtlasQuality(atlas)({"image": query["image"], "pred": pred})
+    back = atlas.reverse_accuracy(query["image"], query["label"])
+    for value, (confidence, likeness) in signs.items():
+        assert 0.8 < confidence <= 1 and 0.9 < likeness < 1
+        assert quality[value] == pytest.approx(confidence * (back[value] * (1 + likeness) / 2) ** 0.25)
+    pred[pred == 3] = 0
+    assert AtlasQuality(atlas)({"image": query["image"], "pred": pred})[3] == 0.0
+    with pytest.raises(ValueError, match=r"has no signs of its quality. Make it by AtlasInferer\(atlas, prefetch=True"):
+        AtlasQuality(atlas)({"image": query["image"], "pred": query["label"]})
 
 
 def test_the_cache_saves_the_second_registration(registrations: list[tuple[float, float]], tmp_path: Path) -> None:

@@ -76,19 +76,21 @@ def decide(run: SegmentedFolder, history: History, entry: dict[str, Any], always
     Decide which new masks replace the old ones, and note it in the round.
 
     A mask is replaced as a whole, as its organs compete for voxels and their borders belong together: where the mean
-    quality of its organs is not lower. Old and new mask are scored by the same labelled scans.
+    score of its organs is not lower. Old and new mask are scored by the same labelled scans and in the same way: by the
+    quality, or by what a bundle names beside it (``comparison_score``).
 
     Args:
         always: replace all.
     """
     target = history.place(entry["number"], "new")
     report = target / "report.json"
-    scored = json.loads(report.read_text(encoding="utf-8")).get("scored", {}) if report.exists() else {}
+    note = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+    scored, scored_new = note.get("scored", {}), note.get("scored_new", {})
     new: dict[str, list[dict[str, str]]] = {}
     for row in read_quality(target / "quality.csv"):
         new.setdefault(row["case"], []).append(row)
     entry["masks"] = {
-        case: _decided(new.get(case, []), scored.get(case), always) | {"files": _files(run, case)}
+        case: _decided(new.get(case, []), scored.get(case), scored_new.get(case), always) | {"files": _files(run, case)}
         for case in (*entry["why"], *entry["labels"])
     }
     for case in entry["labels"]:
@@ -96,12 +98,18 @@ def decide(run: SegmentedFolder, history: History, entry: dict[str, Any], always
     history.save()
 
 
-def _decided(rows: list[dict[str, str]], scored: Mapping[str, float] | None, always: bool) -> dict[str, Any]:
-    after = mean_quality(rows)
-    before = sum(scored.values()) / len(scored) if scored else None
+def _decided(
+    rows: list[dict[str, str]],
+    scored: Mapping[str, float] | None,
+    scored_new: Mapping[str, float] | None,
+    always: bool,
+) -> dict[str, Any]:
+    before, after = (sum(one.values()) / len(one) if one else None for one in (scored, scored_new))
+    after = mean_quality(rows) if after is None else after
     better = before is None or (after is not None and after >= before)
     word = FAILED if not rows else REPLACED if always or better else KEPT
-    return {"mask": word, "before": before, "after": after, "scored": dict(scored or {})}
+    made: dict[str, Any] = {"mask": word, "before": before, "after": after, "scored": dict(scored or {})}
+    return made | ({"scored_new": dict(scored_new)} if scored_new else {})
 
 
 def _files(run: SegmentedFolder, case: str) -> list[str]:
@@ -148,14 +156,16 @@ def _rows(
     new: list[dict[str, str]],
     masks: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, str]]:
-    """Rows of quality.csv: of new masks theirs, of edited ones what was found now, of kept ones their new score."""
+    """Rows of quality.csv: of new masks theirs, of edited ones what was found now, of kept ones their new score, where
+    that is the quality."""
     word = {case: own["mask"] for case, own in masks.items()}
     drawn = [row for row in read_quality(run.output / "quality.csv") if word.get(row["case"]) == BY_HAND]
     taken = [row for row in new if word.get(row["case"]) == REPLACED]
     fresh = {row["case"] for row in (*drawn, *taken)}
     kept = []
     for row in (row for row in before if row["case"] not in fresh):
-        score = masks.get(row["case"], {}).get("scored", {}).get(row["label"])
+        own = masks.get(row["case"], {})
+        score = None if "scored_new" in own else own.get("scored", {}).get(row["label"])
         kept.append(row if score is None else {**row, "quality": f"{score:.4f}"})
     order = {case: place for place, case in enumerate(run.scans)}
     return sorted([*kept, *taken, *drawn], key=lambda row: order.get(row["case"], len(order)))

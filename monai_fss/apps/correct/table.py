@@ -46,7 +46,8 @@ def write_table(run: SegmentedFolder, history: History, entry: Mapping[str, Any]
             cells = (number, case, own["mask"], entry["why"].get(case, ""), value, name)
             volumes = (old.get(key, {}).get("volume_ml", ""), now.get(key, {}).get("volume_ml", ""))
             quality = "" if scored is None else f"{scored:.4f}"
-            row = (*cells, *volumes, quality, new.get(key, {}).get("quality", ""))
+            again = own.get("scored_new", {}).get(str(value))
+            row = (*cells, *volumes, quality, new.get(key, {}).get("quality", "") if again is None else f"{again:.4f}")
             rows.append(dict(zip(COLUMNS, map(str, row), strict=True)))
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")

@@ -41,6 +41,7 @@ _OF_SUPPORT = (
     "prnet",
     "quality",
     "quality_score",
+    "comparison_score",
     "network_inferer",
 )
 """Ids of a few-shot bundle's inference that a network has no need of which has been shown its labelled scans."""

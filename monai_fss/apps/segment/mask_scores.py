@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""The label-free quality of masks that are there already."""
+"""A label-free score of masks that are there already, to compare them with others of the same scans."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from monai_fss.data import LoadScan, query_items
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
-__all__ = ["score_masks"]
+__all__ = ["COMPARISON", "score_masks"]
+
+COMPARISON = "comparison_score"
+"""Of a bundle's ``inference.yaml``."""
 
 
 def score_masks(parser: ConfigParser, masks: Mapping[str, tuple[Path, Path]]) -> dict[str, dict[int, float]]:
@@ -23,18 +26,22 @@ def score_masks(parser: ConfigParser, masks: Mapping[str, tuple[Path, Path]]) ->
     Where registrations are kept, this costs none that the run has not made: a mask is carried back by the registration
     of its scan, whatever it shows.
 
+    The score is the bundle's ``comparison_score``, where its quality asks more of a mask than its voxels, or else its
+    ``quality_score``.
+
     Args:
         parser: of the bundle's ``configs/inference.yaml``, ready to run.
         masks: case name to scan and mask.
 
     Returns:
-        case name to label value to quality, rounded as in ``quality.csv``.
+        case name to label value to score, rounded as in ``quality.csv``.
     """
     from monai.transforms import ResampleToMatch
 
     if not masks:
         return {}
-    prepare, quality = (parser.get_parsed_content(key) for key in ("preprocessing", "quality_score"))
+    by = COMPARISON if COMPARISON in parser else "quality_score"
+    prepare, quality = (parser.get_parsed_content(key) for key in ("preprocessing", by))
     on_image = ResampleToMatch(mode="nearest", padding_mode="zeros")
     scored = {}
     for case, (scan, mask) in masks.items():

@@ -23,7 +23,7 @@ from monai_fss.apps.methods.method import Method
 from monai_fss.apps.parts.part import WHOLE, Part
 from monai_fss.apps.segment.folder import REPORT, check_inputs_stay, depends_on, pending
 from monai_fss.apps.segment.formats import MaskFiles
-from monai_fss.apps.segment.mask_scores import score_masks
+from monai_fss.apps.segment.mask_scores import COMPARISON, score_masks
 from monai_fss.apps.segment.options import check_labels, prnet_problems
 from monai_fss.apps.segment.parts import begin, check_others, join_if_done, part_note, pending_part
 from monai_fss.apps.versions import versions
@@ -121,7 +121,8 @@ def segment(
         bids: lay the masks out as a BIDS derivative.
         cases: names of those of the scans that are segmented. Default: all.
         score: name of a scan to a mask of it, such as an earlier one, whose quality is found out too, by the same
-            labelled scans; the report has it under ``scored``.
+            labelled scans; the report has it under ``scored``, and that of the new masks under ``scored_new`` where it
+            is not their quality.
         part: of the sorted list of scans, those that this process does; others do the rest, see :mod:`.parts`.
             Default: all.
         dask: cluster that does it, see :mod:`monai_fss.apps.cluster.dask_run`. Default: this process.
@@ -178,8 +179,8 @@ def segment(
     done = [case for case in todo if case not in errors]
     written = {case: queries[case] for case in queries if case not in errors}
     files.write(output, written, done, method.bundle, table=table.path.name)
-    scored = score_masks(
-        parser, {case: (written[case], mask) for case, mask in (score or {}).items() if case in written}
+    scored = _compared(
+        parser, {case: (written[case], mask) for case, mask in (score or {}).items() if case in written}, output, files
     )
     reasons = {case: " ".join(problems) for case, problems in unusable.items()}
     reasons |= {case: f"{queries[case]}: {reason_of(error)}" for case, error in errors.items()}
@@ -193,12 +194,23 @@ def segment(
         "passed_over": [str(scan.path) for scan in inputs.label_maps if scan.path not in queries.values()],
         "seconds": round(time.time() - start, 2),
         "settings": {**trained, **settings},
-        **({"scored": scored} if scored else {}),
+        **scored,
     }
     write_json(output / part.file(REPORT), report)
     finish_run(output, part.file(RUN_FILE))
     joined = part.whole or join_if_done(output, part.count)
-    return Segmented(done, reasons, dict(errors), QUALITY if joined else table.path.name, joined, scored)
+    return Segmented(
+        done, reasons, dict(errors), QUALITY if joined else table.path.name, joined, scored.get("scored", {})
+    )
+
+
+def _compared(
+    parser: Any, old: Mapping[str, tuple[Path, Path]], output: Path, files: MaskFiles
+) -> dict[str, dict[str, dict[int, float]]]:
+    """Scores of earlier masks, and in the same way of those that were made, where that is not their quality."""
+    new = {case: (scan, output / files.of(case)[0]) for case, (scan, _) in old.items() if COMPARISON in parser}
+    scores = {"scored": score_masks(parser, old), "scored_new": score_masks(parser, new)}
+    return {key: own for key, own in scores.items() if own}
 
 
 def _check_asked(method: Method, settings: dict[str, Any], score: Mapping[str, Path] | None, dask: str | None) -> None:
