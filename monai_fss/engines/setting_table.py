@@ -163,19 +163,9 @@ _SUPERVISED: dict[str, Range] = {
     "pieces": _or_null(Listed(COUNT)),
     "scans": _or_null(COUNT),
 }
-_SWITCHES = (
-    "atlas_only",
-    "auto_context",
-    "fixed_point",
-    "multi_atlas",
-    "prior_context",
-    "say",
-    "two_stage",
-    "weighted",
-    "weighted_loss",
-)
 _TWO_STAGE: dict[str, Range] = {
-    **dict.fromkeys(_SWITCHES, SWITCH),
+    **dict.fromkeys(("atlas_only", "auto_context", "fixed_point", "multi_atlas", "prior_context"), SWITCH),
+    **dict.fromkeys(("say", "two_stage", "weighted", "weighted_loss"), SWITCH),
     "atlases": _or_null(COUNT),
     "coarse_labels": _or_null(VALUES),
     "class_weights": _or_null(Listed(NOT_NEGATIVE, least=2)),

@@ -146,9 +146,13 @@ QUICK: dict[str, Any] = {
 @pytest.mark.timeout(900)  # a minute and a quarter of a processor that has nothing else to do
 @pytest.mark.usefixtures("one_thread")
 def test_an_abdomen_from_labels_to_masks(whole_bodies: Path, tmp_path: Path) -> None:
-    """Three labelled scans, regions with a prior of one atlas; the smallest organ has 45 to 85 voxels."""
+    """Three labelled scans, regions with a prior of one atlas; the smallest organ has 45 to 85 voxels.
+
+    The system of the paper: in bodies as random as these a prior of one scan misleads networks that see it (Dice 0.46
+    instead of 0.55 for the adrenal gland), while it helps them in real ones, as the bundle's page says.
+    """
     small = [WHOLE_BODY_LABELS[name] for name in ("adrenal_gland", "gallbladder")]
-    settings = {**QUICK, "labels": [WHOLE_BODY_LABELS["liver"], *small], "small": small}
+    settings = {**QUICK, "prior_context": False, "labels": [WHOLE_BODY_LABELS["liver"], *small], "small": small}
     cases = [f"case_0{number}" for number in range(1, 4)]
     train("small_organ", whole_bodies, tmp_path / "run", cases=cases, settings=settings, device="cpu")
     scan = whole_bodies / "images" / "case_04.nii.gz"
