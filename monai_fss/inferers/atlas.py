@@ -150,7 +150,7 @@ class Atlas:
             self._prefetch(query)
         placed, failures = self.placed(query)
         if not placed:
-            result = MetaTensor(torch.zeros(len(self.values), 1, 1, 1), affine=query.affine)
+            result = MetaTensor(torch.zeros(len(self.values), 1, 1, 1), query.affine, {"signs": {}})
             return self._left_out(result, dict.fromkeys(self.values, f"not registered: {'; '.join(failures)}"), image)
         grid = self.grid(query)
         fixed = resample(query, grid).as_tensor()[0].numpy()

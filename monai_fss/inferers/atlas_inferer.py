@@ -118,8 +118,8 @@ class AtlasQuality(AtlasReverseAccuracy):
     def __call__(self, output: Mapping[str, Any]) -> dict[int, float]:
         """Score one scan: as :class:`AtlasReverseAccuracy`; 0 where nothing was found."""
         found = found_in(output["pred"])
-        if "signs" not in found and not found.get("left_out"):
+        if "signs" not in found:
             raise ValueError("pred: has no signs of its quality. Make it by AtlasInferer(atlas, prefetch=True).")
-        signs = {int(value): MaskSigns(*own) for value, own in found.get("signs", {}).items()}
+        signs = {int(value): MaskSigns(*own) for value, own in found["signs"].items()}
         back = super().__call__(output)
         return {value: expected_dice(score, signs[value]) if value in signs else 0.0 for value, score in back.items()}

@@ -33,10 +33,10 @@ class Declare:
             sys.meta_path.remove(self)
             import torch
 
-            self.library = torch.library.Library("torchvision", "DEF")
-            KEPT.append(self.library)
+            self.operators = torch.library.Library("torchvision", "DEF")
+            KEPT.append(self.operators)
             for operator in ("nms", "qnms"):
-                self.library.define(operator + BOXES)
+                self.operators.define(operator + BOXES)
         return None
 
 

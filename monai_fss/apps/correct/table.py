@@ -76,6 +76,9 @@ def last_changes(folder: Path) -> dict[tuple[str, int], dict[str, str]]:
     with file.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     try:
+        for row in rows:
+            for key in ("volume_before_ml", "quality_before", "quality_new"):
+                float(row[key] or 0)
         return {(row["case"], int(row["label"])): row for row in sorted(rows, key=lambda row: int(row["round"]))}
     except (KeyError, TypeError, ValueError) as error:
         raise ScanError(

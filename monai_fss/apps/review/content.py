@@ -107,7 +107,8 @@ def _item(row: Row, case: int, facts: Mapping[str, Any], support: Mapping[str, A
 
 def _add_corrections(run: Run, items: list[dict[str, Any]]) -> None:
     """Give each item what the last round of corrections did about it, and the interval of its Dice score."""
-    changes, known = last_changes(run.folder), read_radius(run.folder)
+    there = (run.folder / HISTORY).is_dir()  # moved away, it is of masks that are no longer these
+    changes, known = (last_changes(run.folder), read_radius(run.folder)) if there else ({}, None)
     names = run.cases
     for item in items:
         row = changes.get((names[item["case"]], item["label"]))

@@ -82,23 +82,17 @@ def select_roi(
     else:
         shown, sure = probability * prior > threshold, probability > SURE
         source = "coarse map and prior" if shown.any() else "prior alone, since the coarse map shows nothing there"
-        counted = shown | (prior > 0.5)
+        counted = shown | (prior > (0.5 if shown.any() else threshold))
         if sure.any() and not shown[sure].any():
             counted |= largest_component(sure)
             source = "prior and coarse map"
             note = f"the prior has nothing where the coarse map is above {SURE}, which was taken in"
-        found = _around(smallest_box(counted), alone if source.startswith("prior") else None)
+        found = smallest_box(counted)
     if found is None:
         found, source = _of_shares(usual, probability.shape), "usual place, since the coarse map shows nothing"
     reach = np.ceil(margin / np.asarray(spacing, dtype=float)).astype(int)
     low = np.maximum(found[0] - reach, 0)
     return Roi(low, np.minimum(found[1] + reach, probability.shape), source, note)
-
-
-def _around(*boxes: Box | None) -> Box | None:
-    """The box around several; None of none."""
-    known = [box for box in boxes if box is not None]
-    return (np.min([low for low, _ in known], 0), np.max([high for _, high in known], 0)) if known else None
 
 
 def smallest_box(mask: np.ndarray) -> Box | None:

@@ -16,6 +16,8 @@ from monai_fss.apps.cli import main
 from monai_fss.apps.correct.checked import read_radius, write_interval
 from monai_fss.apps.correct.folder import SegmentedFolder
 from monai_fss.apps.correct.history import History
+from monai_fss.apps.correct.table import COLUMNS as TABLE_COLUMNS
+from monai_fss.apps.correct.table import last_changes
 from monai_fss.apps.methods.method import Method
 from monai_fss.apps.segment.folder import deciding
 from monai_fss.apps.segment.formats import MaskFiles
@@ -91,3 +93,8 @@ def test_damaged_files_of_corrections_are_named(tmp_path: Path) -> None:
     (tmp_path / "interval.json").write_text('{"masks": 9}')
     with pytest.raises(ScanError, match=r"interval.json: is damaged \('coverage'\)"):
         read_radius(tmp_path)
+    assert last_changes(tmp_path) == {}
+    cells = ["1", "a", "kept", "", "1", "liver", "2.0", "2.0", "high", ""]
+    (tmp_path / "correct.csv").write_text(",".join(TABLE_COLUMNS) + "\n" + ",".join(cells) + "\n")
+    with pytest.raises(ScanError, match="correct.csv: is damaged .*'high'"):
+        last_changes(tmp_path)
