@@ -82,8 +82,9 @@ def select_roi(
     else:
         shown, sure = probability * prior > threshold, probability > SURE
         source = "coarse map and prior" if shown.any() else "prior alone, since the coarse map shows nothing there"
-        counted = shown | (prior > (0.5 if shown.any() else threshold))
-        if sure.any() and not shown[sure].any():
+        missed = sure.any() and not shown[sure].any()
+        counted = shown | (prior > (0.5 if shown.any() and not missed else threshold))
+        if missed:
             counted |= largest_component(sure)
             source = "prior and coarse map"
             note = f"the prior has nothing where the coarse map is above {SURE}, which was taken in"
