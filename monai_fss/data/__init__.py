@@ -93,10 +93,12 @@ if TYPE_CHECKING:
     from monai_fss.data.files.start import start_from
     from monai_fss.data.files.taught_scans import (
         DOUBT,
+        ReadFramed,
         ReadTaughtScan,
         read_taught_scan,
         save_taught_scan,
         taught_items,
+        with_taught,
     )
     from monai_fss.data.files.writer import AtomicNibabelWriter, CaseLayout, write_probabilities
     from monai_fss.data.noisy_labels import LoadNoisyLabel, NoisyLabels
@@ -136,6 +138,7 @@ __all__ = [
     "PreparedScans",
     "Scan",
     "ScanError",
+    "ReadFramed",
     "ReadTaughtScan",
     "Segment",
     "SupervoxelEpisodes",
@@ -237,6 +240,7 @@ __all__ = [
     "start_run",
     "support_items",
     "taught_items",
+    "with_taught",
     "training_items",
     "training_problems",
     "tsv_text",
@@ -268,7 +272,7 @@ _BY_MODULE = {
     "files.organ_maps": "organ_items read_organ_maps save_organ_maps",
     "files.propagation_file": "load_propagation read_propagation save_propagation",
     "files.start": "start_from",
-    "files.taught_scans": "DOUBT ReadTaughtScan read_taught_scan save_taught_scan taught_items",
+    "files.taught_scans": "DOUBT ReadFramed ReadTaughtScan read_taught_scan save_taught_scan taught_items with_taught",
     "files.writer": "AtomicNibabelWriter CaseLayout write_probabilities",
     "noisy_labels": "LoadNoisyLabel NoisyLabels",
     "prepare": "PrepareSlices PrepareVolumes",

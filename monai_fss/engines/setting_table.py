@@ -62,6 +62,7 @@ _SCANS: dict[str, Range] = {
     "crop": _or_null(Listed(PIXELS, 2)),
     "labels": _or_null(VALUES),
     "pixdim": MM,
+    "position": SWITCH,
     "position_axes": Listed(Number(least=0, most=2, whole=True), distinct=True),
     "position_weights": Listed(NOT_NEGATIVE),
     "window": _or_null(PAIR),

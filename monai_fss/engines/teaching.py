@@ -9,16 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 from tqdm.auto import tqdm
 
 from monai_fss.data import ScanError, read_taught_scan, save_taught_scan
-from monai_fss.inferers.labelled import LabelledScan, seen
+from monai_fss.inferers.atlas import Atlas
+from monai_fss.inferers.labelled import seen
 from monai_fss.inferers.prior import log_odds
 from monai_fss.inferers.students.intermediates import Intermediates, most_alike
-from monai_fss.inferers.students.student import trusted
-from monai_fss.inferers.students.teacher import Teacher
+from monai_fss.inferers.students.student import student_sees, trusted
+from monai_fss.inferers.students.teacher import Teacher, own_frame
 from monai_fss.inferers.windows import WindowInferer
 
 __all__ = ["StudentOdds", "Teaching"]
@@ -33,7 +35,8 @@ class Teaching:
         support: name of the labelled scan, which is written with its exact label.
         prepare: from an item to ``image`` (1, H, W, D), 0..1, on the scan's own grid.
         output_dir: of ``<case>.pt``, see :func:`monai_fss.data.save_taught_scan`.
-        student: gives log-odds of an item for the atlas's refinement, see :class:`StudentOdds`. Default: there is none.
+        student: gives log-odds of an item and its image for the atlas's refinement, see :class:`StudentOdds`. Default:
+            there is none.
         intermediates: by which large organs are taught, once all scans have a mask, see
             :class:`monai_fss.inferers.Intermediates`. Default: there are none.
     """
@@ -45,7 +48,7 @@ class Teaching:
         support: str,
         prepare: Callable,
         output_dir: str | Path,
-        student: Callable[[Mapping[str, Any]], MetaTensor] | None = None,
+        student: Callable[[Mapping[str, Any], MetaTensor], MetaTensor | None] | None = None,
         intermediates: Intermediates | None = None,
     ) -> None:
         self.teacher, self.items, self.support, self.prepare = teacher, list(items), support, prepare
@@ -66,8 +69,9 @@ class Teaching:
             path = _file(first, item)
             if path.is_file():
                 continue
-            evidence = None if self.student is None else self.student(item)
-            taught = self.teacher(self._image(item), evidence)
+            image = self._image(item)
+            evidence = None if self.student is None else self.student(item, image)
+            taught = self.teacher(image, evidence)
             if taught is not None:
                 save_taught_scan(path, taught)
         found = [item for item in self.items if _file(first, item).is_file()]
@@ -125,8 +129,9 @@ class StudentOdds:
         inferer: a :class:`monai_fss.inferers.WindowInferer`.
         prepare: from an item to ``image`` (1, H, W, D) on the student's grid.
         labelled: item of the labelled scan.
-        scan: that scan, as the atlas has it.
+        atlas: of that scan.
         device: of the network.
+        position: see :class:`monai_fss.inferers.StudentInferer`.
     """
 
     def __init__(
@@ -135,24 +140,39 @@ class StudentOdds:
         inferer: WindowInferer,
         prepare: Callable,
         labelled: Mapping[str, Any],
-        scan: LabelledScan,
+        atlas: Atlas,
         device: Any = "cpu",
+        position: bool = False,
     ) -> None:
         self.network, self.inferer, self.prepare, self.device = network.eval(), inferer, prepare, device
-        self.labelled, self.scan = labelled, scan
+        self.labelled, self.atlas, self.position = labelled, atlas, position
 
-    def __call__(self, item: Mapping[str, Any]) -> MetaTensor:
-        """(W, H, W, D) on the student's grid."""
-        odds = self._odds(item)
+    def __call__(self, item: Mapping[str, Any], image: MetaTensor) -> MetaTensor | None:
+        """(W, H, W, D) on the student's grid; None where it would see the position, and none is found.
+
+        Args:
+            item: of the scan.
+            image: (1, H, W, D), as the atlas registers it.
+        """
+        frame = None
+        if self.position:
+            placed, _ = self.atlas.placed(image)
+            if not placed:
+                return None
+            frame = own_frame(placed[0])
+        odds = self._odds(item, frame)
         return MetaTensor(odds.as_tensor() * self.trust, affine=odds.affine)
 
     @cached_property
     def trust(self) -> torch.Tensor:
         """(W, 1, 1, 1), 0 to 1."""
-        return trusted(self._odds(self.labelled), self.scan, self.inferer.values)
+        scan = self.atlas.scans[0]
+        return trusted(self._odds(self.labelled, scan.frame()), scan, self.inferer.values)
 
-    def _odds(self, item: Mapping[str, Any]) -> MetaTensor:
+    def _odds(self, item: Mapping[str, Any], frame: np.ndarray | None) -> MetaTensor:
         image = self.prepare(dict(item))["image"]
+        if self.position:
+            image = student_sees(image, frame)
         shown = MetaTensor(image.as_tensor()[None].to(self.device), affine=image.affine)
         logits = torch.as_tensor(self.inferer(shown, self.network))[0]
         return MetaTensor(log_odds(logits[1:] - logits[:1]), affine=image.affine)

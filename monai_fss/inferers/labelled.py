@@ -32,6 +32,8 @@ SMALL = 27
 """Voxels of the grid, three along each axis, that an organ fills which is seen on it for certain."""
 SPARSE = 0.6
 """An organ is drawn in more than this share of the slices between its first and its last one."""
+UNIT = 100.0
+"""mm, the unit of :meth:`LabelledScan.frame`: coordinates within a body are about as large as intensities."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,18 @@ class LabelledScan:
             return 0.0
         voxels = int((np.asarray(self.label[0])[self.boxes[value]] == value).sum())
         return voxels * float(torch.prod(self.label.pixdim))
+
+    def frame(self) -> np.ndarray:
+        """(4, 4), from the scan's world, mm, to coordinates in units of 100 mm about the middle of what is labelled."""
+        box = [
+            (min(s[axis].start for s in self.boxes.values()), max(s[axis].stop for s in self.boxes.values()))
+            for axis in range(3)
+        ]
+        affine = np.asarray(self.label.affine.cpu(), np.float64)
+        middle = affine @ np.array([*((start + stop - 1) / 2 for start, stop in box), 1.0])
+        result = np.diag([1 / UNIT] * 3 + [1.0])
+        result[:3, 3] = -middle[:3] / UNIT
+        return result
 
     def lies_in(self, value: int, grid: Grid, field: DisplacementField | None = None) -> bool:
         """Whether a voxel of a grid, moved by a field, comes to lie in the box of a value, or beside it."""

@@ -12,6 +12,7 @@ from .geodesic import geodesic_distance
 from .geodesic_growth import GeodesicGrowthd, grow_scribbles
 from .isotropic_zoom import RandIsotropicZoomd
 from .label_boxes import label_boxes
+from .labelled_position import LabelledPositiond, labelled_position
 from .largest_component import LargestComponentd, count_pieces, largest_component, usual_pieces
 from .leaks import remove_leaks
 from .one_sided import AugmentSides, OneSided
@@ -36,6 +37,7 @@ __all__ = [
     "DRAWN",
     "GeodesicGrowthd",
     "LabelSpacingd",
+    "LabelledPositiond",
     "LargestComponentd",
     "NoEpisodeError",
     "OneSided",
@@ -65,6 +67,7 @@ __all__ = [
     "geodesic_distance",
     "grow_scribbles",
     "label_boxes",
+    "labelled_position",
     "count_pieces",
     "largest_component",
     "patch_around",

@@ -16,23 +16,33 @@ from monai.transforms import Transform
 from monai_fss.data.files.atomic import atomic_path
 from monai_fss.data.problems import ScanError
 
-__all__ = ["DOUBT", "ReadTaughtScan", "read_taught_scan", "save_taught_scan", "taught_items"]
+__all__ = [
+    "DOUBT",
+    "ReadFramed",
+    "ReadTaughtScan",
+    "read_taught_scan",
+    "save_taught_scan",
+    "taught_items",
+    "with_taught",
+]
 
 DOUBT = -1
 """Label value of voxels of which nothing is taught, that of :class:`monai_fss.losses.KnownVoxelsLoss`."""
 OWN, SYNTHESISED = "image", "synthesised_image"
 OPINIONS = ("mask", "second")
+FRAME = "to_labelled"
 _LABEL = {OWN: "label", SYNTHESISED: "synthesised_label"}
 
 
-def save_taught_scan(path: str | Path, scan: Mapping[str, MetaTensor]) -> None:
+def save_taught_scan(path: str | Path, scan: Mapping[str, Any]) -> None:
     """Write a file, whole or not at all.
 
     Args:
         path: the file.
         scan: ``image`` and ``label``, and where there are, ``synthesised_image`` and ``synthesised_label``; each
             (1, h, w, d) on one grid, images 0..1, labels with :data:`DOUBT`; ``mask`` and
-            ``second``, the label by each of two registrations.
+            ``second``, the label by each of two registrations; ``to_labelled``, (4, 4), see
+            :func:`monai_fss.transforms.labelled_position`.
     """
     content: dict[str, Any] = {"affine": torch.as_tensor(scan[OWN].affine).double()}
     for image, label in _LABEL.items():
@@ -42,6 +52,8 @@ def save_taught_scan(path: str | Path, scan: Mapping[str, MetaTensor]) -> None:
     for key in OPINIONS:
         if key in scan:
             content[key] = scan[key].as_tensor().cpu().to(torch.int32)
+    if FRAME in scan:
+        content[FRAME] = torch.as_tensor(scan[FRAME]).cpu().double()
     with atomic_path(path) as unfinished:
         torch.save(content, unfinished)
 
@@ -74,8 +86,20 @@ def taught_items(
     ]
 
 
+def with_taught(items: Sequence[Mapping[str, Any]], folder: str | Path) -> list[dict[str, Any]]:
+    """Items with ``taught``, the file of each; scans that could not be registered, and have none, are left out.
+
+    Args:
+        items: with ``case``.
+        folder: of ``<case>.pt``.
+    """
+    files = [Path(folder) / f"{item['case']}.pt" for item in items]
+    return [{**item, "taught": str(file)} for item, file in zip(items, files, strict=True) if file.is_file()]
+
+
 class ReadTaughtScan(Transform):
-    """``taught`` and ``image`` of an item of :func:`taught_items` -> ``image`` (1, h, w, d), 0..1, and ``label``."""
+    """``taught`` and ``image`` of an item of :func:`taught_items` -> ``image`` (1, h, w, d), 0..1, ``label``, and
+    ``to_labelled``, (4, 4)."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Read.
@@ -84,12 +108,24 @@ class ReadTaughtScan(Transform):
             ScanError: the file is missing or damaged.
         """
         kind = data["image"]
-        content = read_taught_scan(data["taught"], [kind, _LABEL[kind]])
-        return {"image": content[kind], "label": content[_LABEL[kind]]}
+        content = read_taught_scan(data["taught"], [kind, _LABEL[kind], FRAME])
+        return {"image": content[kind], "label": content[_LABEL[kind]], FRAME: content[FRAME]}
 
 
-def read_taught_scan(path: str | Path, keys: Sequence[str] | None = None) -> dict[str, MetaTensor]:
-    """What :func:`save_taught_scan` has written, images as float32.
+class ReadFramed(Transform):
+    """``taught`` of an item -> ``to_labelled``, (4, 4), beside all that the item has."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Read.
+
+        Raises:
+            ScanError: the file is missing or damaged.
+        """
+        return {**data, FRAME: read_taught_scan(data["taught"], [FRAME])[FRAME]}
+
+
+def read_taught_scan(path: str | Path, keys: Sequence[str] | None = None) -> dict[str, Any]:
+    """What :func:`save_taught_scan` has written, images as float32; ``to_labelled`` as a plain tensor.
 
     Args:
         path: the file.
@@ -107,6 +143,6 @@ def read_taught_scan(path: str | Path, keys: Sequence[str] | None = None) -> dic
             f"{path}: is missing or damaged ({error}). Remove it, and train again: it is made anew."
         ) from error
     return {
-        key: MetaTensor(value.float() if value.is_floating_point() else value, affine=affine)
+        key: value if key == FRAME else MetaTensor(value.float() if value.is_floating_point() else value, affine=affine)
         for key, value in wanted.items()
     }

@@ -15,17 +15,18 @@ from monai.utils import ensure_tuple_rep
 from monai_fss.inferers.atlas import Atlas, Placed
 from monai_fss.inferers.atlas_inferer import AtlasInferer
 from monai_fss.inferers.found import found_in
-from monai_fss.inferers.labelled import LabelledScan
+from monai_fss.inferers.labelled import LabelledScan, seen
 from monai_fss.inferers.prior import log_odds, with_weight
+from monai_fss.inferers.students.teacher import own_frame
 from monai_fss.inferers.two_stage.priors import unpacked_atlases
 from monai_fss.inferers.windows import WindowInferer
 from monai_fss.metrics import strict_dice
 from monai_fss.registration.grid import Grid
 from monai_fss.registration.refinement import winners
 from monai_fss.registration.resample import resample
-from monai_fss.transforms import smooth_spacing
+from monai_fss.transforms import labelled_position, smooth_spacing
 
-__all__ = ["StudentAgreement", "StudentInferer", "trusted"]
+__all__ = ["StudentAgreement", "StudentInferer", "student_sees", "trusted"]
 
 UNLEARNT, LEARNT = 0.7, 0.8
 """Dice of a student's mask of the labelled scan, up to which it is not believed, and from which on it is."""
@@ -45,6 +46,8 @@ class StudentInferer(AtlasInferer):
         weight: of the student's log-odds. Default 1.
         prior: whether the atlas is asked at all. Default: it is; without, the student alone answers, in seconds.
         settings: further arguments of :class:`monai_fss.inferers.Atlas`.
+        position: whether the network sees where in the labelled scan each voxel lies, see :func:`student_sees`.
+            Default: it does not. Without ``prior`` an affine registration is made for it.
     """
 
     def __init__(
@@ -56,10 +59,11 @@ class StudentInferer(AtlasInferer):
         weight: float = 1.0,
         prior: bool = True,
         settings: Mapping[str, Any] | None = None,
+        position: bool = False,
     ) -> None:
         self.pixdim = ensure_tuple_rep(pixdim, 3)
         self.windows = WindowInferer(roi_size, values, overlap)
-        self.prior = prior
+        self.prior, self.position = prior, position
         self.settings = with_weight(settings or {}, weight)
         self._known: tuple[Any, Atlas, torch.Tensor] | None = None
 
@@ -69,14 +73,17 @@ class StudentInferer(AtlasInferer):
         The meta data have ``confidence`` of the student, see :func:`monai_fss.inferers.class_confidence`, and with
         ``prior`` ``agreement`` {value: Dice of the student's mask and the atlas's}, and what the atlas found.
         """
-        odds, confidence = self._student(image, network)
         if not self.prior:
+            odds, confidence = self._student(image, network, self._affine_frame(image, network))
             return MetaTensor(torch.sigmoid(odds.as_tensor()), affine=odds.affine, meta={"confidence": confidence})
         atlas, trust = self._atlas_of(network)
-        evidence = MetaTensor(odds.as_tensor() * trust, affine=odds.affine)
         dice = dict.fromkeys(atlas.values, 0.0)
+        sure: dict[str, float] = {}
 
         def decide(fixed: np.ndarray, grid: Grid, placed: list[Placed]) -> tuple[np.ndarray, np.ndarray]:
+            odds, confidence = self._student(image, network, own_frame(placed[0]))
+            sure.update(confidence)
+            evidence = MetaTensor(odds.as_tensor() * trust, affine=odds.affine)
             # One map after the other: those of all organs are large.
             without = winners(atlas.decide(fixed, grid, placed)[0])
             student = winners(torch.sigmoid(resample(odds, grid, padding="border").as_tensor()).numpy())
@@ -86,12 +93,16 @@ class StudentInferer(AtlasInferer):
             return atlas.decide(fixed, grid, placed, evidence)
 
         result = atlas.segment(image, decide)
-        result.meta |= {"agreement": dice, "confidence": confidence}
+        result.meta |= {"agreement": dice, "confidence": sure}
         return result
 
-    def _student(self, image: MetaTensor, network: Any) -> tuple[MetaTensor, dict[str, float]]:
+    def _student(
+        self, image: MetaTensor, network: Any, to_labelled: np.ndarray | None
+    ) -> tuple[MetaTensor, dict[str, float]]:
         """Log-odds (W, h, w, d) on the student's grid, and its confidence."""
         shown = smooth_spacing(image[:1], self.pixdim)
+        if self.position:
+            shown = student_sees(shown, to_labelled)
         device = next(network.parameters()).device
         batch = MetaTensor(shown.as_tensor()[None].to(device), meta=dict(shown.meta))
         answer = self.windows(batch, network)
@@ -103,9 +114,31 @@ class StudentInferer(AtlasInferer):
         net = getattr(network, "module", network)
         if self._known is None or self._known[0] is not net:
             atlas = Atlas(unpacked_atlases(net.remembered()), self.windows.values, **self.settings)
-            odds, _ = self._student(atlas.scans[0].image, network)
+            odds, _ = self._student(atlas.scans[0].image, network, atlas.scans[0].frame())
             self._known = net, atlas, trusted(odds, atlas.scans[0], self.windows.values)
         return self._known[1:]
+
+    def _affine_frame(self, image: MetaTensor, network: Any) -> np.ndarray | None:
+        """Where the image lies in the labelled scan by an affine registration alone, where the student sees it.
+
+        Raises:
+            RegistrationError: it cannot be registered.
+        """
+        if not self.position:
+            return None
+        atlas, _ = self._atlas_of(network)
+        scan = atlas.scans[0]
+        return own_frame((scan, atlas.field(seen(image), scan.image, {**atlas.registration, "method": "affine"})))
+
+
+def student_sees(image: MetaTensor, to_labelled: Any) -> MetaTensor:
+    """An image (1, H, W, D) and, in three more channels, where in the labelled scan its voxels lie.
+
+    Left and right organs look alike, and so does what lies along the body; the affine part of a registration to the
+    labelled scan tells them apart before anything is learnt (:func:`monai_fss.transforms.labelled_position`).
+    """
+    position = labelled_position(image, to_labelled).to(image.device)
+    return MetaTensor(torch.cat([image.as_tensor(), position]), meta=dict(image.meta))
 
 
 def trusted(odds: MetaTensor, scan: LabelledScan, values: Sequence[int]) -> torch.Tensor:

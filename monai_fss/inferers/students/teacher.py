@@ -25,7 +25,7 @@ from monai_fss.registration.grid import Grid, default_spacing
 from monai_fss.registration.refinement import winners
 from monai_fss.registration.resample import inside, resample
 
-__all__ = ["Teacher", "agreed_label", "dressed_as", "remembered_scan"]
+__all__ = ["Teacher", "agreed_label", "dressed_as", "own_frame", "remembered_scan"]
 
 
 class Teacher:
@@ -44,7 +44,7 @@ class Teacher:
         self.atlas = atlas
         self.second = None if second is None else dict(second)
 
-    def __call__(self, query: MetaTensor, evidence: MetaTensor | None = None) -> dict[str, MetaTensor] | None:
+    def __call__(self, query: MetaTensor, evidence: MetaTensor | None = None) -> dict[str, Any] | None:
         """
         Teach by a scan.
 
@@ -82,15 +82,19 @@ class Teacher:
             "synthesised_label": own,
         }
         affine = torch.from_numpy(grid.affine)
-        return {"image": image, **{k: MetaTensor(torch.from_numpy(v)[None], affine=affine) for k, v in made.items()}}
+        return {
+            "image": image,
+            **{key: MetaTensor(torch.from_numpy(value)[None], affine=affine) for key, value in made.items()},
+            "to_labelled": torch.from_numpy(own_frame(placed[0])),
+        }
 
     def again(
         self,
         query: MetaTensor,
-        taught: Mapping[str, MetaTensor],
+        taught: Mapping[str, Any],
         intermediates: Intermediates,
         others: Sequence[Mapping[str, MetaTensor]],
-    ) -> dict[str, MetaTensor]:
+    ) -> dict[str, Any]:
         """
         Teach by a scan once more, when others of the folder have masks.
 
@@ -112,13 +116,24 @@ class Teacher:
         label = np.where(doubt, np.int32(DOUBT), label)
         return {**taught, "label": MetaTensor(torch.from_numpy(label)[None], affine=taught["label"].affine)}
 
-    def own(self) -> dict[str, MetaTensor]:
+    def own(self) -> dict[str, Any]:
         """The labelled scan itself, as a scan that is taught by, with its exact label."""
         scan = self.atlas.scans[0]
         grid = self.atlas.grid(scan.image)
         label = _names(self.atlas.values)[winners(scan.masks(self.atlas.values, grid))]
         affine = torch.from_numpy(grid.affine)
-        return {"image": resample(scan.image, grid), "label": MetaTensor(torch.from_numpy(label)[None], affine=affine)}
+        return {
+            "image": resample(scan.image, grid),
+            "label": MetaTensor(torch.from_numpy(label)[None], affine=affine),
+            "to_labelled": torch.from_numpy(scan.frame()),
+        }
+
+
+def own_frame(placed: Placed) -> np.ndarray:
+    """(4, 4), from the world of a scan to coordinates of the labelled one (:meth:`LabelledScan.frame`), by the affine
+    part of its registration. All of the registration would say which organ is where."""
+    scan, field = placed
+    return scan.frame() @ field.affine_part()
 
 
 def remembered_scan(scan: Mapping[str, MetaTensor], spacing: Sequence[float] | None = None) -> dict[str, torch.Tensor]:

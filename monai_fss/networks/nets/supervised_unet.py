@@ -30,6 +30,7 @@ class SupervisedUNet(nn.Module):
             one before. Default (24, 48, 96, 192), 3.2 million weights; the sides of an image are multiples of 16 then.
         bfloat16: whether it is trained in bfloat16. Default None: where that is fast, see
             :func:`monai_fss.networks.blocks.fast_bfloat16`. In use it works in single precision.
+        in_channels: of the image. Default 1.
 
     Attributes:
         output_prefix: by which the names of the weights begin that belong to the classes.
@@ -37,12 +38,14 @@ class SupervisedUNet(nn.Module):
 
     output_prefix = "body.output_block."
 
-    def __init__(self, ways: int, channels: Sequence[int] = (24, 48, 96, 192), bfloat16: bool | None = None) -> None:
+    def __init__(
+        self, ways: int, channels: Sequence[int] = (24, 48, 96, 192), bfloat16: bool | None = None, in_channels: int = 1
+    ) -> None:
         super().__init__()
         levels = len(channels)
         self.body = DynUNet(
             spatial_dims=3,
-            in_channels=1,
+            in_channels=in_channels,
             out_channels=1 + ways,
             kernel_size=[3] * levels,
             strides=[2] * levels,
@@ -52,7 +55,7 @@ class SupervisedUNet(nn.Module):
         self.in_bfloat16 = fast_bfloat16() if bfloat16 is None else bfloat16
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits (B, 1 + W, H, W, D), background first, of windows (B, 1, H, W, D)."""
+        """Logits (B, 1 + W, H, W, D), background first, of windows (B, C, H, W, D)."""
         if torch.jit.is_scripting() or not (self.in_bfloat16 and self.training):
             return self._full(self.body(image), image)
         with torch.autocast(image.device.type, torch.bfloat16):

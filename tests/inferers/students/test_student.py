@@ -117,3 +117,32 @@ def test_the_atlas_is_made_once_for_a_network(inferer: Any) -> None:
     assert one._known[1] is atlas and isinstance(atlas, Atlas)
     one(query, net())
     assert one._known[1] is not atlas
+
+
+class Places(Remembering):
+    """A student that sees the organ where it lies in the labelled scan: within 12.5 mm of its middle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits of background and organ, of an image and three coordinates."""
+        assert image.shape[1] == 4
+        organ = 40 * (0.127 - image[:, 1:].abs().amax(1, keepdim=True))
+        return torch.cat([torch.zeros_like(organ), organ], 1) + 0 * self.weight
+
+
+@pytest.mark.parametrize("prior", [True, False])
+def test_a_student_may_see_where_in_the_labelled_scan_a_voxel_lies(
+    inferer: Any, prior: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies at x in the query lies at x - 10 mm in the labelled scan, so that its organ is two voxels on."""
+    asked: list[Any] = []
+    field = Known.field
+    monkeypatch.setattr(Known, "field", lambda self, *args: asked.append((*args, None)[2]) or field(self, *args))
+    student_net = Places().remember(remembered_scan(scan(), [5, 5, 5]))
+    logits = inferer(position=True, weight=100.0, prior=prior)(scan(2)["image"][None], student_net)
+    assert mask(logits) == (125, pytest.approx(9 * 5))
+    assert found_in(logits)["confidence"]["4"] > 0.6
+    assert asked == [None] if prior else asked == [{"method": "affine"}], "alone it needs the affine part only"

@@ -13,7 +13,16 @@ from known_atlas import Known
 from known_atlas import shifted_scan as scan
 from monai.data import MetaTensor
 
-from monai_fss.data import DOUBT, InputWarning, ReadTaughtScan, ScanError, save_taught_scan, taught_items
+from monai_fss.data import (
+    DOUBT,
+    InputWarning,
+    ReadFramed,
+    ReadTaughtScan,
+    ScanError,
+    save_taught_scan,
+    taught_items,
+    with_taught,
+)
 from monai_fss.inferers import Atlas, Teacher, remembered_scan
 from monai_fss.inferers.students.teacher import agreed_label, dressed_as
 from monai_fss.inferers.two_stage.priors import unpacked_atlases
@@ -79,6 +88,18 @@ def test_a_scan_of_which_one_registration_fails_is_left_out() -> None:
         assert teacher(scan(2)["image"]) is None
 
 
+def test_it_is_said_where_in_the_labelled_scan_a_scan_lies() -> None:
+    """By the affine part: the middle of the organ, voxels 5 to 9, 5 to 9 and 3 to 7, is the origin, 100 mm the
+    unit. What lies 10 mm further in the scan is the same place."""
+    taught = Teacher(known())(scan(2)["image"])
+    assert taught is not None
+    own, other = (found["to_labelled"].numpy() for found in (Teacher(known()).own(), taught))
+    for millimetres, wanted in (((35, 35, 25), (0, 0, 0)), ((135, 35, 25), (1, 0, 0)), ((35, 25, 45), (0, -0.1, 0.2))):
+        x, y, z = millimetres
+        assert (own @ [x, y, z, 1])[:3] == pytest.approx(wanted)
+        assert (other @ [x + 10, y, z, 1])[:3] == pytest.approx(wanted, abs=1e-6)
+
+
 def test_beyond_the_labelled_scan_nothing_is_taught() -> None:
     atlas, query = known(), scan(2)
     grid = atlas.grid(query["image"])
@@ -106,6 +127,12 @@ def test_files_are_read_as_they_were_written(tmp_path: Any) -> None:
     own, _, dressed = (ReadTaughtScan()(item) for item in items)
     assert torch.equal(dressed["label"], taught["synthesised_label"]) and torch.equal(own["label"] == 4, OWN)
     assert torch.allclose(dressed["image"], taught["synthesised_image"], atol=1e-3)
+    frames = [ReadTaughtScan()(item)["to_labelled"] for item in items]
+    assert torch.equal(frames[1], frames[2]) and torch.equal(frames[1], taught["to_labelled"])
+    framed = with_taught([{"case": "b", "label": "x"}, {"case": "c"}], tmp_path)
+    assert [item["case"] for item in framed] == ["b"], "c could not be registered"
+    read = ReadFramed()(framed[0])
+    assert read["label"] == "x" and torch.equal(read["to_labelled"], taught["to_labelled"])
     (tmp_path / "b.pt").write_bytes(b"")
     with pytest.raises(ScanError, match="b.pt: is missing or damaged"):
         ReadTaughtScan()(items[1])
