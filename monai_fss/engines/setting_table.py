@@ -238,6 +238,7 @@ _LEVEL: dict[str, Range] = {  # of coarse and of fine
 _USE: dict[str, Range] = {
     "ep1_rule": Name(EP1_RULES),
     "fusion": Name(FUSIONS),
+    "intensity_weight": _or_null(NOT_NEGATIVE),
     "largest_component": SWITCH,
     "masks": SWITCH,
     "nearest": _or_null(COUNT),

@@ -31,7 +31,7 @@ from .found import found_in, with_found
 from .masks import SaveMasks, pieces_of
 from .native import NativeLabeld, SaveProbabilitiesd, way_probabilities
 from .on_grid import WaysOnGrid, native_grid, without_padding
-from .prior import PriorInferer, with_weight
+from .prior import PriorInferer, registration_settings, with_weight
 from .reverse_accuracy import ReverseAccuracy, reverse_accuracy
 from .support import SupportSet, select_slices, support_of, volume_support
 from .windows import WindowConfidence, WindowInferer, against_the_others, class_confidence
@@ -99,6 +99,7 @@ __all__ = [
     "shown_slices",
     "support_of",
     "volume_support",
+    "registration_settings",
     "with_weight",
     "way_probabilities",
     "with_found",

@@ -22,7 +22,7 @@ from monai_fss.registration.fusion import fuse, volume_preserving_vote
 from monai_fss.registration.grid import Grid, default_spacing, scale_of
 from monai_fss.registration.reduced import LARGE
 from monai_fss.registration.refinement import AppearanceRefinement, winners
-from monai_fss.registration.register import PRESETS, register
+from monai_fss.registration.register import PRESETS, quick_registration, register
 from monai_fss.registration.resample import antialiased, resample
 from monai_fss.registration.run_parallel import run_parallel
 from monai_fss.registration.sides import EXCHANGED, side_ratio
@@ -64,8 +64,8 @@ class Atlas:
             :mod:`monai_fss.registration.fusion`. One scan alone needs none.
         refinement: None leaves the registered labels as they are.
         registration: further arguments of ``register``.
-        back: arguments of the ``register`` of :meth:`reverse_accuracy`. Default: the fast preset, as it need only tell
-            good results from bad ones.
+        back: arguments of the ``register`` of :meth:`reverse_accuracy`. Default:
+            :func:`monai_fss.registration.quick_registration`, as it need only tell good results from bad ones.
         cache: where registrations are kept, so that another run or organ costs nothing. Default: nowhere.
         sides: look whether the query fits better with left and right exchanged, as a wrong header has it: kidneys would
             change places and look right otherwise. Default: do so; it takes some seconds.
@@ -101,7 +101,7 @@ class Atlas:
         self.fusion = fusion
         self.refinement = refinement
         self.registration = dict(registration or {})
-        self.back = {"preset": "fast"} if back is None else dict(back)
+        self.back = quick_registration(self.registration) if back is None else dict(back)
         self.cache = cache
         self.sides = sides
         self.workers = torch.get_num_threads()

@@ -12,13 +12,13 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
-from monai_fss.registration import AppearanceRefinement
+from monai_fss.registration import AppearanceRefinement, intensity_weight
 
 from .atlas import Atlas
 from .atlas_inferer import AtlasInferer
 from .scans import each_scan
 
-__all__ = ["PriorInferer", "log_odds", "with_weight"]
+__all__ = ["PriorInferer", "log_odds", "registration_settings", "with_weight"]
 
 LARGEST = 4.0  # log-odds, see log_odds
 
@@ -40,6 +40,19 @@ def with_weight(settings: Mapping[str, Any], weight: float) -> dict[str, Any]:
     if refinement is None:
         raise ValueError("--prior needs the refinement step, in which network and atlas are fused: leave refine on.")
     return {**settings, "refinement": replace(refinement, evidence_weight=weight)}
+
+
+def registration_settings(
+    window: Sequence[float] | None, weight: float | None = None, **settings: Any
+) -> dict[str, Any]:
+    """Arguments of :func:`monai_fss.registration.register` for scans that are prepared alike.
+
+    Args:
+        window: by which their intensities are scaled, in HU, of CT; None: other scans.
+        weight: of intensities. Default: see :func:`monai_fss.registration.intensity_weight`.
+        settings: further ones, such as ``preset`` and ``starts``.
+    """
+    return {**settings, "intensity_weight": intensity_weight(window, weight)}
 
 
 class PriorInferer(AtlasInferer):

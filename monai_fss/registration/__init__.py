@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from .affine import affine
 from .body import RegistrationError
-from .deformable import deformable
+from .deformable import CT_WEIGHT, deformable, intensity_weight
 from .dictionary import Registerd
 from .field import DisplacementField
 from .fusion import local_weighted_vote, majority_vote, pbaf, staple, volume_preserving_vote
@@ -20,12 +20,13 @@ from .masks import resample_masks
 from .matching import match
 from .reduced import reduced
 from .refinement import AppearanceRefinement
-from .register import PRESETS, Preset, register
+from .register import PRESETS, Preset, quick_registration, register
 from .resample import inside, resample
 from .run_parallel import run_parallel
 
 __all__ = [
     "AppearanceRefinement",
+    "CT_WEIGHT",
     "DisplacementField",
     "Grid",
     "PRESETS",
@@ -36,10 +37,12 @@ __all__ = [
     "default_spacing",
     "deformable",
     "inside",
+    "intensity_weight",
     "local_weighted_vote",
     "majority_vote",
     "match",
     "pbaf",
+    "quick_registration",
     "reduced",
     "register",
     "resample",

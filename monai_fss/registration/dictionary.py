@@ -27,7 +27,7 @@ class Registerd(MapTransform):
             D) of the same subject, which follow the first. Interpolated linearly.
         fixed_key: the fixed image, (1, H, W, D), scaled to 0..1. Left as it is.
         label_keys: labels of the moving image, (C, H, W, D). Interpolated by the nearest voxel.
-        method, preset, spacing, starts: as in :func:`monai_fss.registration.register`.
+        method, preset, spacing, starts, intensity_weight: as in :func:`monai_fss.registration.register`.
         field_key: where to put the :class:`DisplacementField`. Default: nowhere.
         allow_missing_keys: whether all keys but the first may be missing.
 
@@ -45,6 +45,7 @@ class Registerd(MapTransform):
         preset: str = "accurate",
         spacing: Sequence[float] | None = None,
         starts: int | None = None,
+        intensity_weight: float = 0.0,
         field_key: str | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
@@ -55,6 +56,7 @@ class Registerd(MapTransform):
         self.preset = preset
         self.spacing = spacing
         self.starts = starts
+        self.intensity_weight = intensity_weight
         self.field_key = field_key
 
     def __call__(self, data: Mapping[Hashable, MetaTensor]) -> dict:
@@ -64,7 +66,15 @@ class Registerd(MapTransform):
             if key not in data:
                 raise KeyError(f"{key!r}: is not in the data, which has {sorted(map(str, data))}. Load it first.")
         fixed, moving = data[self.fixed_key], data[self.keys[0]]
-        field = register(fixed, moving, self.method, preset=self.preset, spacing=self.spacing, starts=self.starts)
+        field = register(
+            fixed,
+            moving,
+            self.method,
+            preset=self.preset,
+            spacing=self.spacing,
+            starts=self.starts,
+            intensity_weight=self.intensity_weight,
+        )
         for keys, mode in ((self.keys, "bilinear"), (self.label_keys, "nearest")):
             for key in keys:
                 if key in data or not self.allow_missing_keys:

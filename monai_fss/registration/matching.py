@@ -1,6 +1,6 @@
 # Copyright (c) monai_fss contributors
 # Licensed under the Apache License, Version 2.0: see LICENSE.
-"""Dense matching of two volumes: the discrete stage of ConvexAdam, composed of its package's functions."""
+"""Dense matching of two volumes: the stages of ConvexAdam, composed of its package's functions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from types import ModuleType
 import torch
 import torch.nn.functional as F
 
-__all__ = ["convex_adam", "features", "match", "match_features", "quiet"]
+__all__ = ["convex_adam", "descriptors", "features", "match", "match_features", "optimised", "quiet"]
 
 # Along each axis: convexAdam averages over three cells.
 FEWEST_CELLS = 3
+
+ADAM_STRIDE = 2
+"""Voxels between the control points of :func:`optimised`."""
 
 
 @cache
@@ -61,10 +64,15 @@ def features(image: torch.Tensor, cell: int) -> torch.Tensor:
     self-similarities, MICCAI 2013.
     """
     pad = [n for size in reversed(image.shape) for n in (0, max(0, FEWEST_CELLS * cell - size))]
-    volume = F.pad(image[None, None], pad, mode="replicate")
-    with torch.no_grad():
-        mind = convex_adam("convex_adam_utils").MINDSSC(volume, 1, 2, device=image.device)
-        return F.avg_pool3d(mind, cell, stride=cell)
+    volume = F.pad(image[None, None], pad, mode="replicate")[0, 0]
+    return F.avg_pool3d(descriptors(volume), cell, stride=cell)
+
+
+@torch.no_grad()
+def descriptors(image: torch.Tensor) -> torch.Tensor:
+    """MIND-SSC of each voxel of an image (h, w, d), not constant: (1, 12, h, w, d), 0..1."""
+    found: torch.Tensor = convex_adam("convex_adam_utils").MINDSSC(image[None, None], 1, 2, device=image.device)
+    return found
 
 
 def match(fixed: torch.Tensor, moving: torch.Tensor, cell: int, reach: int) -> torch.Tensor:
@@ -86,7 +94,7 @@ def match(fixed: torch.Tensor, moving: torch.Tensor, cell: int, reach: int) -> t
 def match_features(
     fixed: torch.Tensor, moving: torch.Tensor, cell: int, reach: int, run: Callable[..., Iterable] = map
 ) -> torch.Tensor:
-    """:func:`match` for descriptors (1, 12, h', w', d') that are there already.
+    """:func:`match` for descriptors (1, C, h', w', d') that are there already.
 
     ``run`` does both ways, one after another by default; the ``map`` of a thread pool does them side by side.
 
@@ -105,10 +113,52 @@ def match_features(
 
     @torch.no_grad()  # for each thread
     def one_way(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        return tools.coupled_convex(*tools.correlate(one, other, reach, cell, shape), mesh, cell, shape)
+        return tools.coupled_convex(*tools.correlate(one, other, reach, cell, shape, one.shape[1]), mesh, cell, shape)
 
     with quiet(), torch.no_grad():
         there, back = run(one_way, (fixed, moving), (moving, fixed))
         scale = torch.tensor(cells, device=fixed.device).sub(1).view(1, 3, 1, 1, 1) / 2
         both, _ = tools.inverse_consistency((there / scale).flip(1), (back / scale).flip(1), iter=15)
         return (both.flip(1) * scale * cell)[0]
+
+
+def optimised(
+    fixed: torch.Tensor, moving: torch.Tensor, start: torch.Tensor, smoothness: float, iterations: int
+) -> torch.Tensor:
+    """Displacements made better by Adam, so that descriptors agree and neighbours move alike.
+
+    Args:
+        fixed, moving: descriptors (1, C, h, w, d), h, w and d even. Squared differences are summed over the channels.
+        start: displacements in voxels to begin with, (3, h', w', d') on any coarser grid of the same extent, such as
+            :func:`match_features` gives them.
+        smoothness: weight of the squared differences between control points, which are two voxels apart.
+        iterations: of Adam, whose steps are of a control point's distance.
+
+    Returns:
+        (3, h, w, d) displacements in voxels.
+
+    Source: Siebert, Hansen and Heinrich, as above; the second stage of their ``convex_adam_pt``, for any descriptors.
+    """
+    size = tuple(fixed.shape[2:])
+    fewer = [n // ADAM_STRIDE for n in size]
+    here, there = (F.avg_pool3d(one, ADAM_STRIDE, stride=ADAM_STRIDE) for one in (fixed, moving))
+    whole = F.interpolate(start[None], size=size, mode="trilinear", align_corners=False)
+    first = F.interpolate(whole, size=fewer, mode="trilinear", align_corners=False) / ADAM_STRIDE
+    points = first.detach().clone().requires_grad_()
+    adam = torch.optim.Adam([points], lr=1)
+    with quiet():
+        identity = F.affine_grid(torch.eye(3, 4, device=here.device)[None], [1, 1, *fewer], align_corners=False)
+    half = (torch.tensor(fewer, device=here.device) - 1) / 2
+    smooth = points
+    for _ in range(iterations):
+        adam.zero_grad()
+        smooth = points
+        for _ in range(3):
+            smooth = F.avg_pool3d(smooth, 3, stride=1, padding=1)
+        steps = [(smooth.narrow(axis, 1, n - 1) - smooth.narrow(axis, 0, n - 1)) for axis, n in enumerate(fewer, 2)]
+        rough = sum((step**2).mean() for step in steps)
+        places = identity + (smooth.movedim(1, -1) / half).flip(-1)
+        moved = F.grid_sample(there, places, mode="bilinear", align_corners=False)
+        ((moved - here).pow(2).sum(1).mean() + smoothness * rough).backward()
+        adam.step()
+    return F.interpolate(smooth.detach() * ADAM_STRIDE, size=size, mode="trilinear", align_corners=False)[0]

@@ -18,7 +18,7 @@ from .deformable import deformable
 from .field import DisplacementField
 from .grid import Grid, default_spacing, scale_of
 
-__all__ = ["PRESETS", "Preset", "register"]
+__all__ = ["PRESETS", "Preset", "quick_registration", "register"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,12 @@ PRESETS = {
 7.5 mm. On abdominal MR two stages gave better masks than one of as many iterations."""
 
 
+def quick_registration(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of :func:`register` for a second look at scans that are registered with ``settings``: the fast preset,
+    intensities as there."""
+    return {"preset": "fast", **{key: settings[key] for key in ("intensity_weight",) if key in settings}}
+
+
 def _sized(affine: torch.Tensor, factor: float) -> torch.Tensor:
     """The affine of a grid in a world whose lengths are multiplied."""
     return torch.diag(torch.tensor([factor] * 3 + [1.0], dtype=torch.float64)) @ affine.to(torch.float64)
@@ -79,6 +85,7 @@ def register(
     preset: str = "accurate",
     spacing: Sequence[float] | None = None,
     starts: int | Sequence[np.ndarray] | None = None,
+    intensity_weight: float = 0.0,
     device: torch.device | str = "cpu",
     workers: int = 1,
 ) -> DisplacementField:
@@ -94,6 +101,8 @@ def register(
         spacing: of the field's grid, mm along the canonical axes. Default: 2.5 mm or half the voxel size where that
             is more, and coarser where the body would need more than 1.3 million voxels.
         starts: see :func:`monai_fss.registration.affine`. Default: that of the preset.
+        intensity_weight: see :func:`monai_fss.registration.deformable`; only that part uses it. Default 0; of CT see
+            :func:`monai_fss.registration.intensity_weight`.
         device: see :func:`monai_fss.registration.deformable`; only that part uses it.
         workers: see :func:`monai_fss.registration.affine`; only that part uses them. They change the time alone.
 
@@ -119,14 +128,24 @@ def register(
         steps = None if spacing is None else [step / scale for step in spacing]
         first = starts if starts is None or isinstance(starts, int) else [_moved(start, 1 / scale) for start in starts]
         large = register(
-            grown[0], grown[1], method, preset=preset, spacing=steps, starts=first, device=device, workers=workers
+            grown[0],
+            grown[1],
+            method,
+            preset=preset,
+            spacing=steps,
+            starts=first,
+            intensity_weight=intensity_weight,
+            device=device,
+            workers=workers,
         )
         return DisplacementField(large.data * scale, _sized(large.affine, scale))
     found: np.ndarray | DisplacementField = affine(
         fixed, moving, starts=chosen.starts if starts is None else starts, levels=chosen.levels, workers=workers
     )
     for stage in chosen.stages if method == "deformable" else ():
-        found = deformable(fixed, moving, found, spacing=spacing, device=device, **stage)
+        found = deformable(
+            fixed, moving, found, spacing=spacing, intensity_weight=intensity_weight, device=device, **stage
+        )
     if isinstance(found, DisplacementField):
         return found
     box = body_grid(prepared(fixed, "fixed"))

@@ -17,6 +17,7 @@ from monai_fss.inferers.atlas import Atlas, Placed
 from monai_fss.inferers.labelled import LabelledScan
 from monai_fss.inferers.scans import scan_name
 from monai_fss.registration.body import RegistrationError, body_grid
+from monai_fss.registration.register import quick_registration
 from monai_fss.registration.resample import resample
 
 __all__ = ["Intermediates", "most_alike"]
@@ -37,8 +38,8 @@ class Intermediates:
         atlas: of one labelled scan.
         count: intermediates of each scan. Default 4.
         least_ml: millilitres in the labelled scan from which on an organ is taken this way. Default 100.
-        registration: arguments of :func:`monai_fss.registration.register` between scans of the folder. Default: the
-            fast preset, as there are ``count`` of them for each scan.
+        registration: arguments of :func:`monai_fss.registration.register` between scans of the folder. Default:
+            :func:`monai_fss.registration.quick_registration`, as there are ``count`` of them for each scan.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Intermediates:
         if count < 1:
             raise ValueError(f"count={count}: give at least one intermediate.")
         self.atlas, self.count, self.least_ml = atlas, count, least_ml
-        self.registration = {"preset": "fast"} if registration is None else dict(registration)
+        self.registration = quick_registration(atlas.registration) if registration is None else dict(registration)
         self.large = [atlas.scans[0].mm3(value) >= 1000 * least_ml for value in atlas.values]
 
     def thumbnail(self, query: MetaTensor) -> torch.Tensor:
