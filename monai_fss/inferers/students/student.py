@@ -20,7 +20,7 @@ from monai_fss.inferers.prior import log_odds, with_weight
 from monai_fss.inferers.students.teacher import own_frame
 from monai_fss.inferers.two_stage.priors import unpacked_atlases
 from monai_fss.inferers.windows import WindowInferer
-from monai_fss.metrics import strict_dice
+from monai_fss.metrics import MaskSigns, expected_dice, mask_signs, strict_dice
 from monai_fss.registration.grid import Grid
 from monai_fss.registration.refinement import winners
 from monai_fss.registration.resample import resample
@@ -71,7 +71,8 @@ class StudentInferer(AtlasInferer):
         """Probabilities (W, h, w, d) of one scan, on the atlas's grid, or of the student alone on its own.
 
         The meta data have ``confidence`` of the student, see :func:`monai_fss.inferers.class_confidence`, and with
-        ``prior`` ``agreement`` {value: Dice of the student's mask and the atlas's}, and what the atlas found.
+        ``prior`` ``agreement`` {value: Dice of the student's mask and the atlas's}, ``signs`` {value:
+        :class:`monai_fss.metrics.MaskSigns`} of both together, and what the atlas found.
         """
         if not self.prior:
             odds, confidence = self._student(image, network, self._affine_frame(image, network))
@@ -79,6 +80,7 @@ class StudentInferer(AtlasInferer):
         atlas, trust = self._atlas_of(network)
         dice = dict.fromkeys(atlas.values, 0.0)
         sure: dict[str, float] = {}
+        signs: dict[int, MaskSigns] = {}
 
         def decide(fixed: np.ndarray, grid: Grid, placed: list[Placed]) -> tuple[np.ndarray, np.ndarray]:
             odds, confidence = self._student(image, network, own_frame(placed[0]))
@@ -88,12 +90,16 @@ class StudentInferer(AtlasInferer):
             without = winners(atlas.decide(fixed, grid, placed)[0])
             student = winners(torch.sigmoid(resample(odds, grid, padding="border").as_tensor()).numpy())
             for way, value in enumerate(atlas.values):
-                found = student == way, without == way
-                dice[value] = strict_dice(*found) if found[1].any() else 0.0
-            return atlas.decide(fixed, grid, placed, evidence)
+                alone = student == way, without == way
+                dice[value] = strict_dice(*alone) if alone[1].any() else 0.0
+            together, unseen = atlas.decide(fixed, grid, placed, evidence)
+            shown = [resample(scan.image, grid, field).as_tensor()[0].numpy() for scan, field in placed]
+            found = mask_signs(winners(together), together, fixed, shown, grid.spacing.tolist())
+            signs.update({atlas.values[way]: own for way, own in found.items()})
+            return together, unseen
 
         result = atlas.segment(image, decide)
-        result.meta |= {"agreement": dice, "confidence": sure}
+        result.meta |= {"agreement": dice, "confidence": sure, "signs": signs}
         return result
 
     def _student(
@@ -164,7 +170,8 @@ def trusted(odds: MetaTensor, scan: LabelledScan, values: Sequence[int]) -> torc
 
 
 class StudentAgreement:
-    """Quality of a mask: the Dice of what student and atlas find without each other.
+    """Quality of a mask: :func:`monai_fss.metrics.expected_dice`, with the Dice of what student and atlas find without
+    each other in the place of the way back, which an atlas alone takes.
 
     Args:
         values: label values.
@@ -176,5 +183,10 @@ class StudentAgreement:
     def __call__(self, output: Mapping[str, Any]) -> dict[int, float]:
         """Of each class in one scan, 0..1; without the atlas the student's confidence."""
         found = found_in(output["pred"])
-        known = found.get("agreement", found.get("confidence", {}))
-        return {value: float(known.get(str(value), 0.0)) for value in self.values}
+        if "agreement" not in found:
+            return {value: float(found.get("confidence", {}).get(str(value), 0.0)) for value in self.values}
+        signs = {int(value): MaskSigns(*own) for value, own in found["signs"].items()}
+        return {
+            value: expected_dice(float(found["agreement"][str(value)]), signs[value]) if value in signs else 0.0
+            for value in self.values
+        }

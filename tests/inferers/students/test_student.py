@@ -72,14 +72,19 @@ def test_without_weight_the_atlas_answers(inferer: Any) -> None:
     assert mask(logits) == (125, pytest.approx(9 * 5))
 
 
-def test_together_they_meet_between_and_their_agreement_is_the_quality(inferer: Any) -> None:
-    """The student is a voxel late: 25 of 125 voxels differ, Dice 0.8."""
+def test_together_they_meet_between_and_their_agreement_is_a_sign_of_quality(inferer: Any) -> None:
+    """The student is a voxel late: 25 of 125 voxels differ, Dice 0.8. Its confidence and the likeness of the registered
+    scan, which is the same scan here, are the other signs."""
     query = scan(2)["image"][None]
     logits = inferer(weight=4.0)(query, net(late=1))
     assert mask(logits)[1] > 9 * 5 + 1
     score = StudentAgreement([4, 7])
-    assert score({"pred": logits}) == {4: pytest.approx(0.8), 7: 0.0}
-    assert score({"pred": inferer()(query, net())})[4] == pytest.approx(1.0)
+    found = found_in(logits)
+    assert found["agreement"] == {"4": pytest.approx(0.8)}
+    confidence, likeness = found["signs"]["4"]
+    assert 0.5 < confidence <= 1 and likeness == pytest.approx(1.0, abs=1e-3)
+    assert score({"pred": logits}) == {4: pytest.approx(confidence * 0.8**0.25, abs=1e-3), 7: 0.0}
+    assert found_in(inferer()(query, net()))["agreement"] == {"4": 1.0}
     assert score({"pred": inferer(prior=False)(query, net())})[4] > 0.97, "the student's confidence"
 
 
