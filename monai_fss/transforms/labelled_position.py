@@ -44,7 +44,8 @@ def labelled_position(image: MetaTensor, to_labelled: Any) -> torch.Tensor:
 class LabelledPositiond(Randomizable, MapTransform):
     """
     Append :func:`labelled_position` to an image, as three more channels; a window that was cut or turned, and knows it
-    by its affine, has those of the places it shows.
+    by its affine, has those of the places it shows. MONAI's ``RandAffined`` must be applied always (``prob=1``) before:
+    where it cuts without turning, it notes the affine of the image before.
 
     Args:
         keys: the image, (C, H, W, D).

@@ -7,6 +7,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from installed_bundles import config_of
+from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose, RandAffine, RandSpatialCrop
 
@@ -63,3 +65,20 @@ def test_jitter_moves_all_places_of_an_image_alike() -> None:
     assert np.array_equal(item["to_labelled"], TO_LABELLED)
     with pytest.raises(ValueError, match="jitter must be at least 0"):
         LabelledPositiond("image", jitter=-1)
+
+
+def test_the_windows_of_self_training_know_their_place() -> None:
+    """Its own random transforms, again and again: a transform that keeps an affine of before would show."""
+    steps = config_of("self_training", "train", roi_size=[12, 11, 10])["train"]["preprocessing"]["transforms"]
+    wanted = [step for step in steps if step["_target_"].endswith(("RandAffined", "LabelledPositiond"))]
+    parser = ConfigParser({"roi_size": [12, 11, 10], "position": True, "steps": wanted})
+    affine, position = parser.get_parsed_content("steps")
+    affine = type(affine)(**{**{k: v for k, v in wanted[0].items() if k != "_target_"}, "spatial_size": (12, 11, 10)})
+    position.jitter = 0.0
+    for seed in range(12):
+        affine.set_random_state(seed)
+        image = shows_its_place((15, 14, 13))
+        item = affine({"image": image, "label": image, "to_labelled": TO_LABELLED})
+        inside = item["image"].abs().amax(0) > 0
+        apart = (position(item)["image"][3:] - item["image"]).abs().amax(0)[2:-2, 2:-2, 2:-2]
+        assert float(apart[inside[2:-2, 2:-2, 2:-2]].median()) < 2e-3, seed
