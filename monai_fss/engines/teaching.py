@@ -131,7 +131,7 @@ class StudentOdds:
         labelled: item of the labelled scan.
         atlas: of that scan.
         device: of the network.
-        position: see :class:`monai_fss.inferers.StudentInferer`.
+        position, small_ml: see :class:`monai_fss.inferers.StudentInferer`.
     """
 
     def __init__(
@@ -143,9 +143,10 @@ class StudentOdds:
         atlas: Atlas,
         device: Any = "cpu",
         position: bool = False,
+        small_ml: float = 0.0,
     ) -> None:
         self.network, self.inferer, self.prepare, self.device = network.eval(), inferer, prepare, device
-        self.labelled, self.atlas, self.position = labelled, atlas, position
+        self.labelled, self.atlas, self.position, self.small_ml = labelled, atlas, position, small_ml
 
     def __call__(self, item: Mapping[str, Any], image: MetaTensor) -> MetaTensor | None:
         """(W, H, W, D) on the student's grid; None where it would see the position, and none is found.
@@ -167,7 +168,7 @@ class StudentOdds:
     def trust(self) -> torch.Tensor:
         """(W, 1, 1, 1), 0 to 1."""
         scan = self.atlas.scans[0]
-        return trusted(self._odds(self.labelled, scan.frame()), scan, self.inferer.values)
+        return trusted(self._odds(self.labelled, scan.frame()), scan, self.inferer.values, self.small_ml)
 
     def _odds(self, item: Mapping[str, Any], frame: np.ndarray | None) -> MetaTensor:
         image = self.prepare(dict(item))["image"]

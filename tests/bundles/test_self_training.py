@@ -78,7 +78,7 @@ def test_a_second_round_is_taught_by_the_student_of_the_first(
     training: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = training(prior_weight=50.0)  # its student has not learnt much, and is believed all the same
-    monkeypatch.setattr(teaching, "trusted", lambda odds, scan, values: torch.ones(len(values), 1, 1, 1))
+    monkeypatch.setattr(teaching, "trusted", lambda odds, scan, values, small_ml: torch.ones(len(values), 1, 1, 1))
     before = kept(folder)
     assert sorted(name.partition("-")[0] + name[-11:] for name in before if name.endswith(".pt")) == [
         f"cache/teach/case_0{number}.pt" for number in (1, 2, 3)

@@ -104,6 +104,13 @@ def test_it_is_believed_by_its_dice_of_the_labelled_scan(late: int, trust: float
     assert student.trusted(odds, labelled, [4]).flatten().tolist() == [pytest.approx(trust)]
 
 
+def test_a_small_organ_is_left_to_the_atlas() -> None:
+    """125 voxels of 125 mm3 are 15.6 ml."""
+    odds = MetaTensor(20 * (scan()["image"].as_tensor() - 0.6), affine=AFFINE)
+    believed = [student.trusted(odds, LabelledScan.of(scan()), [4], ml).item() for ml in (0.0, 15.6, 15.7)]
+    assert believed == [1.0, 1.0, 0.0]
+
+
 def test_between_it_is_believed_in_part() -> None:
     """50 of the 125 voxels are missed: Dice 2 x 75 / (75 + 125) = 0.75, half of the way from 0.7 to 0.8."""
     labelled, image = LabelledScan.of(scan()), scan()["image"].as_tensor().clone()
