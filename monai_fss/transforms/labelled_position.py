@@ -34,10 +34,7 @@ def labelled_position(image: MetaTensor, to_labelled: Any) -> torch.Tensor:
         torch.arange(size, dtype=torch.float64).reshape([-1 if own == axis else 1 for own in range(3)])
         for axis, size in enumerate(shape)
     ]
-    rows = [
-        sum(float(row[axis]) * line for axis, line in enumerate(lines)) + torch.tensor(float(row[3]))
-        for row in matrix[:3]
-    ]
+    rows = [sum(float(row[axis]) * line for axis, line in enumerate(lines)) + float(row[3]) for row in matrix[:3]]
     return torch.stack([row.expand(*shape).float() for row in rows])
 
 
