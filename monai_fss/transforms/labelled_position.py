@@ -29,13 +29,9 @@ def labelled_position(image: MetaTensor, to_labelled: Any) -> torch.Tensor:
         (3, H, W, D), float32.
     """
     matrix = np.asarray(torch.as_tensor(to_labelled).cpu(), np.float64) @ np.asarray(image.affine.cpu(), np.float64)
-    shape = image.shape[1:]
-    lines = [
-        torch.arange(size, dtype=torch.float64).reshape([-1 if own == axis else 1 for own in range(3)])
-        for axis, size in enumerate(shape)
-    ]
-    rows = [sum(float(row[axis]) * line for axis, line in enumerate(lines)) + float(row[3]) for row in matrix[:3]]
-    return torch.stack([row.expand(*shape).float() for row in rows])
+    lines = [torch.arange(size, dtype=torch.float64) for size in image.shape[1:]]
+    index, affine = torch.stack(torch.meshgrid(*lines, indexing="ij")), torch.from_numpy(matrix)
+    return (torch.tensordot(affine[:3, :3], index, 1) + affine[:3, 3].reshape(3, 1, 1, 1)).float()
 
 
 class LabelledPositiond(Randomizable, MapTransform):
