@@ -111,6 +111,20 @@ def test_a_small_organ_is_left_to_the_atlas() -> None:
     assert believed == [1.0, 1.0, 0.0]
 
 
+def test_an_organ_left_to_the_atlas_keeps_its_voxels() -> None:
+    """Of five voxels the atlas gives two to organ 0, which the student is not asked about; organ 1 may not take them,
+    whatever it gains beside them, and where it gives one up organ 0 may have it."""
+    alone = np.array([[0.9, 0.6, 0.7, 0.1, 0.2], [0.1, 0.3, 0.8, 0.7, 0.4]]).reshape(2, 5, 1, 1)
+    together = np.array([[0.3, 0.1, 0.2, 0.0, 0.0], [0.8, 0.9, 0.3, 0.9, 0.6]]).reshape(2, 5, 1, 1)
+    student.keep_alone(together, alone, np.array([True, False]))
+    assert together[0].ravel().tolist() == [0.9, 0.6, 0.7, 0.1, 0.2]
+    assert together[1].ravel().tolist() == [0.1, 0.3, 0.3, 0.9, 0.6]
+    assert student.winners(together).ravel().tolist() == [0, 0, 0, 1, 1]
+    nobodys = np.array([0.2, 0.4]).reshape(2, 1, 1, 1), np.array([0.9, 0.1]).reshape(2, 1, 1, 1)
+    student.keep_alone(nobodys[1], nobodys[0], np.array([False, True]))
+    assert nobodys[1].ravel().tolist() == [0.9, 0.4], "what the atlas gives to nobody is free"
+
+
 def test_between_it_is_believed_in_part() -> None:
     """50 of the 125 voxels are missed: Dice 2 x 75 / (75 + 125) = 0.75, half of the way from 0.7 to 0.8."""
     labelled, image = LabelledScan.of(scan()), scan()["image"].as_tensor().clone()
