@@ -88,11 +88,14 @@ def look_at_inputs(
     values: set[int] = set()
     for pair in pairs:
         try:
-            scan, label = check_support(pair["image"], pair["label"], labels)
+            # Of several labelled scans not each need show every organ: a gallbladder may have been taken out.
+            scan, label = check_support(pair["image"], pair["label"], labels if len(pairs) == 1 else None)
             found.supports.append(scan)
             values |= label.counts.keys()
         except ScanError as error:
             found.problems += error.problems
+    if len(found.supports) == len(pairs) > 1:
+        found.problems += _shown_by_none(labels or (), values)
     found.values = sorted(values if labels is None else labels)
     judged = judge_queries(dict(list(queries.items())[part]), found.supports)
     found.queries, found.unusable = judged.scans, judged.unusable
@@ -100,6 +103,18 @@ def look_at_inputs(
     if len(queries) == 1:  # given by itself, it is meant
         found.queries |= judged.label_maps
     return found
+
+
+def _shown_by_none(wanted: Sequence[int], shown: Collection[int]) -> list[str]:
+    """What is wrong with label values that are wanted of several labelled scans."""
+    missing = ", ".join(str(value) for value in wanted if value not in shown)
+    if not missing:
+        return []
+    present = ", ".join(map(str, sorted(shown)))
+    return [
+        f"label(s) {missing}: no labelled scan has a voxel of it; present are {present}. "
+        "Ask for one of these, or label it in one of them."
+    ]
 
 
 def inference_problems(

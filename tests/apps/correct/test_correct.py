@@ -78,6 +78,24 @@ def test_an_edited_mask_is_a_label_and_better_masks_are_taken(
     assert {p.name for p in (scene.out / "history" / "001").iterdir()} == {"labels"}
 
 
+def test_an_edited_mask_need_not_show_every_organ(scene: Corrected, tmp_path: Path) -> None:
+    """What one labelled scan lacks, as an organ that was taken out, the others still show."""
+    import nibabel as nib
+
+    label: Any = nib.Nifti1Image.from_filename(scene.truth(FIRST))
+    array = np.asarray(label.dataobj)
+    values = [int(row["label"]) for row in scene.rows() if row["case"] == FIRST]
+    gone, left = values[0], values[1]
+    old = {case: scene.mask(case) for case in CASES[1:]}
+    edited = tmp_path / "edited.nii.gz"
+    nib.save(nib.Nifti1Image(np.where(array == gone, 0, array), label.affine, label.header), edited)
+    assert scene.correct("--label", f"{FIRST}={edited}", "--all", "--replace", "always") == 0
+    assert not (scene.mask(FIRST) == gone).any() and (scene.mask(FIRST) == left).any()
+    for case, before in old.items():
+        assert strict_dice(scene.mask(case) == gone, before == gone) > 0.9, "by the one that shows it, as before"
+        assert strict_dice(scene.mask(case) == left, before == left) < 0.9, "by both"
+
+
 def test_only_what_may_gain_is_done_and_all_is_replaced_on_demand(
     scene: Corrected, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

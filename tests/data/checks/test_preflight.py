@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bad_files import BAD_FILES, good_image, good_label, save_nifti
 from torch import nn
@@ -40,6 +41,18 @@ def test_good_input_has_no_problem(scene: tuple[str, str, Path], tmp_path: Path)
     assert network.weight.equal(weight), "the model has been loaded"
     save_nifti(tmp_path / "data" / "images" / "a.nii.gz", good_image())
     check_training(tmp_path / "data")
+
+
+def test_of_several_labelled_scans_one_must_show_what_is_wanted(scene: tuple[str, str, Path], tmp_path: Path) -> None:
+    """An organ may be missing in one of them, as a gallbladder that was taken out."""
+    image, label, queries = scene
+    without = str(save_nifti(tmp_path / "without.nii.gz", np.where(good_label() == 2, 0, good_label())))
+    assert inference_problems([image, image], [label, without], [1, 2], queries) == []
+    assert inference_problems([image, image], [without, without], [1, 2, 7], queries) == [
+        "label(s) 2, 7: no labelled scan has a voxel of it; present are 1. "
+        "Ask for one of these, or label it in one of them."
+    ]
+    assert "label 2 has no voxel; present are 1" in inference_problems(image, without, [1, 2], queries)[0]
 
 
 def test_every_problem_of_an_inference_is_printed(
