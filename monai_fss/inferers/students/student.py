@@ -188,7 +188,8 @@ def keep_alone(together: np.ndarray, alone: np.ndarray, ways: np.ndarray) -> Non
         alone: those of the atlas alone.
         ways: which organs, bool (W,).
     """
-    theirs = ways[winners(alone)] & (winners(alone) >= 0)
+    owner = winners(alone)
+    theirs = ways[owner] & (owner >= 0)
     together[:, theirs] = alone[:, theirs]
     together[ways] = alone[ways]
 
