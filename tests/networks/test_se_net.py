@@ -120,3 +120,16 @@ def test_the_conditioner_learns_by_the_query(net: SENet) -> None:
 def test_channels_are_at_least_one(bad: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="channels must be at least 1"):
         SENet(**bad)
+
+
+def test_bfloat16_is_for_training_alone(net: SENet) -> None:
+    """Some maxima move to a neighbour by rounding, so single pixels may differ by more than the rounding."""
+    images, (support, label) = torch.rand(2, 2, 96, 96), random_support(2, 1, 2, 96)
+    net.in_bfloat16 = False
+    exact = net.train().episode(images, support, label)["logits"]
+    net.in_bfloat16 = True
+    fast = net.episode(images, support, label)["logits"]
+    assert fast.dtype == torch.float32
+    assert not torch.equal(fast, exact)
+    assert torch.corrcoef(torch.stack([fast[:, 1].flatten(), exact[:, 1].flatten()]))[0, 1] > 0.95
+    torch.testing.assert_close(net.eval().episode(images, support, label)["logits"], exact)

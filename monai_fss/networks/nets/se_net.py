@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from monai.networks.blocks import Convolution
 from torch import nn
 
-from monai_fss.networks.blocks import SpatialExcitation, excite
+from monai_fss.networks.blocks import SpatialExcitation, excite, fast_bfloat16
 
 from .few_shot import SLICES_PER_PASS, FewShotNet, check_support
 
@@ -43,6 +44,8 @@ class SENet(FewShotNet):
         in_channels: of the images. Default 1.
         segmenter_channels, conditioner_channels: of every block of the arms. Defaults 64 and 16, the published code's.
         ways: size of the zero-filled condition before :meth:`condition` or a state dict brings another. Default 1.
+        bfloat16: whether both arms are trained in bfloat16. Default None: where that is fast, see
+            :func:`monai_fss.networks.blocks.fast_bfloat16`. In use they work in single precision.
 
     Raises:
         ValueError: a number of channels that is less than 1.
@@ -64,7 +67,12 @@ class SENet(FewShotNet):
         weights8: torch.Tensor
 
     def __init__(
-        self, in_channels: int = 1, segmenter_channels: int = 64, conditioner_channels: int = 16, ways: int = 1
+        self,
+        in_channels: int = 1,
+        segmenter_channels: int = 64,
+        conditioner_channels: int = 16,
+        ways: int = 1,
+        bfloat16: bool | None = None,
     ) -> None:
         super().__init__()
         if min(in_channels, segmenter_channels, conditioner_channels) < 1:
@@ -72,6 +80,7 @@ class SENet(FewShotNet):
                 f"channels must be at least 1, got in_channels {in_channels}, segmenter_channels {segmenter_channels}, "
                 f"conditioner_channels {conditioner_channels}."
             )
+        self.in_bfloat16 = fast_bfloat16() if bfloat16 is None else bfloat16
         self.conditioner = _Arm(in_channels + 1, conditioner_channels, skips=False)
         self.squeezes = nn.ModuleList(SpatialExcitation(conditioner_channels) for _ in range(BLOCKS))
         self.segmenter = _Arm(in_channels, segmenter_channels, skips=True)
@@ -120,7 +129,9 @@ class SENet(FewShotNet):
         """See :meth:`FewShotNet.episode`."""
         shots = support_image.shape[1]
         pairs = torch.cat([support_image, support_label.to(support_image)], 2)
-        found = [self._foreground(image, self._weights(pairs[:, shot])) for shot in range(shots)]
+        half = self.in_bfloat16 and self.training
+        with torch.autocast(image.device.type, torch.bfloat16) if half else nullcontext():
+            found = [self._foreground(image, self._weights(pairs[:, shot])) for shot in range(shots)]
         foreground = torch.stack(found).mean(0)
         return {"logits": torch.stack([torch.zeros_like(foreground), foreground], 1)}
 
