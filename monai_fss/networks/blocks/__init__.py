@@ -13,7 +13,7 @@ from .label_windows import VOLUME_WINDOW, label_windows
 from .local_prototype import adaptive_local_prototypes, cells_of, grid_prototypes, softmax_similarity
 from .mask_refinement import ContextRelation, affine_maps, correlation_window, mapped
 from .part_prototype import class_features, kmeans_means, max_similarity, part_prototypes
-from .precision import at_least_single, fast_bfloat16, full_bmm
+from .precision import at_least_single, autocast_bfloat16, fast_bfloat16, full_bmm
 from .prototype import cosine_similarity, masked_average_pooling, support_prototypes
 from .pyramid_reasoning import PyramidReasoning, neighbourhood_attention, neighbourhood_weights
 from .spatial_excitation import SpatialExcitation, excite
@@ -32,6 +32,7 @@ __all__ = [
     "adaptive_local_prototypes",
     "affine_maps",
     "at_least_single",
+    "autocast_bfloat16",
     "cells_of",
     "class_features",
     "correlation_window",

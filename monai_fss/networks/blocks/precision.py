@@ -4,14 +4,60 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
-__all__ = ["at_least_single", "fast_bfloat16", "full_bmm"]
+import torch
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["at_least_single", "autocast_bfloat16", "fast_bfloat16", "full_bmm"]
 
 
 def at_least_single(x: torch.Tensor) -> torch.Tensor:
     """Half precision brought to single; single and double as they are."""
     return x if x.dtype == torch.float64 else x.float()
+
+
+@contextmanager
+def autocast_bfloat16(device_type: str) -> Iterator[None]:
+    """``torch.autocast`` to bfloat16, with 3-D convolutions that come out wrong on a processor in single precision.
+
+    With AMX, a strided convolution in bfloat16 that leaves one voxel along the last axis reads memory that it does not
+    own: its values, or its weight's gradient, are wrong or not a number (https://github.com/pytorch/pytorch/issues/169688).
+    Such are the deepest levels of a network on a window of few slices.
+
+    Args:
+        device_type: as of ``torch.autocast``; on a CUDA device it is just that.
+    """
+    with torch.autocast(device_type, torch.bfloat16):
+        if device_type != "cpu":
+            yield
+            return
+        with _RightConvolutions():
+            yield
+
+
+class _RightConvolutions(TorchFunctionMode):
+    """Strided 3-D convolutions that leave one voxel along the last axis, in single precision."""
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if func is not torch.conv3d or result.shape[-1] > 1:
+            return result
+        stride = args[3] if len(args) > 3 else kwargs.get("stride", 1)
+        if (stride if isinstance(stride, int) else stride[-1]) == 1:
+            return result
+        with torch.autocast("cpu", enabled=False):
+            named = {key: _single(x) for key, x in kwargs.items()}
+            return func(*(_single(x) for x in args), **named).to(result.dtype)
+
+
+def _single(x: Any) -> Any:
+    return x.float() if isinstance(x, torch.Tensor) else x
 
 
 def fast_bfloat16() -> bool:

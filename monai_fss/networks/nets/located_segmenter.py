@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..blocks import fast_bfloat16
+from ..blocks import autocast_bfloat16, fast_bfloat16
 from .prnet import PRNet
 from .remembering import Remembering
 
@@ -44,7 +44,7 @@ class LocatedSegmenter(Remembering):
         """Logits (B, 1 + W, H, W, D) of crops (B, C, H, W, D) with voxels and intensities as in training."""
         if torch.jit.is_scripting() or not (self.in_bfloat16 and self.training):
             return self.segmenter(image)
-        with torch.autocast(image.device.type, torch.bfloat16):
+        with autocast_bfloat16(image.device.type):
             return self.segmenter(image).float()
 
     def points(self) -> dict[str, torch.Tensor]:

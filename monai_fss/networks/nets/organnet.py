@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from monai.networks.blocks import Convolution, UpSample
 from torch import nn
 
-from monai_fss.networks.blocks import PyramidReasoning, fast_bfloat16
+from monai_fss.networks.blocks import PyramidReasoning, autocast_bfloat16, fast_bfloat16
 
 from .few_shot import FewShotNet, check_support
 
@@ -190,7 +190,7 @@ class OrganNet(FewShotNet):
         """Log-odds (B, 1, H, W, D) by one anchor for each image."""
         if torch.jit.is_scripting() or not (self.in_bfloat16 and self.training):
             return self._log_odds(image, anchor, mask)
-        with torch.autocast(image.device.type, torch.bfloat16):
+        with autocast_bfloat16(image.device.type):
             return self._log_odds(image, anchor, mask).float()
 
     def _log_odds(self, image: torch.Tensor, anchor: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

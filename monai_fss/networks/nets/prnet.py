@@ -12,7 +12,7 @@ from monai.networks.blocks import Convolution
 from monai.utils import ensure_tuple_rep
 from torch import nn
 
-from ..blocks import fast_bfloat16
+from ..blocks import autocast_bfloat16, fast_bfloat16
 
 __all__ = ["PRNet", "PatchFeatures"]
 
@@ -129,7 +129,7 @@ class PRNet(nn.Module):
         """
         if torch.jit.is_scripting() or not (self.in_bfloat16 and self.training):
             return self._look(patches, rebuilt)
-        with torch.autocast(patches.device.type, torch.bfloat16):
+        with autocast_bfloat16(patches.device.type):
             return self._look(patches, rebuilt)
 
     @torch.jit.export

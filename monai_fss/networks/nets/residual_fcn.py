@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..blocks import fast_bfloat16
+from ..blocks import autocast_bfloat16, fast_bfloat16
 
 __all__ = ["NORMS", "ResidualFCN"]
 
@@ -82,7 +82,7 @@ class ResidualFCN(nn.Module):
         """Logits (B, out_channels, H, W, D) of images (B, in_channels, H, W, D)."""
         if torch.jit.is_scripting() or not (self.in_bfloat16 and self.training):
             return self._logits(image)
-        with torch.autocast(image.device.type, torch.bfloat16):
+        with autocast_bfloat16(image.device.type):
             logits = self._logits(image)
         return logits.float()
 

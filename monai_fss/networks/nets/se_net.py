@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from monai.networks.blocks import Convolution
 from torch import nn
 
-from monai_fss.networks.blocks import SpatialExcitation, excite, fast_bfloat16
+from monai_fss.networks.blocks import SpatialExcitation, autocast_bfloat16, excite, fast_bfloat16
 
 from .few_shot import SLICES_PER_PASS, FewShotNet, check_support
 
@@ -130,7 +130,7 @@ class SENet(FewShotNet):
         shots = support_image.shape[1]
         pairs = torch.cat([support_image, support_label.to(support_image)], 2)
         half = self.in_bfloat16 and self.training
-        with torch.autocast(image.device.type, torch.bfloat16) if half else nullcontext():
+        with autocast_bfloat16(image.device.type) if half else nullcontext():
             found = [self._foreground(image, self._weights(pairs[:, shot])) for shot in range(shots)]
         foreground = torch.stack(found).mean(0)
         return {"logits": torch.stack([torch.zeros_like(foreground), foreground], 1)}

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from monai.networks.nets import DynUNet
 from torch import nn
 
-from ..blocks import fast_bfloat16
+from ..blocks import autocast_bfloat16, fast_bfloat16
 from .model_note import pass_over_note
 
 __all__ = ["SupervisedUNet"]
@@ -58,7 +58,7 @@ class SupervisedUNet(nn.Module):
         """Logits (B, 1 + W, H, W, D), background first, of windows (B, C, H, W, D)."""
         if torch.jit.is_scripting() or not (self.in_bfloat16 and self.training):
             return self._full(self.body(image), image)
-        with torch.autocast(image.device.type, torch.bfloat16):
+        with autocast_bfloat16(image.device.type):
             half = self.body(image)
         return self._full(half.float(), image)
 
