@@ -18,7 +18,7 @@ from monai_fss.inferers.points.point_matching import MATCH_LEVELS, MatchLevel, P
 from monai_fss.inferers.points.points import LocatedPoints, SupportPoints, box_of
 from monai_fss.inferers.points.propagation import ScribblePropagation, scribble_points
 from monai_fss.inferers.students.intermediates import Intermediates
-from monai_fss.inferers.students.student import StudentAgreement, StudentInferer
+from monai_fss.inferers.students.student import LEARNT_FROM, StudentAgreement, StudentInferer
 from monai_fss.inferers.students.teacher import Teacher, remembered_scan
 from monai_fss.inferers.two_stage.crops import OrganCrops
 from monai_fss.inferers.two_stage.inferer import TwoStageInferer
@@ -50,6 +50,7 @@ __all__ = [
     "FewShotInferer",
     "FewShotVolumeInferer",
     "Intermediates",
+    "LEARNT_FROM",
     "LabelTransferInferer",
     "LocatedInferer",
     "LocatedPoints",

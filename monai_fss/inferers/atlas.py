@@ -173,7 +173,7 @@ class Atlas:
         self, fixed: np.ndarray, grid: Grid, placed: list[Placed], evidence: MetaTensor | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """By fusion and refinement, see :meth:`segment`; ``evidence`` as in a call."""
-        probabilities = self._fused(placed, grid, fixed)
+        probabilities = self.fused(placed, grid, fixed)
         # Not one labelled scan puts a voxel of it into the query.
         unseen = probabilities.reshape(len(probabilities), -1).max(1) < 0.5 / len(placed)
         if self.refinement is not None:
@@ -206,7 +206,7 @@ class Atlas:
             warnings.warn(text, InputWarning, stacklevel=4)
         return placed, failures
 
-    def _fused(self, placed: list[Placed], grid: Grid, fixed: np.ndarray) -> np.ndarray:
+    def fused(self, placed: list[Placed], grid: Grid, fixed: np.ndarray) -> np.ndarray:
         """Registered and fused labels, (W, h, w, d) on the grid."""
         images: list[np.ndarray] = []
         fewer = self.nearest is not None and self.nearest < len(placed)

@@ -16,9 +16,11 @@ from monai.bundle import ConfigWorkflow
 from monai.data import MetaTensor
 
 from monai_fss.apps.cli import main
+from monai_fss.apps.segment.pipeline import segment
 from monai_fss.data import read_model
 from monai_fss.engines import teaching
 from monai_fss.inferers import Atlas
+from monai_fss.inferers.students import student
 from monai_fss.inferers.two_stage.priors import unpacked_atlases
 from monai_fss.registration import DisplacementField
 
@@ -103,6 +105,25 @@ def test_the_model_keeps_the_labelled_scan(training: Callable[..., Path], phanto
     scans = unpacked_atlases({key.removeprefix("known_"): value for key, value in model["model"].items()})
     assert len(scans) == 1 and {0, 1, 4} <= set(scans[0]["label"].unique().tolist())
     assert model["settings"]["pieces"] == [1, 1]
+
+
+def test_scans_that_it_has_learnt_from_are_known_again_in_use(
+    training: Callable[..., Path], phantom_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = training(support="case_02") / "model.pt"
+    told: list[bool] = []
+    has_learnt = student._Known.has_learnt
+
+    def spy(self: Any, fixed: np.ndarray) -> bool:
+        told.append(has_learnt(self, fixed))
+        return told[-1]
+
+    monkeypatch.setattr(student._Known, "has_learnt", spy)
+    for case, expected in (("case_01", True), ("case_04", False), ("case_03", True), ("case_02", False)):
+        told.clear()
+        scan = phantom_set / "images" / f"{case}.nii.gz"
+        segment("self_training", model, [], [], scan, tmp_path / case, settings={"overlays": False, "quality": False})
+        assert set(told) == {expected}, case
 
 
 @pytest.mark.parametrize(

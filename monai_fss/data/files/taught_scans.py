@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ __all__ = [
     "DOUBT",
     "ReadFramed",
     "ReadTaughtScan",
+    "fingerprint",
+    "fingerprints",
     "read_taught_scan",
     "save_taught_scan",
     "taught_items",
@@ -95,6 +98,31 @@ def with_taught(items: Sequence[Mapping[str, Any]], folder: str | Path) -> list[
     """
     files = [Path(folder) / f"{item['case']}.pt" for item in items]
     return [{**item, "taught": str(file)} for item, file in zip(items, files, strict=True) if file.is_file()]
+
+
+def fingerprint(image: torch.Tensor) -> torch.Tensor:
+    """SHA-256 of a scan as a student is taught by it, uint8 (32,); nothing else of the scan can be told from it.
+
+    Args:
+        image: (1, h, w, d) on the grid of the taught file, of which half precision counts, as it is kept there.
+    """
+    plain = (image.as_tensor() if isinstance(image, MetaTensor) else image).cpu().half().contiguous().numpy()
+    return torch.tensor(list(hashlib.sha256(repr(plain.shape).encode() + plain.tobytes()).digest()), dtype=torch.uint8)
+
+
+def fingerprints(folder: str | Path, cases: Sequence[str]) -> torch.Tensor:
+    """:func:`fingerprint` of each scan that has a file, uint8 (N, 32).
+
+    Args:
+        folder: of ``<case>.pt``.
+        cases: names of the scans.
+
+    Raises:
+        ScanError: a file is damaged.
+    """
+    files = [Path(folder) / f"{case}.pt" for case in cases]
+    found = [fingerprint(read_taught_scan(file, [OWN])[OWN]) for file in files if file.is_file()]
+    return torch.stack(found) if found else torch.zeros(0, 32, dtype=torch.uint8)
 
 
 class ReadTaughtScan(Transform):

@@ -13,10 +13,20 @@ from known_atlas import AFFINE, SHAPE, Known
 from known_atlas import shifted_scan as scan
 from monai.data import MetaTensor
 
-from monai_fss.inferers import Atlas, AtlasInferer, StudentAgreement, StudentInferer, found_in, remembered_scan
+from monai_fss.data import fingerprint
+from monai_fss.inferers import (
+    LEARNT_FROM,
+    Atlas,
+    AtlasInferer,
+    StudentAgreement,
+    StudentInferer,
+    found_in,
+    remembered_scan,
+)
 from monai_fss.inferers.labelled import LabelledScan
 from monai_fss.inferers.students import student
 from monai_fss.networks.nets import Remembering
+from monai_fss.registration import resample
 
 BOX = (slice(7, 12), slice(5, 10), slice(3, 8))
 """Of the organ in the query: 10 mm further along the first axis than in the labelled scan."""
@@ -44,8 +54,12 @@ def inferer(monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda **more: StudentInferer(5.0, SHAPE, [4], settings=settings, **more)
 
 
-def net(late: int = 0) -> Sees:
-    return Sees(late).remember(remembered_scan(scan(), [5, 5, 5]))
+def net(late: int = 0, learnt_from: MetaTensor | None = None) -> Sees:
+    kept = remembered_scan(scan(), [5, 5, 5])
+    if learnt_from is not None:
+        on_grid = resample(learnt_from, Known([scan()], [4], spacing=[5, 5, 5]).grid(learnt_from))
+        kept |= {LEARNT_FROM: torch.stack([torch.zeros(32, dtype=torch.uint8), fingerprint(on_grid)])}
+    return Sees(late).remember(kept)
 
 
 def mask(logits: torch.Tensor) -> tuple[int, float]:
@@ -76,7 +90,7 @@ def test_together_they_meet_between_and_their_agreement_is_a_sign_of_quality(inf
     """The student is a voxel late: 25 of 125 voxels differ, Dice 0.8. Its confidence and the likeness of the registered
     scan, which is the same scan here, are the other signs."""
     query = scan(2)["image"][None]
-    logits = inferer(weight=4.0)(query, net(late=1))
+    logits = inferer(weight=4.0)(query, net(late=1, learnt_from=scan(2)["image"]))
     assert mask(logits)[1] > 9 * 5 + 1
     score = StudentAgreement([4, 7])
     found = found_in(logits)
@@ -91,8 +105,54 @@ def test_together_they_meet_between_and_their_agreement_is_a_sign_of_quality(inf
 def test_what_a_student_has_not_learnt_is_the_atlass(inferer: Any) -> None:
     """Three voxels late, Dice 0.4 of the labelled scan: whatever its weight, it is not asked."""
     query = scan(2)["image"][None]
-    logits = inferer(weight=100.0)(query, net(late=3))
-    assert torch.equal(logits.as_tensor(), inferer(weight=0.0)(query, net()).as_tensor())
+    expected = inferer(weight=0.0)(query, net()).as_tensor()
+    for learnt_from in (None, scan(2)["image"]):
+        logits = inferer(weight=100.0)(query, net(late=3, learnt_from=learnt_from))
+        assert torch.equal(logits.as_tensor(), expected)
+
+
+def moved(inferer: StudentInferer, network: Sees, late: int) -> Sees:
+    """What has learnt the labelled scan, and sees the organ ``late`` voxels further along in others."""
+    assert inferer._known_of(network).trust.item() == 1.0
+    network.late = late
+    return network
+
+
+@pytest.mark.parametrize(("late", "place"), [(6, 15), (1, 9)])
+def test_in_a_scan_that_it_has_not_learnt_from_its_place_counts_as_far_as_they_differ(
+    inferer: Any, late: int, place: int
+) -> None:
+    """The atlas has the organ's middle at voxel 9, where the bright box is. A student 6 voxels late has no voxel
+    in common with it (Dice 0) and all the say: its mask, though the refinement sees nothing bright there; one that is
+    late by one (0.8) has a fifth of it, and the atlas's place stays."""
+    one = inferer()
+    logits = one(scan(2)["image"][None], moved(one, net(), late))
+    assert mask(logits)[1] == pytest.approx(place * 5, abs=2.5)
+    assert found_in(logits)["agreement"]["4"] == pytest.approx(1 - late / 5 if late < 5 else 0)
+
+
+def test_in_a_scan_that_it_has_learnt_from_it_does_not_move_an_organ(inferer: Any) -> None:
+    """30 mm away are out of the refinement's zone of 15 mm; in a scan that differs a little it has the say."""
+    one = inferer(weight=0.5)
+    network = moved(one, net(learnt_from=scan(2)["image"]), 6)
+    assert mask(one(scan(2)["image"][None], network))[1] == pytest.approx(9 * 5)
+    assert mask(one(scan(2, brightness=0.99)["image"][None], network))[1] == pytest.approx(15 * 5, abs=2.5)
+
+
+def test_small_organs_are_the_atlass_where_it_has_learnt_from_the_scan_alone(inferer: Any) -> None:
+    """15.6 ml, less than 16."""
+    for learnt_from, place in ((scan(2)["image"], 9), (None, 15)):
+        one = inferer(small_ml=16.0, weight=100.0)
+        network = moved(one, net(learnt_from=learnt_from), 6)
+        assert mask(one(scan(2)["image"][None], network))[1] == pytest.approx(place * 5, abs=2.5)
+
+
+def test_the_share_by_hand() -> None:
+    """Of Dice 0.9, 0.3 and 0.6, of which the second counts half and the last not at all: 1.05 / 1.5 = 0.7."""
+    trust = torch.tensor([1.0, 0.5, 0.0]).reshape(3, 1, 1, 1)
+    share = student.student_share(trust, [0.9, 0.3, 0.6])
+    assert share.shape == (3, 1, 1, 1) and share.flatten().tolist() == pytest.approx([0.3, 0.15, 0.0])
+    assert student.student_share(torch.zeros(2, 1, 1, 1), [0.5, 0.5]).flatten().tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(("late", "trust"), [(0, 1.0), (1, 1.0), (2, 0.0), (5, 0.0)])
@@ -137,12 +197,12 @@ def test_the_atlas_is_made_once_for_a_network(inferer: Any) -> None:
     one, network = inferer(), net()
     query = scan(2)["image"][None]
     one(query, network)
-    atlas = one._known[1]
-    assert one._known[2].flatten().tolist() == [1.0]
+    atlas = one._known.atlas
+    assert one._known.trust.flatten().tolist() == [1.0]
     one(query, network)
-    assert one._known[1] is atlas and isinstance(atlas, Atlas)
+    assert one._known.atlas is atlas and isinstance(atlas, Atlas)
     one(query, net())
-    assert one._known[1] is not atlas
+    assert one._known.atlas is not atlas
 
 
 class Places(Remembering):

@@ -19,6 +19,8 @@ from monai_fss.data import (
     ReadFramed,
     ReadTaughtScan,
     ScanError,
+    fingerprint,
+    fingerprints,
     save_taught_scan,
     taught_items,
     with_taught,
@@ -26,7 +28,7 @@ from monai_fss.data import (
 from monai_fss.inferers import Atlas, Teacher, remembered_scan
 from monai_fss.inferers.students.teacher import agreed_label, dressed_as
 from monai_fss.inferers.two_stage.priors import unpacked_atlases
-from monai_fss.registration import DisplacementField, Grid
+from monai_fss.registration import DisplacementField, Grid, resample
 from monai_fss.registration.body import RegistrationError
 
 
@@ -150,3 +152,20 @@ def test_the_labelled_scan_is_remembered_as_the_atlas_wants_it() -> None:
     grid = Grid.of(scan()["image"])
     assert np.array_equal(atlas.scans[0].masks([4], grid)[0] > 0.5, scan()["label"][0].numpy() == 4)
     assert np.prod(kept[0]["label"].shape) < 400, "cut to the organ"
+
+
+def test_a_scan_that_was_taught_by_is_known_again(tmp_path: Any) -> None:
+    """By what an inferer sees of it; no other is taken for it, neither on another grid nor with one other voxel."""
+    atlas = known()
+    for case, query in (("b", scan(2)), ("c", scan(1))):
+        taught = Teacher(atlas)(query["image"])
+        assert taught is not None
+        save_taught_scan(tmp_path / f"{case}.pt", taught)
+    kept = fingerprints(tmp_path, ["b", "none", "c"])
+    assert kept.shape == (2, 32) and kept.dtype == torch.uint8 and not torch.equal(*kept)
+    shown = resample(scan(2)["image"], atlas.grid(scan(2)["image"]))
+    assert torch.equal(fingerprint(shown), kept[0]) and torch.equal(fingerprint(shown.as_tensor()), kept[0])
+    assert not torch.equal(fingerprint(shown.as_tensor().flatten()[None]), kept[0])
+    shown[0, 3, 3, 3] += 0.01
+    assert not torch.equal(fingerprint(shown), kept[0])
+    assert fingerprints(tmp_path, ["none"]).shape == (0, 32)
