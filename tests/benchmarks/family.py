@@ -36,7 +36,7 @@ from monai_fss.visualize import dice_bars, to_png
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 NAME = re.compile(r"(?P<dataset>\w+)_setting(?P<setting>[12])_(?P<protocol>ep[12])")
 REFERENCE = "adnet"
-METHODS = ("adnet", "alpnet", "panet", "ppnet", "crapnet", "adnet_3d")
+METHODS = ("adnet", "alpnet", "panet", "ppnet", "canet", "crapnet", "adnet_3d")
 ORGANS = ("liver", "right_kidney", "left_kidney", "spleen")
 COLUMNS = ["fold", "run", "case", "label", "name", "method", "dice", "hd95", "assd", "state"]
 
