@@ -148,11 +148,13 @@ def test_small_organs_are_the_atlass_where_it_has_learnt_from_the_scan_alone(inf
 
 
 def test_the_share_by_hand() -> None:
-    """Of Dice 0.9, 0.3 and 0.6, of which the second counts half and the last not at all: 1.05 / 1.5 = 0.7."""
-    trust = torch.tensor([1.0, 0.5, 0.0]).reshape(3, 1, 1, 1)
-    share = student.student_share(trust, [0.9, 0.3, 0.6])
-    assert share.shape == (3, 1, 1, 1) and share.flatten().tolist() == pytest.approx([0.3, 0.15, 0.0])
-    assert student.student_share(torch.zeros(2, 1, 1, 1), [0.5, 0.5]).flatten().tolist() == [0.0, 0.0]
+    """Of Dice 0.9, 0.3 and 0.6, of which the second counts half and the last not at all: 1.05 / 1.5 = 0.7. An organ
+    that neither finds, as it lies outside the scan, says nothing of how far they agree."""
+    trust = torch.tensor([1.0, 0.5, 0.0, 1.0]).reshape(4, 1, 1, 1)
+    share = student.student_share(trust, [0.9, 0.3, 0.6, 0.0], [True, True, True, False])
+    assert share.shape == (4, 1, 1, 1) and share.flatten().tolist() == pytest.approx([0.3, 0.15, 0.0, 0.3])
+    nothing = student.student_share(torch.zeros(2, 1, 1, 1), [0.5, 0.5], [True, True])
+    assert nothing.flatten().tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(("late", "trust"), [(0, 1.0), (1, 1.0), (2, 0.0), (5, 0.0)])
