@@ -229,9 +229,9 @@ def student_share(trust: torch.Tensor, agreement: Sequence[float], there: Sequen
     How much of the student's probability stands in the registered mask's place, in a scan that it has not learnt from.
 
     One minus the square of the mean Dice of the student's masks and the atlas's, over the organs that the student has
-    learnt and that either finds. Where they differ as a whole the registration has failed, and the student, which needs
-    its affine part alone, can find the organs (`btcv_ct`, fold 0: the two worst queries, 36.7 and 41.9, became 40.7 and
-    51.0 by one student, 42.2 and 50.0 by another; by the mean itself 41.1 and 49.6, 39.1 and 42.5).
+    learnt and that either finds. Where they differ as a whole the registration is taken to have failed; the student,
+    which needs its affine part alone, can find the organs (`btcv_ct`, fold 0: the two worst queries, 36.7 and 41.9,
+    became 40.7 and 51.0 by one student, 42.2 and 50.0 by another; by the mean itself 41.1 and 49.6, 39.1 and 42.5).
 
     Args:
         trust: in each class, (W, 1, 1, 1), 0 to 1.
